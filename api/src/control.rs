@@ -1,0 +1,63 @@
+//! What coordinator and workers say to each other. Serialisable, so that the port between them can be a channel or a network.
+
+use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
+use checkpoint::manifest::{Committable, OperatorSnapshot};
+use serde::{Deserialize, Serialize};
+
+/// One subtask of one stage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    pub stage: String,
+    pub subtask: Subtask,
+}
+
+/// Coordinator to worker. Every message names its attempt; a worker ignores those of another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Build all tasks and restore them. `snapshots` is the whole manifest's list: each task takes its share.
+    Deploy { attempt: Attempt, pipeline: PipelineId, parallelism: u32, snapshots: Vec<OperatorSnapshot> },
+    /// Sources emit the barrier of `epoch` at their next batch boundary.
+    Checkpoint { attempt: Attempt, epoch: Epoch },
+    /// `Completed(epoch)` is in the log: tasks forget the committables that they acknowledged up to it.
+    Decided { attempt: Attempt, epoch: Epoch },
+    /// Drop everything without abort: only a later attempt aborts what this one left.
+    Stop { attempt: Attempt },
+}
+
+/// Worker to coordinator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// All tasks are restored; no record has been read. `tasks` is everybody who must acknowledge a checkpoint.
+    Deployed { attempt: Attempt, tasks: Vec<TaskId> },
+    Acknowledged(Box<Acknowledgement>),
+    /// This task cannot take part in `epoch`; the checkpoint fails, the data flow goes on.
+    Declined { attempt: Attempt, epoch: Epoch, task: TaskId, reason: String },
+    /// The task has emitted or passed on its last watermark: nothing but barriers will come from it.
+    Ended { attempt: Attempt, task: TaskId },
+    /// The attempt cannot go on.
+    Failed { attempt: Attempt, task: TaskId, reason: String, heals: bool },
+    Stopped { attempt: Attempt },
+}
+
+/// A task's durable part of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    pub attempt: Attempt,
+    pub epoch: Epoch,
+    pub task: TaskId,
+    pub snapshots: Vec<OperatorSnapshot>,
+    /// All committables of this task that are not known to be decided, oldest first: not only those of `epoch`.
+    pub committables: Vec<Committable>,
+    pub times: StageTimes,
+    /// Everything that the task will ever have to write is in `committables` or committed already.
+    pub finished: bool,
+}
+
+/// Where a checkpoint's time went in one task, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageTimes {
+    pub align_us: u64,
+    pub snapshot_us: u64,
+    pub upload_us: u64,
+    pub pre_commit_us: u64,
+}

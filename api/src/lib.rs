@@ -1,0 +1,2 @@
+//! Every word that crosses a process.
+pub mod control;

@@ -1,0 +1,54 @@
+//! What can go wrong at the edges, with the retry class as data.
+
+/// What the supervisor may do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Retry {
+    /// Transient: restart the attempt by the restart policy.
+    Backoff,
+    /// The same input would fail again: stop with the reason, state intact.
+    Never,
+}
+
+/// A source cannot go on. Messages name the source and the position.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("source `{source_name}`: {path}: {message}")]
+    Io { source_name: String, path: String, message: String, retry: Retry },
+    #[error("source `{source_name}`: {position}: {message}")]
+    Malformed { source_name: String, position: String, message: String },
+    #[error("source `{source_name}`: input was lost: {message}")]
+    DataLost { source_name: String, message: String },
+    #[error("source `{source_name}`: stored position is not usable: {message}")]
+    Position { source_name: String, message: String },
+}
+
+impl SourceError {
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Io { retry, .. } => *retry,
+            Self::Malformed { .. } | Self::DataLost { .. } | Self::Position { .. } => Retry::Never,
+        }
+    }
+}
+
+/// A sink cannot go on. Messages name the sink and the target.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    #[error("sink `{sink}`: {path}: {message}")]
+    Io { sink: String, path: String, message: String, retry: Retry },
+    #[error("sink `{sink}`: row cannot be written: {message}")]
+    Row { sink: String, message: String },
+    #[error("sink `{sink}`: {path} exists with other content (OutputConflict); move it away or write to another folder")]
+    OutputConflict { sink: String, path: String },
+    #[error("sink `{sink}`: committable is not usable: {message}")]
+    Committable { sink: String, message: String },
+}
+
+impl SinkError {
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Io { retry, .. } => *retry,
+            Self::Row { .. } | Self::OutputConflict { .. } | Self::Committable { .. } => Retry::Never,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Where rows come from and go to. Everything outside the process is reached through these traits.
+
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
+use checkpoint::manifest::Committable;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::element::{Batch, Watermark};
+
+/// A unit of input that one subtask reads in order: a file, a slice of the generator, a partition.
+/// The whole of it is state: a restored reader continues from exactly here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Stable for the life of a log; unique within its source.
+    pub id: String,
+    /// Connector's own encoding (JSON) of bounds and position.
+    pub position: String,
+    /// Split watermark at `position` (`Watermark::START` before the first row, `END` when finished).
+    pub watermark: Watermark,
+    pub finished: bool,
+}
+
+/// A configured source.
+pub trait SourceConnector: Send + Sync {
+    /// Columns that readers yield, after projection.
+    fn schema(&self) -> SchemaRef;
+    /// Start positions and bounds, resolved once per log, before its first epoch. `parallelism` is a hint for divisible sources.
+    fn resolve(&self, parallelism: u32) -> Result<Vec<Split>, SourceError>;
+    /// A reader for the splits of one subtask (none is allowed: it ends at once).
+    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError>;
+}
+
+/// What a reader has to say next.
+#[derive(Debug)]
+pub enum Next {
+    Batch(Batch),
+    /// The minimum over this reader's splits moved (or all of them went idle).
+    Watermark(Watermark),
+    /// Nothing now; ask again after this long, or earlier.
+    Wait(Duration),
+    /// All splits are finished; `Watermark::END` was emitted before.
+    Ended,
+}
+
+/// Reads the splits of one subtask.
+pub trait SourceReader: Send {
+    /// `now`: monotonic time since an arbitrary origin. Never blocks longer than reading one batch from a local file.
+    fn next(&mut self, now: Duration) -> Result<Next, SourceError>;
+    /// All splits, finished ones too, with positions right after the last batch that `next` returned.
+    fn snapshot(&self) -> Vec<Split>;
+    fn counters(&self) -> SourceCounters;
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceCounters {
+    pub records: u64,
+    pub bytes: u64,
+    pub decode_errors: u64,
+}
+
+/// Who writes: part of every name that a writer creates, so that a zombie can only touch its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterIdentity {
+    pub pipeline: PipelineId,
+    pub attempt: Attempt,
+    pub sink: String,
+    pub subtask: Subtask,
+}
+
+/// A configured sink.
+pub trait SinkConnector: Send + Sync {
+    /// Checks that need the target (folder writable, broker limits), before anything is claimed.
+    fn check(&self) -> Result<(), SinkError>;
+    fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError>;
+    fn committer(&self) -> Box<dyn Committer>;
+    /// Kind and target as they stand in the claim (`files`, absolute path): enough to find leftovers without the manifest.
+    fn kind(&self) -> &'static str;
+    fn target(&self) -> String;
+}
+
+/// The slow half of a pre-commit (flush, fsync): runs off the data path; its result travels in the acknowledgement.
+pub type PreCommit = Box<dyn FnOnce() -> Result<Vec<Committable>, SinkError> + Send>;
+
+/// Writes rows so that nobody sees them before their commit.
+pub trait SinkWriter: Send {
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError>;
+    /// Seals everything before the barrier and starts anew for the rows after it. Cheap. An empty one yields no committable.
+    fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError>;
+    fn counters(&self) -> SinkCounters;
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinkCounters {
+    pub records: u64,
+    pub bytes: u64,
+}
+
+/// Makes decided output visible. Needs no live writer: any process with the permit does it.
+pub trait Committer: Send + Sync {
+    /// What the target says of a committable, touching nothing.
+    fn classify<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<Classification, SinkError>>;
+    fn commit<'a>(
+        &'a self,
+        permit: &'a checkpoint::commit::CommitPermit,
+        committable: &'a Committable,
+    ) -> BoxFuture<'a, Result<CommitOutcome, SinkError>>;
+    /// Takes back a pre-committed, never to be decided committable (rewind); `Ok` only when proven gone.
+    fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>>;
+    /// Removes what attempts below `before` left open; returns how many pieces. Decided ones were committed before.
+    fn abort_leftovers<'a>(
+        &'a self,
+        pipeline: PipelineId,
+        before: Attempt,
+    ) -> BoxFuture<'a, Result<u64, SinkError>>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Classification {
+    /// Still pre-committed: a commit will succeed.
+    Prepared,
+    Committed,
+    /// Proven gone and not committed.
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    Committed,
+    AlreadyCommitted,
+    Lost,
+}
+
+pub use error::{Retry, SinkError, SourceError};
+mod error;

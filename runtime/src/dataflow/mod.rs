@@ -1,0 +1,2 @@
+//! From manifest and SQL to a graph of stages.
+pub mod graph;
