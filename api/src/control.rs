@@ -28,15 +28,33 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromWorker {
     /// All tasks are restored; no record has been read. `tasks` is everybody who must acknowledge a checkpoint.
-    Deployed { attempt: Attempt, tasks: Vec<TaskId> },
+    Deployed {
+        attempt: Attempt,
+        tasks: Vec<TaskId>,
+    },
     Acknowledged(Box<Acknowledgement>),
     /// This task cannot take part in `epoch`; the checkpoint fails, the data flow goes on.
-    Declined { attempt: Attempt, epoch: Epoch, task: TaskId, reason: String },
+    Declined {
+        attempt: Attempt,
+        epoch: Epoch,
+        task: TaskId,
+        reason: String,
+    },
     /// The task has emitted or passed on its last watermark: nothing but barriers will come from it.
-    Ended { attempt: Attempt, task: TaskId },
+    Ended {
+        attempt: Attempt,
+        task: TaskId,
+    },
     /// The attempt cannot go on.
-    Failed { attempt: Attempt, task: TaskId, reason: String, heals: bool },
-    Stopped { attempt: Attempt },
+    Failed {
+        attempt: Attempt,
+        task: TaskId,
+        reason: String,
+        heals: bool,
+    },
+    Stopped {
+        attempt: Attempt,
+    },
 }
 
 /// A task's durable part of a checkpoint.

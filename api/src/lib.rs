@@ -1,2 +1,9 @@
-//! Every word that crosses a process.
+//! Every word that crosses a process: the manifest (at once the custom resource and what `onceward run` reads),
+//! how it is read and judged, and the messages between coordinator and workers.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`pipeline`] | `Pipeline`, its schema, defaults and CEL rules: one set for the API server and the command line |
+//! | [`control`] | what coordinator and workers say to each other |
 pub mod control;
+pub mod pipeline;

@@ -1,0 +1,198 @@
+//! How progress is made durable, and what happens after a failure.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::duration::Duration;
+use super::factor::Factor;
+
+/// How often, how long, how many, and where.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckpointSpec {
+    /// From the start of one checkpoint to the start of the next.
+    #[serde(default = "default_interval")]
+    pub interval: Duration,
+    /// A checkpoint that is not acknowledged by then has failed.
+    #[serde(default = "default_timeout")]
+    pub timeout: Duration,
+    /// How many completed checkpoints are kept.
+    #[serde(default = "default_retain")]
+    #[schemars(range(min = 2, max = 1000))]
+    pub retain: u32,
+    /// How many may fail in a row before the attempt ends and the next one rewinds.
+    #[serde(default = "default_tolerable")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub tolerable_failed_checkpoints: u32,
+    /// Where the checkpoint log lives.
+    pub storage: Storage,
+}
+
+/// Exactly one field is set.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Storage {
+    /// A folder on this machine's disk.
+    pub local: LocalStorage,
+}
+
+/// A folder on this machine's disk.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LocalStorage {
+    /// One folder per pipeline, created when missing; a relative one resolves against the manifest's folder.
+    #[schemars(length(min = 1, max = 1024))]
+    pub path: String,
+}
+
+/// What happens after a failure that can heal. Exactly one field is set.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestartPolicy {
+    /// Longer and longer pauses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exponential_delay: Option<ExponentialDelay>,
+    /// The same pause, a number of times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixed_delay: Option<FixedDelay>,
+    /// The same pause, until failures come too often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_rate: Option<FailureRate>,
+    /// The first failure ends the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub never: Option<Never>,
+}
+
+/// The one strategy that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartStrategy {
+    ExponentialDelay(ExponentialDelay),
+    FixedDelay(FixedDelay),
+    FailureRate(FailureRate),
+    Never,
+}
+
+impl RestartPolicy {
+    /// The strategy that is set (`exponentialDelay` for a spec that was not validated and sets none).
+    pub fn strategy(&self) -> RestartStrategy {
+        if let Some(fixed) = self.fixed_delay {
+            RestartStrategy::FixedDelay(fixed)
+        } else if let Some(rate) = self.failure_rate {
+            RestartStrategy::FailureRate(rate)
+        } else if self.never.is_some() {
+            RestartStrategy::Never
+        } else {
+            RestartStrategy::ExponentialDelay(self.exponential_delay.unwrap_or_default())
+        }
+    }
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self {
+            exponential_delay: Some(ExponentialDelay::default()),
+            fixed_delay: None,
+            failure_rate: None,
+            never: None,
+        }
+    }
+}
+
+/// Pause n is initial * multiplier^(n-1), at most max, spread by jitter.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExponentialDelay {
+    #[serde(default = "default_initial")]
+    pub initial: Duration,
+    #[serde(default = "default_max")]
+    pub max: Duration,
+    /// At least "1".
+    #[serde(default = "default_multiplier")]
+    pub multiplier: Factor,
+    /// Share of a pause by which it is lengthened or shortened at random; at most "1".
+    #[serde(default = "default_jitter")]
+    pub jitter: Factor,
+    /// An attempt that ran this long starts the count anew.
+    #[serde(default = "default_reset_after")]
+    pub reset_after: Duration,
+    /// Restarts since the last reset; absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_restarts: Option<u32>,
+}
+
+impl Default for ExponentialDelay {
+    fn default() -> Self {
+        Self {
+            initial: default_initial(),
+            max: default_max(),
+            multiplier: default_multiplier(),
+            jitter: default_jitter(),
+            reset_after: default_reset_after(),
+            max_restarts: None,
+        }
+    }
+}
+
+/// The same pause, a number of times.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FixedDelay {
+    /// Restarts in all.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub attempts: u32,
+    #[serde(default = "default_initial")]
+    pub delay: Duration,
+}
+
+/// Restarts until more than `failures` happen within `per`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FailureRate {
+    #[schemars(range(min = 1, max = 1000))]
+    pub failures: u32,
+    pub per: Duration,
+    #[serde(default = "default_initial")]
+    pub delay: Duration,
+}
+
+/// The first failure ends the run.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Never {}
+
+const fn default_interval() -> Duration {
+    Duration::from_secs(10)
+}
+
+const fn default_timeout() -> Duration {
+    Duration::from_secs(120)
+}
+
+const fn default_retain() -> u32 {
+    5
+}
+
+const fn default_tolerable() -> u32 {
+    3
+}
+
+const fn default_initial() -> Duration {
+    Duration::from_secs(1)
+}
+
+const fn default_max() -> Duration {
+    Duration::from_secs(60)
+}
+
+const fn default_multiplier() -> Factor {
+    Factor::from_thousandths(1500)
+}
+
+const fn default_jitter() -> Factor {
+    Factor::from_thousandths(100)
+}
+
+const fn default_reset_after() -> Duration {
+    Duration::from_secs(3600)
+}
