@@ -1,6 +1,6 @@
 //! What coordinator and workers say to each other. Serialisable, so that the port between them can be a channel or a network.
 
-use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
+use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Subtask};
 use checkpoint::manifest::{Committable, OperatorSnapshot};
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +15,26 @@ pub struct TaskId {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Build all tasks and restore them. `snapshots` is the whole manifest's list: each task takes its share.
-    Deploy { attempt: Attempt, pipeline: PipelineId, parallelism: u32, snapshots: Vec<OperatorSnapshot> },
+    Deploy(Box<Deployment>),
     /// Sources emit the barrier of `epoch` at their next batch boundary.
     Checkpoint { attempt: Attempt, epoch: Epoch },
     /// `Completed(epoch)` is in the log: tasks forget the committables that they acknowledged up to it.
     Decided { attempt: Attempt, epoch: Epoch },
     /// Drop everything without abort: only a later attempt aborts what this one left.
     Stop { attempt: Attempt },
+}
+
+/// What a worker needs to run an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    pub attempt: Attempt,
+    /// The log that the attempt was claimed in: first part of the names of its state parts.
+    pub log: LogIndex,
+    pub pipeline: PipelineId,
+    pub parallelism: u32,
+    /// Parallelism at which `snapshots` were taken: tells which of them hold key groups of a subtask.
+    pub snapshot_parallelism: u32,
+    pub snapshots: Vec<OperatorSnapshot>,
 }
 
 /// Worker to coordinator.

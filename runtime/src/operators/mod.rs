@@ -18,8 +18,10 @@ pub trait Chain: Send {
     fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError>;
     /// Seals the state at the barrier; synchronous and cheap (no copy of the state).
     fn snapshot(&mut self) -> Result<Vec<OperatorRuns>, OperatorError>;
-    /// Called once, before anything else. Rows of key groups that are not this subtask's are left out.
-    fn restore(&mut self, operator: &checkpoint::ids::OperatorId, run: Run) -> Result<(), OperatorError>;
+    /// Called before anything else, once for each stored subtask's snapshot of each stateful operator of this chain,
+    /// with all runs of that snapshot in the order in which `snapshot` gave them (their `part` already set).
+    /// Rows of key groups that are not this subtask's are left out.
+    fn restore(&mut self, operator: &checkpoint::ids::OperatorId, runs: Vec<Run>) -> Result<(), OperatorError>;
     fn counters(&self) -> Vec<OperatorCounters>;
 }
 
