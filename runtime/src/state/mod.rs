@@ -1,5 +1,7 @@
 //! Operator state as immutable runs: sealed at a barrier, uploaded once, shared by later checkpoints.
 
+pub mod ipc;
+
 use std::sync::{Arc, OnceLock};
 
 use arrow::record_batch::RecordBatch;
