@@ -14,9 +14,23 @@ pub struct Manifest {
     pub max_parallelism: u32,
     /// Every source has ended and its last rows are in `committables`: nothing is left to read.
     pub finished: bool,
+    /// Rows read since the log began, up to the barrier.
+    pub rows_in: u64,
+    /// Rows in all committables decided since the log began, these included.
+    pub rows_out: u64,
+    /// What kind of state `snapshots` hold, so that a changed plan is told from one that can restore them.
+    pub operators: Vec<OperatorFingerprint>,
     pub snapshots: Vec<OperatorSnapshot>,
     /// All undecided committables of the attempt, within one writer in pre-commit order.
     pub committables: Vec<Committable>,
+}
+
+/// Layout and meaning of one operator's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorFingerprint {
+    pub operator: OperatorId,
+    /// Opaque; equal means that the state can be kept.
+    pub fingerprint: String,
 }
 
 /// One subtask's state of one operator at the barrier.
