@@ -118,21 +118,6 @@ pub trait Committer: Send + Sync {
     ) -> BoxFuture<'a, Result<u64, SinkError>>;
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Classification {
-    /// Still pre-committed: a commit will succeed.
-    Prepared,
-    Committed,
-    /// Proven gone and not committed.
-    Lost,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitOutcome {
-    Committed,
-    AlreadyCommitted,
-    Lost,
-}
-
+pub use checkpoint::commit::{Classification, CommitOutcome};
 pub use error::{Retry, SinkError, SourceError};
 mod error;
