@@ -11,7 +11,7 @@ use crate::worker::alignment::{Alignment, Inputs};
 use crate::worker::channel::Inbox;
 use crate::worker::failure::TaskFailure;
 use crate::worker::restore::input_operator;
-use crate::worker::task::{InputStatistics, Task};
+use crate::worker::task::{InputStatistics, Sealed, Task};
 
 /// The thread is given up after this many elements, in case the queues never run dry.
 const YIELD_ELEMENTS: u32 = 32;
@@ -93,7 +93,8 @@ impl MergeTask {
         let operator = input_operator(&self.task.id.stage);
         let watermarks = serde_json::to_vec(&self.inputs.snapshot())
             .map_err(|error| TaskFailure::State(format!("watermarks of `{operator}`: {error}")))?;
-        self.task.snapshot(epoch, align, vec![(operator, Bytes::from(watermarks))]).await?;
+        let encoded = (operator, Bytes::from(watermarks));
+        self.task.snapshot(epoch, Sealed { align, encoded, rows_in: 0 }).await?;
         self.publish();
         Ok(())
     }

@@ -30,10 +30,12 @@ pub(crate) struct Job {
     pub epoch: Epoch,
     pub times: StageTimes,
     pub operators: Vec<OperatorRuns>,
-    /// State that is encoded already: source positions, input watermarks.
-    pub encoded: Vec<(OperatorId, Bytes)>,
+    /// State that is encoded already: source positions or input watermarks.
+    pub encoded: (OperatorId, Bytes),
     pub pre_commits: Vec<PreCommit>,
     pub finished: bool,
+    /// Rows that this subtask's source has read since the attempt began.
+    pub rows_in: u64,
 }
 
 /// Makes snapshots durable and acknowledges them.
@@ -67,7 +69,7 @@ impl Writer {
     }
 
     async fn work(&mut self, job: Job) -> Result<(), TaskFailure> {
-        let Job { epoch, mut times, operators, encoded, pre_commits, finished } = job;
+        let Job { epoch, mut times, operators, encoded, pre_commits, finished, rows_in } = job;
         let uploads = self.upload(epoch, operators, encoded);
         let seals = self.pre_commit(pre_commits);
         let ((snapshots, upload), (committables, pre_commit)) = futures::join!(uploads, seals);
@@ -85,7 +87,7 @@ impl Writer {
                 let committables = self.undecided_committables();
                 let attempt = self.attempt;
                 let acknowledgement =
-                    Acknowledgement { attempt, epoch, task, snapshots, committables, times, finished };
+                    Acknowledgement { attempt, epoch, task, snapshots, committables, times, rows_in, finished };
                 FromWorker::Acknowledged(Box::new(acknowledgement))
             }
             // Its committables stay undecided; the next acknowledgement lists them.
@@ -111,7 +113,7 @@ impl Writer {
         &self,
         epoch: Epoch,
         operators: Vec<OperatorRuns>,
-        encoded: Vec<(OperatorId, Bytes)>,
+        encoded: (OperatorId, Bytes),
     ) -> (Result<Vec<OperatorSnapshot>, TaskFailure>, Duration) {
         let start = self.clock.monotonic();
         // A stop does not wait for the store; what is half written is an object that nobody refers to.
@@ -124,15 +126,14 @@ impl Writer {
         &self,
         epoch: Epoch,
         operators: Vec<OperatorRuns>,
-        encoded: Vec<(OperatorId, Bytes)>,
+        encoded: (OperatorId, Bytes),
     ) -> Result<Vec<OperatorSnapshot>, TaskFailure> {
         let subtask = self.task.subtask;
-        let mut snapshots = Vec::with_capacity(operators.len() + encoded.len());
-        for (operator, body) in encoded {
-            let name = PartName { operator: &operator, subtask, epoch, index: 0 };
-            let part = self.parts.write(name, Part::new(body)).await?;
-            snapshots.push(OperatorSnapshot { operator, subtask, parts: vec![part] });
-        }
+        let mut snapshots = Vec::with_capacity(operators.len() + 1);
+        let (operator, body) = encoded;
+        let name = PartName { operator: &operator, subtask, epoch, index: 0 };
+        let part = self.parts.write(name, Part::new(body)).await?;
+        snapshots.push(OperatorSnapshot { operator, subtask, parts: vec![part] });
         for OperatorRuns { operator, runs } in operators {
             let mut parts = Vec::with_capacity(runs.len());
             for (index, run) in runs.into_iter().enumerate() {

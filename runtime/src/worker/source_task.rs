@@ -11,7 +11,7 @@ use crate::crashpoint;
 use crate::element::{Timestamp, Watermark};
 use crate::worker::failure::TaskFailure;
 use crate::worker::restore::source_operator;
-use crate::worker::task::{InputStatistics, Task};
+use crate::worker::task::{InputStatistics, Sealed, Task};
 
 /// Epochs that may wait for a source that is held up by backpressure. The coordinator starts one only after the one
 /// before it ended or timed out, and gives up after a few in a row, long before this.
@@ -105,8 +105,9 @@ impl SourceTask {
         self.task.forward_barrier(epoch).await?;
         let positions = serde_json::to_vec(&self.reader.snapshot())
             .map_err(|error| TaskFailure::State(format!("positions of `{}`: {error}", self.source)))?;
-        let encoded = vec![(source_operator(&self.source), Bytes::from(positions))];
-        self.task.snapshot(epoch, Duration::ZERO, encoded).await?;
+        let encoded = (source_operator(&self.source), Bytes::from(positions));
+        let rows_in = self.reader.counters().records;
+        self.task.snapshot(epoch, Sealed { align: Duration::ZERO, encoded, rows_in }).await?;
         self.publish();
         Ok(())
     }

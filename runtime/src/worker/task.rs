@@ -33,6 +33,16 @@ pub(crate) struct Task {
     pub ended: bool,
 }
 
+/// What the input of a subtask contributes to a snapshot.
+pub(crate) struct Sealed {
+    /// Time from the first barrier to the last.
+    pub align: Duration,
+    /// Positions or watermarks, encoded.
+    pub encoded: (OperatorId, Bytes),
+    /// Rows read from a source since the attempt began.
+    pub rows_in: u64,
+}
+
 /// Counters that only the kind of input knows.
 #[derive(Default)]
 pub(crate) struct InputStatistics {
@@ -85,8 +95,7 @@ impl Task {
     pub(crate) async fn snapshot(
         &mut self,
         epoch: Epoch,
-        align: Duration,
-        encoded: Vec<(OperatorId, Bytes)>,
+        sealed: Sealed,
     ) -> Result<(), TaskFailure> {
         let permit = match self.jobs.clone().try_reserve_owned() {
             Ok(permit) => permit,
@@ -101,11 +110,12 @@ impl Task {
         crashpoint::hit("worker.snapshotted")?;
         let snapshot = self.clock.monotonic().saturating_sub(start);
         let times = StageTimes {
-            align_us: align.as_micros() as u64,
+            align_us: sealed.align.as_micros() as u64,
             snapshot_us: snapshot.as_micros() as u64,
             ..StageTimes::default()
         };
-        permit.send(Job { epoch, times, operators, encoded, pre_commits, finished: self.ended });
+        let Sealed { encoded, rows_in, .. } = sealed;
+        permit.send(Job { epoch, times, operators, encoded, pre_commits, finished: self.ended, rows_in });
         Ok(())
     }
 
