@@ -22,8 +22,6 @@ pub enum Rule {
     SealIsHighest,
     /// Newest attempt first.
     NewestFirst,
-    /// The newest decision is the highest by (attempt, slot), not by epoch.
-    NewestByPosition,
     /// A claim is one's own only with one's own nonce.
     ClaimNonce,
     /// After an unknown append the same bytes are sent again.
