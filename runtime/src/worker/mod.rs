@@ -216,7 +216,7 @@ impl Worker {
         }
     }
 
-    async fn report(&self, report: Option<FromWorker>) {
+    async fn report(&mut self, report: Option<FromWorker>) {
         if let Some(report) = report {
             // Without a coordinator there is nobody to tell; `commands` is closed then, too.
             let _ = self.reports.send(report).await;
