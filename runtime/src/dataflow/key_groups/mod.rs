@@ -23,6 +23,14 @@ const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const NULL_WORD: u64 = 0x6f6e_6365_7761_7264;
 const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 
+/// Which key groups an operator instance owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub subtask: u32,
+    pub parallelism: u32,
+    pub max_parallelism: u32,
+}
+
 #[inline]
 fn mix(mut x: u64) -> u64 {
     x ^= x >> 32;
