@@ -1,19 +1,22 @@
 //! Every interleaving of the protocol in small bounds, over the shipped machines.
 #![expect(clippy::disallowed_methods, reason = "a search measures its own wall time")]
 
+mod clean;
+mod mutants;
 mod properties;
 mod search;
 mod steps;
 mod world;
 
-use checkpoint::rules::Rule;
-use stateright::{Checker, Model};
 use std::time::Instant;
+
+use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::steps::Config;
 use crate::world::Switches;
 
-const SMALL: Config = Config {
+/// Nothing on: two attempts over one writer, three decisions.
+const BASE: Config = Config {
     switches: Switches(0),
     attempts: 2,
     writers: 1,
@@ -39,32 +42,27 @@ const SMALL: Config = Config {
     same_nonce: false,
 };
 
-/// Searches to the end, or to the first broken property.
-fn search(name: &str, config: Config, limit: usize) -> Option<(String, usize)> {
+struct Searched {
+    unique: usize,
+    depth: usize,
+    /// The first broken property, with the steps that break it.
+    broken: Option<(&'static str, Vec<search::Step>)>,
+}
+
+/// Breadth first, to the end, to `limit` unique states, or to the first broken property.
+fn search(name: &str, config: Config, threads: usize, limit: usize) -> Searched {
     let started = Instant::now();
-    let checker = config.checker().threads(2).target_state_count(limit).spawn_bfs().join();
-    let found = checker.discoveries().into_iter().map(|(says, path)| (says.to_owned(), path)).min_by_key(|(_, path)| path.clone().into_actions().len());
-    println!(
-        "{name}: {} unique states of {}, depth {}, {:?}",
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        started.elapsed()
-    );
-    found.map(|(says, path)| {
-        let steps = path.into_actions();
-        println!("  broken: {says} after {} steps: {steps:?}", steps.len());
-        (says, steps.len())
-    })
-}
-
-#[test]
-fn shipped_protocol_keeps_every_property_small() {
-    assert_eq!(search("small", SMALL, 1 << 40), None);
-    assert_eq!(search("faults", Config { faults: 1, has_late_puts: true, has_retention: true, ..SMALL }, 2_000_000), None);
-}
-
-#[test]
-fn mutant_seal() {
-    assert!(search("no seal", Config { switches: Switches::off(&[Rule::Seal]), ..SMALL }, 1 << 40).is_some());
+    let checker = config
+        .checker()
+        .threads(threads)
+        .target_state_count(limit)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let found = checker.discoveries().into_iter().map(|(says, path)| (says, path.into_actions()));
+    let broken = found.min_by_key(|(_, steps)| steps.len());
+    let (unique, depth) = (checker.unique_state_count(), checker.max_depth());
+    let took = started.elapsed();
+    println!("{name}: {unique} unique states of {}, depth {depth}, {took:.1?}", checker.state_count());
+    Searched { unique, depth, broken }
 }
