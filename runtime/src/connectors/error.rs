@@ -52,3 +52,17 @@ impl SinkError {
         }
     }
 }
+
+/// Whether the world may heal from an I/O error without a person: rights and shapes of paths do not change by waiting.
+pub(crate) fn retry_of(error: &std::io::Error) -> Retry {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput => Retry::Never,
+        _ => Retry::Backoff,
+    }
+}

@@ -1,5 +1,14 @@
 //! Where rows come from and go to. Everything outside the process is reached through these traits.
 
+pub mod discard;
+mod error;
+mod event_time;
+pub mod files;
+pub mod generator;
+mod reader;
+pub mod registry;
+pub mod values;
+
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -9,6 +18,10 @@ use checkpoint::manifest::Committable;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use checkpoint::commit::{Classification, CommitOutcome};
+
+pub use self::error::{Retry, SinkError, SourceError};
+pub use self::event_time::EventTime;
 use crate::element::{Batch, Watermark};
 
 /// A unit of input that one subtask reads in order: a file, a slice of the generator, a partition.
@@ -117,22 +130,3 @@ pub trait Committer: Send + Sync {
         before: Attempt,
     ) -> BoxFuture<'a, Result<u64, SinkError>>;
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Classification {
-    /// Still pre-committed: a commit will succeed.
-    Prepared,
-    Committed,
-    /// Proven gone and not committed.
-    Lost,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitOutcome {
-    Committed,
-    AlreadyCommitted,
-    Lost,
-}
-
-pub use error::{Retry, SinkError, SourceError};
-mod error;
