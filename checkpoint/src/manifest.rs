@@ -7,7 +7,10 @@ use crate::ids::{Attempt, Epoch, OperatorId, Subtask};
 
 /// Everything that `Completed(n)` decides. Written before the decision, inlined into the record when small.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// The operators whose state this is, by which a changed pipeline is judged.
+    pub operators: Vec<OperatorPlan>,
     /// Subtasks per stage at the time of the snapshot; any parallelism can restore.
     pub parallelism: u32,
     /// Key groups; immutable for the life of a log.
@@ -19,8 +22,18 @@ pub struct Manifest {
     pub committables: Vec<Committable>,
 }
 
+/// What an operator's state depends on, as it was when the state was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorPlan {
+    pub operator: OperatorId,
+    /// Equal fingerprints mean that the state can be used; made by the planner, opaque here.
+    pub fingerprint: String,
+}
+
 /// One subtask's state of one operator at the barrier.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OperatorSnapshot {
     pub operator: OperatorId,
     pub subtask: Subtask,
@@ -30,7 +43,7 @@ pub struct OperatorSnapshot {
 /// A piece of state, small ones inside the manifest, others as an object of their own.
 /// A part may be referenced by many checkpoints (runs are immutable); retention counts references.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum StatePart {
     /// `body`: base64 of the part's bytes.
     Inline { body: String },
@@ -45,6 +58,7 @@ pub struct ContentHash(pub String);
 
 /// A pre-committed, not yet visible piece of output: serialisable, so that any process with a permit can commit it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Committable {
     pub sink: String,
     pub writer: Subtask,
@@ -60,6 +74,7 @@ pub struct Committable {
 
 /// A target's own deadline. `start` is taken before the transaction's first write, on a clock that counts suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Expiry {
     pub start_ms: u64,
     pub timeout_ms: u64,

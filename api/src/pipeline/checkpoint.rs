@@ -9,6 +9,14 @@ use super::factor::Factor;
 /// How often, how long, how many, and where.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("duration(self.interval) >= duration('10ms')")
+        .message("interval must be at least 10ms")
+        .field_path(".interval"),
+    validation = Rule::new("duration(self.timeout) >= duration('100ms')")
+        .message("timeout must be at least 100ms")
+        .field_path(".timeout")
+)]
 pub struct CheckpointSpec {
     /// From the start of one checkpoint to the start of the next.
     #[serde(default = "default_interval")]
@@ -48,6 +56,10 @@ pub struct LocalStorage {
 /// What happens after a failure that can heal. Exactly one field is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = (
+    "[has(self.exponentialDelay), has(self.fixedDelay), has(self.failureRate), has(self.never)].filter(x, x).size() == 1",
+    "set exactly one of exponentialDelay, fixedDelay, failureRate, never"
+))]
 pub struct RestartPolicy {
     /// Longer and longer pauses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +113,20 @@ impl Default for RestartPolicy {
 /// Pause n is initial * multiplier^(n-1), at most max, spread by jitter.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("duration(self.initial) > duration('0s')")
+        .message("initial must be longer than 0s")
+        .field_path(".initial"),
+    validation = Rule::new("duration(self.initial) <= duration(self.max)")
+        .message("max must not be shorter than initial")
+        .field_path(".max"),
+    validation = Rule::new("double(self.multiplier) >= 1.0")
+        .message("multiplier must be at least \"1\", or pauses would shrink")
+        .field_path(".multiplier"),
+    validation = Rule::new("double(self.jitter) <= 1.0")
+        .message("jitter is a share of the pause; set it from \"0\" to \"1\"")
+        .field_path(".jitter")
+)]
 pub struct ExponentialDelay {
     #[serde(default = "default_initial")]
     pub initial: Duration,
@@ -148,6 +174,7 @@ pub struct FixedDelay {
 /// Restarts until more than `failures` happen within `per`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("duration(self.per) > duration('0s')").message("per must be longer than 0s").field_path(".per"))]
 pub struct FailureRate {
     #[schemars(range(min = 1, max = 1000))]
     pub failures: u32,

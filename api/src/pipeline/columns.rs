@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// One column of a source.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!self.type.startsWith('DECIMAL') || int(self.type.findAll('[0-9]+')[1]) <= int(self.type.findAll('[0-9]+')[0])")
+    .message("the scale of a DECIMAL must not exceed its precision; write DECIMAL(precision,scale)")
+    .field_path(".type"))]
 pub struct Column {
     /// Name in the data and in SQL (write it in double quotes there unless it is all lower case).
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z_@$][A-Za-z0-9_@$.-]*$"))]

@@ -6,8 +6,11 @@ mod checkpoint;
 mod columns;
 mod duration;
 mod factor;
+mod instant;
+mod schema;
 mod sinks;
 mod sources;
+mod values;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -19,11 +22,14 @@ pub use self::checkpoint::{
 pub use self::columns::{Column, ColumnType, Generate, InvalidColumnType, Literal, Random, Sequence};
 pub use self::duration::{Duration, InvalidDuration};
 pub use self::factor::{Factor, InvalidFactor};
+pub use self::instant::{days_of_date, micros_of_rfc3339};
+pub use self::schema::{definition, schema};
 pub use self::sinks::{DiscardSink, FilesSink, Guarantee, JsonOut, Sink, SinkFormat, SinkTarget};
 pub use self::sources::{
     CsvFormat, Decoder, EventTime, FilesSource, Format, GeneratorSource, JsonFormat, OnError, ParquetFormat, Source,
     SourceInput,
 };
+pub use self::values::{InvalidRecipe, Recipe, Value};
 
 /// API group of all kinds.
 pub const GROUP: &str = "onceward.dev";
@@ -44,10 +50,25 @@ pub const DEFAULT_MAX_PARALLELISM: u32 = 128;
     namespaced,
     derive = "PartialEq",
     doc = "Sources, SQL transforms and sinks; every committed result reflects every input record exactly once.",
+    validation = ("self.metadata.name.size() <= 52", "metadata.name must have at most 52 characters; names of pods and files are built from it"),
     printcolumn(name = "Parallelism", type_ = "integer", json_path = ".spec.parallelism"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("self.parallelism <= self.maxParallelism")
+        .message("parallelism must not exceed maxParallelism; lower it, since maxParallelism cannot be changed")
+        .field_path(".parallelism"),
+    validation = Rule::new("self.maxParallelism == oldSelf.maxParallelism")
+        .message("maxParallelism is immutable, because state is divided by it; set it back, or create a pipeline of another name")
+        .field_path(".maxParallelism"),
+    validation = Rule::new("self.transforms.all(t, !self.sources.exists(s, s.name == t.name))")
+        .message("a transform has the name of a source; rename one of them")
+        .field_path(".transforms"),
+    validation = Rule::new("self.sinks.all(k, self.sources.exists(s, s.name == k.input) || self.transforms.exists(t, t.name == k.input))")
+        .message("a sink's input names nothing; set it to the name of a source or transform")
+        .field_path(".sinks")
+)]
 pub struct PipelineSpec {
     /// Subtasks per operator; at most maxParallelism. May be changed at any time.
     #[serde(default = "default_parallelism")]
@@ -59,13 +80,16 @@ pub struct PipelineSpec {
     pub max_parallelism: u32,
     /// What is read.
     #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub sources: Vec<Source>,
     /// Named queries, in order: each may read sources and earlier transforms.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub transforms: Vec<Transform>,
     /// What is written.
     #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub sinks: Vec<Sink>,
     /// How often and where progress is made durable; output becomes visible at this rhythm.
     pub checkpoint: CheckpointSpec,
@@ -75,6 +99,7 @@ pub struct PipelineSpec {
     /// Transforms (by their old name) whose state may be thrown away by this change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub drop_state_of: Vec<String>,
 }
 

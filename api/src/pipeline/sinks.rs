@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 /// A named output. Exactly one of files, discard is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = ("[has(self.files), has(self.discard)].filter(x, x).size() == 1", "set exactly one of files, discard"),
+    validation = Rule::new("!has(self.discard) || !has(self.format)")
+        .message("discard writes nothing; remove format")
+        .field_path(".format")
+)]
 pub struct Sink {
     /// Part of the output's names: file names here, transactional ids elsewhere.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z_][a-z0-9_]*$"))]

@@ -10,6 +10,21 @@ use super::duration::Duration;
 /// A named input. Exactly one of files, generator is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = ("[has(self.files), has(self.generator)].filter(x, x).size() == 1", "set exactly one of files, generator"),
+    validation = Rule::new("!has(self.generator) || !has(self.format)")
+        .message("a generator makes rows without decoding; remove format")
+        .field_path(".format"),
+    validation = Rule::new("!has(self.generator) || self.columns.all(c, has(c.generate))")
+        .message("with generator every column needs generate; set sequence, random or choice in it")
+        .field_path(".columns"),
+    validation = Rule::new("!has(self.files) || self.columns.all(c, !has(c.generate))")
+        .message("generate is for generator sources only; remove it, or set generator in place of files")
+        .field_path(".columns"),
+    validation = Rule::new("!has(self.eventTime) || self.columns.exists(c, c.name == self.eventTime.column && c.type == 'TIMESTAMP')")
+        .message("eventTime.column must be the name of a column of type TIMESTAMP")
+        .field_path(".eventTime.column")
+)]
 pub struct Source {
     /// Name that SQL reads it by.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z_][a-z0-9_]*$"))]
@@ -25,6 +40,7 @@ pub struct Source {
     pub format: Option<Format>,
     /// Columns, by name; what else the data holds is not read.
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub columns: Vec<Column>,
     /// Which column is the time of the event; windows need it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +109,7 @@ pub struct GeneratorSource {
 /// Encoding of rows. At most one field is set; none means json.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = ("[has(self.json), has(self.csv), has(self.parquet)].filter(x, x).size() <= 1", "set at most one of json, csv, parquet"))]
 pub struct Format {
     /// JSON Lines: one object a line.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +178,9 @@ pub enum OnError {
 /// Event time and how late rows may come.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.idleTimeout) || duration(self.idleTimeout) > duration('0s')")
+    .message("idleTimeout must be longer than 0s; remove it to wait without limit")
+    .field_path(".idleTimeout"))]
 pub struct EventTime {
     /// A column of type TIMESTAMP.
     #[schemars(length(min = 1, max = 128))]

@@ -1,0 +1,77 @@
+//! The rules of the protocol as switches that only its own tests can turn.
+//!
+//! Every machine is generic over [`Rules`] and defaults to [`Shipped`], which has no state and keeps every rule, so
+//! that a program cannot hold a machine in which one is off without naming a type of its own. The model turns them off
+//! one at a time and must then find a violation: a rule whose absence nobody notices is not tested.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// One necessary rule each; its comment is what breaks without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rule {
+    /// A claimant seals earlier attempts.
+    Seal,
+    /// It seals all of them down to the first with a decision, not only the newest.
+    SealAllEarlier,
+    /// It seals attempts without a record too.
+    SealNeverRan,
+    /// It takes the newest decision from what it reads after sealing.
+    ReadAfterSeal,
+    /// An attempt is sealed when its highest record is `Sealed`; a seal in a hole below is none.
+    SealIsHighest,
+    /// Newest attempt first.
+    NewestFirst,
+    /// A claim is one's own only with one's own nonce.
+    ClaimNonce,
+    /// After an unknown append the same bytes are sent again.
+    SameBytes,
+    /// After an unknown append the same slot is tried again.
+    SameSlot,
+    /// An append whose outcome is unknown has not failed.
+    UnknownIsNotFailed,
+    /// "Exists" is read before it is believed.
+    ExistsIsRead,
+    /// Committables of failed epochs are carried.
+    CarryUndecided,
+    /// A decision is sent, and sent again, only within the commit budget.
+    WithinBudget,
+    /// Everything is classified before the first commit.
+    ClassifyFirst,
+    /// Recovery commits before it aborts leftovers.
+    CommitBeforeAbort,
+    /// A decision is appended only when all commits of the one before are confirmed.
+    CommitBeforeDecide,
+    /// A loss stops the pipeline, now and at every later recovery.
+    StopOnLoss,
+    /// A loss is reported only after it stands in the reporter's own sequence.
+    LossAfterAppend,
+    /// `Settled` counts only for the decision that it names.
+    SettledNamesDecision,
+    /// A rewind goes on only when every committable of the epoch is proven aborted.
+    RewindAborts,
+    /// A rewind ends in a decision of its own.
+    RewindDecides,
+    /// What a rewind decided cannot be taken back to the epoch that it had aborted.
+    RewindOnce,
+    /// Retention keeps seals and the highest record of each attempt.
+    KeepSeals,
+    /// Retention keeps the two newest decisions.
+    KeepTwoNewest,
+}
+
+/// Which rules hold.
+#[doc(hidden)]
+pub trait Rules: Clone + Debug + Eq + Hash {
+    fn holds(&self, rule: Rule) -> bool;
+}
+
+/// All rules hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shipped;
+
+impl Rules for Shipped {
+    fn holds(&self, _: Rule) -> bool {
+        true
+    }
+}
