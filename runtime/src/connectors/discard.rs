@@ -8,7 +8,8 @@ use checkpoint::manifest::Committable;
 use futures::future::{BoxFuture, ready};
 
 use super::{
-    Classification, CommitOutcome, Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterIdentity,
+    Classification, CommitOutcome, Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
+    WriterIdentity,
 };
 
 /// A configured `discard` sink: it never has anything to commit.

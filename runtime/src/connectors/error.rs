@@ -38,7 +38,9 @@ pub enum SinkError {
     Io { sink: String, path: String, message: String, retry: Retry },
     #[error("sink `{sink}`: row cannot be written: {message}")]
     Row { sink: String, message: String },
-    #[error("sink `{sink}`: {path} exists with other content (OutputConflict); move it away or write to another folder")]
+    #[error(
+        "sink `{sink}`: {path} exists with other content (OutputConflict); move it away or write to another folder"
+    )]
     OutputConflict { sink: String, path: String },
     #[error("sink `{sink}`: committable is not usable: {message}")]
     Committable { sink: String, message: String },

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use api::pipeline::{Column, ColumnType};
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
-    Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
@@ -172,7 +172,8 @@ impl ColumnBuffer {
 
     /// Sets a DECIMAL from the text of a number that it holds exactly.
     pub(super) fn set_decimal(&mut self, row: usize, text: &[u8]) -> bool {
-        let (Values::I128(values), ColumnType::Decimal { precision, scale }) = (&mut self.values, self.column_type) else {
+        let (Values::I128(values), ColumnType::Decimal { precision, scale }) = (&mut self.values, self.column_type)
+        else {
             return false;
         };
         let Some(value) = decimal::parse(text, precision, scale) else { return false };
@@ -203,9 +204,7 @@ impl ColumnBuffer {
                 let value = temporal::parse_timestamp(text);
                 value.is_some_and(|value| self.set_integer(row, value))
             }
-            ColumnType::Date => {
-                temporal::parse_date(text).is_some_and(|value| self.set_integer(row, i64::from(value)))
-            }
+            ColumnType::Date => temporal::parse_date(text).is_some_and(|value| self.set_integer(row, i64::from(value))),
             ColumnType::Double | ColumnType::Float => self.set_real(row, text),
             ColumnType::Decimal { .. } => self.set_decimal(row, text),
             ColumnType::Boolean => match text {
@@ -227,7 +226,9 @@ impl ColumnBuffer {
                 Arc::new(TimestampMicrosecondArray::new(scalars(values), nulls))
             }
             Values::I64(values) => Arc::new(Int64Array::new(scalars(values), nulls)),
-            Values::I32(values) if self.column_type == ColumnType::Date => Arc::new(Date32Array::new(scalars(values), nulls)),
+            Values::I32(values) if self.column_type == ColumnType::Date => {
+                Arc::new(Date32Array::new(scalars(values), nulls))
+            }
             Values::I32(values) => Arc::new(Int32Array::new(scalars(values), nulls)),
             Values::I16(values) => Arc::new(Int16Array::new(scalars(values), nulls)),
             Values::F64(values) => Arc::new(Float64Array::new(scalars(values), nulls)),

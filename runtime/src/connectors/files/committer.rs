@@ -109,9 +109,10 @@ impl Shared {
         let refuse = |message: String| SinkError::Committable { sink: self.sink.clone(), message };
         let handle: Handle = serde_json::from_str(&committable.handle)
             .map_err(|error| refuse(format!("{}: {error}", committable.handle)))?;
-        let hidden = hidden_owner(&handle.hidden).ok_or_else(|| refuse(format!("`{}` is no hidden file", handle.hidden)))?;
-        let published =
-            final_owner(&handle.published).ok_or_else(|| refuse(format!("`{}` is no output file", handle.published)))?;
+        let hidden =
+            hidden_owner(&handle.hidden).ok_or_else(|| refuse(format!("`{}` is no hidden file", handle.hidden)))?;
+        let published = final_owner(&handle.published)
+            .ok_or_else(|| refuse(format!("`{}` is no output file", handle.published)))?;
         if committable.sink != self.sink || hidden.sink != self.sink || published != hidden {
             return Err(refuse(format!("`{}` belongs to sink `{}`", handle.hidden, hidden.sink)));
         }
@@ -190,7 +191,8 @@ impl Shared {
         if !self.files.is_folder(&self.folder) {
             return Ok(0);
         }
-        let names = self.files.list(&self.folder).map_err(|error| self.failed(&self.folder, "cannot be listed", &error))?;
+        let names =
+            self.files.list(&self.folder).map_err(|error| self.failed(&self.folder, "cannot be listed", &error))?;
         let left = |name: &&String| {
             hidden_owner(name)
                 .is_some_and(|owner| owner.sink == self.sink && owner.pipeline == pipeline && owner.attempt < before)
@@ -210,7 +212,9 @@ impl Shared {
     /// Removes a file; one that is gone is fine.
     fn remove(&self, path: &Path) -> Result<(), SinkError> {
         match self.files.remove(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(path, "cannot be removed", &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed(path, "cannot be removed", &error))
+            }
             _ => Ok(()),
         }
     }
@@ -268,7 +272,10 @@ impl Shared {
         if self.files.is_folder(&target.folder) {
             return Ok(());
         }
-        let gone = io::Error::new(io::ErrorKind::NotFound, "the folder is not there; its files are neither committed nor lost");
+        let gone = io::Error::new(
+            io::ErrorKind::NotFound,
+            "the folder is not there; its files are neither committed nor lost",
+        );
         Err(self.failed(&target.folder, "cannot be examined", &gone))
     }
 

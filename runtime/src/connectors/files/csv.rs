@@ -39,7 +39,13 @@ enum Record {
 
 impl CsvDecoder {
     /// `declared`: all columns of the manifest in order; without a header line they are the fields.
-    pub(super) fn new(delimiter: u8, has_header: bool, declared: &[String], columns: &[ColumnBuffer], on_fault: OnFault) -> Self {
+    pub(super) fn new(
+        delimiter: u8,
+        has_header: bool,
+        declared: &[String],
+        columns: &[ColumnBuffer],
+        on_fault: OnFault,
+    ) -> Self {
         let fields = declared.iter().map(|name| columns.iter().position(|column| column.name == *name)).collect();
         Self { delimiter, has_header, on_fault, fields, scratch: Vec::new(), found: Vec::new() }
     }
@@ -197,7 +203,11 @@ impl Decode for CsvDecoder {
         for column in &rows.columns {
             let count = names.iter().filter(|name| **name == column.name).count();
             if count != 1 {
-                return Err(refuse(format!("the header names column `{}` {count} times; it has {}", column.name, names.join(", "))));
+                return Err(refuse(format!(
+                    "the header names column `{}` {count} times; it has {}",
+                    column.name,
+                    names.join(", ")
+                )));
             }
         }
         self.fields = names.iter().map(|name| rows.columns.iter().position(|column| column.name == *name)).collect();

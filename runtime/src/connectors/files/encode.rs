@@ -38,7 +38,10 @@ impl JsonEncoder {
         let field = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
             let name = field.name().clone();
             let stored = stored(field.data_type()).ok_or_else(|| {
-                format!("column `{name}` of type {} has no JSON form; cast it in SQL, as CAST({name} AS VARCHAR)", field.data_type())
+                format!(
+                    "column `{name}` of type {} has no JSON form; cast it in SQL, as CAST({name} AS VARCHAR)",
+                    field.data_type()
+                )
             })?;
             let mut prefix = vec![if index == 0 { b'{' } else { b',' }];
             write_string(&mut prefix, name.as_bytes());
@@ -83,7 +86,9 @@ fn stored(data_type: &DataType) -> Option<DataType> {
             DataType::Timestamp(TimeUnit::Microsecond, None)
         }
         DataType::LargeUtf8 | DataType::Utf8View | DataType::Utf8 => DataType::Utf8,
-        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) | DataType::Binary => DataType::Binary,
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) | DataType::Binary => {
+            DataType::Binary
+        }
         DataType::Decimal128(precision, scale) if *scale >= 0 => DataType::Decimal128(*precision, *scale),
         DataType::Dictionary(_, value) => stored(value)?,
         DataType::UInt64
@@ -125,7 +130,8 @@ impl Cells {
         let column = if *column.data_type() == field.stored {
             column.clone()
         } else {
-            cast_with_options(column, &field.stored, &exact).map_err(|error| format!("column `{}`: {error}", field.name))?
+            cast_with_options(column, &field.stored, &exact)
+                .map_err(|error| format!("column `{}`: {error}", field.name))?
         };
         let values = match column.data_type() {
             DataType::Int64 => Values::I64(column.as_primitive::<Int64Type>().values().clone()),

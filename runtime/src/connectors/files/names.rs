@@ -69,15 +69,26 @@ mod tests {
 
     #[test]
     fn a_name_says_whose_it_is_and_others_say_nothing() {
-        let writer =
-            WriterIdentity { pipeline: PipelineId(7), attempt: Attempt(3), sink: "my-out".to_owned(), subtask: Subtask(1) };
+        let writer = WriterIdentity {
+            pipeline: PipelineId(7),
+            attempt: Attempt(3),
+            sink: "my-out".to_owned(),
+            subtask: Subtask(1),
+        };
         let owner = Some(Owner { sink: "my-out", pipeline: PipelineId(7), attempt: Attempt(3) });
         let (hidden, published) = (hidden_name(&writer, Epoch(4), 9), final_name(&writer, Epoch(5), 9));
         assert_eq!(published, format!("my-out-{}-3-5-1-9.jsonl", PipelineId(7)));
         assert_eq!(hidden, format!(".my-out-{}-3-4-1-9.jsonl.pending", PipelineId(7)));
         assert_eq!((hidden_owner(&hidden), final_owner(&published)), (owner, hidden_owner(&hidden)));
         assert_eq!((hidden_owner(&published), final_owner(&hidden)), (None, None));
-        for other in ["", ".jsonl.pending", ".a-b-c-d-e-f.jsonl.pending", ".x.jsonl.pending", "a.jsonl", ".-1-1-1-1-1.jsonl.pending"] {
+        for other in [
+            "",
+            ".jsonl.pending",
+            ".a-b-c-d-e-f.jsonl.pending",
+            ".x.jsonl.pending",
+            "a.jsonl",
+            ".-1-1-1-1-1.jsonl.pending",
+        ] {
             assert_eq!((hidden_owner(other), final_owner(other)), (None, None), "{other}");
         }
     }

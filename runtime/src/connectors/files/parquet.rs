@@ -83,7 +83,8 @@ impl ParquetFeed {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options);
         let builder = builder.map_err(|error| self.malformed(error.to_string()))?;
-        let groups: Vec<u64> = builder.metadata().row_groups().iter().map(|group| group.num_rows().unsigned_abs()).collect();
+        let groups: Vec<u64> =
+            builder.metadata().row_groups().iter().map(|group| group.num_rows().unsigned_abs()).collect();
         let mut roots = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
             let root = builder.schema().index_of(field.name());
@@ -107,7 +108,8 @@ impl ParquetFeed {
         let exact = CastOptions { safe: false, ..CastOptions::default() };
         let conform = |field: &arrow::datatypes::FieldRef| -> Result<ArrayRef, ArrowError> {
             let column = rows.column_by_name(field.name());
-            let column = column.ok_or_else(|| ArrowError::SchemaError(format!("column `{}` is missing", field.name())))?;
+            let column =
+                column.ok_or_else(|| ArrowError::SchemaError(format!("column `{}` is missing", field.name())))?;
             if column.data_type() == field.data_type() {
                 return Ok(Arc::clone(column));
             }

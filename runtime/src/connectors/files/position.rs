@@ -26,8 +26,14 @@ pub(super) struct Position {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub(super) enum At {
     /// `line` counts from 0.
-    Text { offset: u64, line: u64 },
-    Parquet { row_group: usize, row: u64 },
+    Text {
+        offset: u64,
+        line: u64,
+    },
+    Parquet {
+        row_group: usize,
+        row: u64,
+    },
 }
 
 /// What a file was when it was resolved. `length` bounds what is read of it: what is appended later is not.
@@ -47,8 +53,10 @@ impl Position {
     }
 
     pub(super) fn decode(source: &str, text: &str) -> Result<Self, SourceError> {
-        serde_json::from_str(text)
-            .map_err(|error| SourceError::Position { source_name: source.to_owned(), message: format!("{text}: {error}") })
+        serde_json::from_str(text).map_err(|error| SourceError::Position {
+            source_name: source.to_owned(),
+            message: format!("{text}: {error}"),
+        })
     }
 }
 

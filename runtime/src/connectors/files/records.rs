@@ -112,7 +112,9 @@ impl Rows {
 
     pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>, String> {
         let rows = self.ends.len();
-        let finish = |column: &mut ColumnBuffer| column.finish(rows).map_err(|error| format!("column `{}`: {error}", column.name));
+        let finish = |column: &mut ColumnBuffer| {
+            column.finish(rows).map_err(|error| format!("column `{}`: {error}", column.name))
+        };
         self.columns.iter_mut().map(finish).collect()
     }
 }

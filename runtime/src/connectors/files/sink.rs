@@ -14,9 +14,7 @@ use super::encode::JsonEncoder;
 use super::filesystem::{FileSystem, OutputFile};
 use super::names::{final_name, hidden_name};
 use crate::connectors::error::retry_of;
-use crate::connectors::{
-    Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterIdentity,
-};
+use crate::connectors::{Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterIdentity};
 
 /// Encoded bytes that a writer holds back; what never exceeds it within an epoch is created, written and synced off the
 /// data path altogether.
@@ -43,8 +41,8 @@ impl SinkConnector for FilesSink {
     }
 
     fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
-        let encoder = JsonEncoder::new(&schema)
-            .map_err(|message| SinkError::Row { sink: self.name.clone(), message })?;
+        let encoder =
+            JsonEncoder::new(&schema).map_err(|message| SinkError::Row { sink: self.name.clone(), message })?;
         Ok(Box::new(FilesWriter {
             place: Arc::new(Place { identity, folder: self.folder.clone(), files: Arc::clone(&self.files) }),
             encoder,

@@ -129,13 +129,17 @@ impl TextFeed {
         let path = &self.position.file.path;
         let Some(open) = &mut self.open else { return Ok(()) };
         if open.unread().len() > RECORD_BYTES {
-            let fault = Fault { at: 0, column: None, message: format!("the record is longer than {RECORD_BYTES} bytes") };
+            let fault =
+                Fault { at: 0, column: None, message: format!("the record is longer than {RECORD_BYTES} bytes") };
             return Err(self.malformed(&BadRecord { begin: Mark::default(), fault: Box::new(fault) }));
         }
         match open.fill(left) {
             Ok(0) => Err(SourceError::DataLost {
                 source_name: self.source.to_string(),
-                message: format!("{path}: the file ends before byte {}, where it ended at first", self.position.file.length),
+                message: format!(
+                    "{path}: the file ends before byte {}, where it ended at first",
+                    self.position.file.length
+                ),
             }),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
@@ -152,7 +156,8 @@ impl TextFeed {
         self.bytes += consumed.bytes as u64;
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.row()));
         let rows = self.rows.finish().and_then(|columns| {
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(|error| error.to_string())
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+                .map_err(|error| error.to_string())
         });
         rows.map(Fed::Rows).map_err(|message| SourceError::Malformed {
             source_name: self.source.to_string(),

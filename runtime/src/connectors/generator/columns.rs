@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use api::pipeline::{Column, ColumnType, Generate, Literal};
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    StringArray, TimestampMicrosecondArray, UInt32Array,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
+    Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::take;
 
@@ -30,11 +30,23 @@ pub(super) struct GeneratedColumn {
 #[derive(Clone, Debug)]
 enum Rule {
     /// `start + row * step` in the type's own unit.
-    Sequence { start: i128, step: i128 },
+    Sequence {
+        start: i128,
+        step: i128,
+    },
     /// `min + below(width)`; `width` 0 stands for 2^64.
-    Integer { min: i64, width: u64 },
-    Decimal { min: i128, width: u128 },
-    Real { min: f64, max: f64 },
+    Integer {
+        min: i64,
+        width: u64,
+    },
+    Decimal {
+        min: i128,
+        width: u128,
+    },
+    Real {
+        min: f64,
+        max: f64,
+    },
     Choice(ArrayRef),
 }
 
@@ -67,9 +79,10 @@ impl GeneratedColumn {
                 if width == 0 {
                     self.integers(rows(begin, count).map(move |row| draw(stream, row).cast_signed()))
                 } else {
-                    self.integers(rows(begin, count).map(move |row| {
-                        min.wrapping_add(below(draw(stream, row), width).cast_signed())
-                    }))
+                    self.integers(
+                        rows(begin, count)
+                            .map(move |row| min.wrapping_add(below(draw(stream, row), width).cast_signed())),
+                    )
                 }
             }
             Rule::Decimal { min, width } => {
@@ -97,7 +110,8 @@ impl GeneratedColumn {
 
     fn sequence(&self, start: i128, step: i128, begin: u64, count: usize) -> ArrayRef {
         if let ColumnType::Decimal { .. } = self.column_type {
-            return self.wide_integers(rows(begin, count).map(|row| start.wrapping_add(step.wrapping_mul(i128::from(row)))));
+            return self
+                .wide_integers(rows(begin, count).map(|row| start.wrapping_add(step.wrapping_mul(i128::from(row)))));
         }
         // Narrow types wrap around when an endless generator leaves their range, as counters do.
         let (first, step) = ((start + step * i128::from(begin)) as i64, step as i64);
@@ -118,7 +132,9 @@ impl GeneratedColumn {
         let array = Decimal128Array::from_iter_values(values);
         match self.column_type {
             ColumnType::Decimal { precision, scale } => Arc::new(
-                array.with_precision_and_scale(precision, scale.cast_signed()).expect("the manifest's precision is valid"),
+                array
+                    .with_precision_and_scale(precision, scale.cast_signed())
+                    .expect("the manifest's precision is valid"),
             ),
             _ => Arc::new(array),
         }
@@ -238,7 +254,8 @@ fn choices(literals: &[Literal], column_type: ColumnType) -> Result<ArrayRef, St
             Arc::new(Float32Array::from(numbers.collect::<Result<Vec<_>, _>>()?))
         }
         _ => {
-            let numbers = literals.iter().map(|literal| integer(literal, column_type)).collect::<Result<Vec<_>, _>>()?;
+            let numbers =
+                literals.iter().map(|literal| integer(literal, column_type)).collect::<Result<Vec<_>, _>>()?;
             let column = GeneratedColumn { column_type, stream: 0, rule: Rule::Sequence { start: 0, step: 0 } };
             match column_type {
                 ColumnType::Decimal { .. } => column.wide_integers(numbers.into_iter()),

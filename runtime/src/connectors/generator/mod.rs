@@ -94,7 +94,12 @@ impl SourceConnector for Generator {
         let split = |index: u64| {
             let position = Position { splits, block_rows, rows: self.rows, block: index, row: 0 };
             // Padded, so that the order of ids is the order of splits.
-            Split { id: format!("{index:06}"), position: position.encode(), watermark: Watermark::START, finished: false }
+            Split {
+                id: format!("{index:06}"),
+                position: position.encode(),
+                watermark: Watermark::START,
+                finished: false,
+            }
         };
         Ok((0..splits).map(split).collect())
     }

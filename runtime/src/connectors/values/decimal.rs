@@ -65,11 +65,7 @@ fn shifted(value: i128, shift: i64) -> Option<i128> {
         return Some(0);
     }
     let factor = 10_i128.checked_pow(u32::try_from(shift.unsigned_abs()).ok()?)?;
-    if shift >= 0 {
-        value.checked_mul(factor)
-    } else {
-        (value % factor == 0).then(|| value / factor)
-    }
+    if shift >= 0 { value.checked_mul(factor) } else { (value % factor == 0).then(|| value / factor) }
 }
 
 /// Writes `value` * 10^-`scale` in plain digits.
