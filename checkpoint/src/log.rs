@@ -55,8 +55,9 @@ impl Listing {
                     listing.attempt(attempt);
                 }
                 Some(ObjectName::Record(of, at)) if of == log => listing.attempt(at.attempt).push(at.slot),
-                Some(ObjectName::Manifest(..) | ObjectName::Part(..) | ObjectName::Claim(..))
-                | Some(ObjectName::Record(..))
+                Some(
+                    ObjectName::Manifest(..) | ObjectName::Part(..) | ObjectName::Claim(..) | ObjectName::Record(..),
+                )
                 | None => {}
             }
         }

@@ -20,10 +20,10 @@ pub enum Rule {
     ReadAfterSeal,
     /// An attempt is sealed when its highest record is `Sealed`; a seal in a hole below is none.
     SealIsHighest,
+    /// A seal that is found counts only when a listing after the read shows it highest.
+    ListAfterFoundSeal,
     /// Newest attempt first.
     NewestFirst,
-    /// The newest decision is the highest by (attempt, slot), not by epoch.
-    NewestByPosition,
     /// A claim is one's own only with one's own nonce.
     ClaimNonce,
     /// After an unknown append the same bytes are sent again.

@@ -1,1 +1,35 @@
-fn main() {}
+//! From the command line to an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use onceward::cli::{Cli, Command};
+use onceward::commands::{self, Error};
+use onceward::screen::{Screen, with_causes};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Help that nobody reads to its end is no fault.
+            let _ = refusal.print();
+            return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(commands::REFUSED));
+        }
+    };
+    let screen = Screen::of_process();
+    let ended = match &cli.command {
+        Command::Completion(args) => commands::completion::execute(args, &screen),
+        _ => Err(Error::Other("not yet".to_owned())),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(Error::Gone(_)) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen.fault(with_causes(&error));
+            ExitCode::from(commands::FAILED)
+        }
+    }
+}

@@ -138,6 +138,16 @@ impl Commits {
         self.items.iter().filter(|(_, p)| *p == Progress::Lost).map(|(committable, _)| committable.clone()).collect()
     }
 
+    /// The first committable without a final outcome.
+    pub(crate) fn first_open(&self) -> Option<u32> {
+        let open = |(_, p): &(Arc<Committable>, Progress)| matches!(p, Progress::Waiting | Progress::Ordered);
+        self.items.iter().position(open).map(|index| index as u32)
+    }
+
+    pub(crate) fn is_any_ordered(&self) -> bool {
+        self.items.iter().any(|(_, progress)| *progress == Progress::Ordered)
+    }
+
     /// Committables without a final outcome.
     pub fn open(&self) -> usize {
         self.items.iter().filter(|(_, p)| matches!(p, Progress::Waiting | Progress::Ordered)).count()

@@ -1,0 +1,40 @@
+//! One file per command. Each returns the exit code; what it has to say it has said.
+
+pub mod completion;
+// pub mod demo;
+
+use crate::checker;
+use crate::screen::Gone;
+
+/// Done.
+pub const DONE: u8 = 0;
+/// The pipeline failed, or a check did not pass.
+pub const FAILED: u8 = 1;
+/// The manifest or the command line was refused.
+pub const REFUSED: u8 = 2;
+
+/// Why a command could not give its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    #[error("cannot {what}")]
+    Io {
+        what: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Child(#[from] crate::child::Error),
+    #[error(transparent)]
+    Check(#[from] checker::Error),
+    /// A sentence that says all.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Names what was tried when the system said no.
+pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Io { what, source }
+}
