@@ -29,7 +29,10 @@ pub enum StageInput {
 }
 
 pub enum Leaf {
-    Sink { name: String, schema: SchemaRef },
+    Sink {
+        name: String,
+        schema: SchemaRef,
+    },
     /// Index into `Graph::edges`.
     Edge(usize),
 }

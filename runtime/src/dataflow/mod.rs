@@ -79,7 +79,8 @@ pub fn plan(definition: &Definition) -> Result<graph::Graph, PlanError> {
     }
     let mut plans: Vec<(&str, LogicalPlan)> = Vec::new();
     for transform in &definition.transforms {
-        let plan = sql::plan_query(&mut provider, &transform.sql).map_err(|refusal| refused(&transform.name, refusal))?;
+        let plan =
+            sql::plan_query(&mut provider, &transform.sql).map_err(|refusal| refused(&transform.name, refusal))?;
         let table = Table {
             schema: plan::arrow_schema(plan.schema()),
             roles: tables::roles(&plan),

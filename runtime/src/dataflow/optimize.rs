@@ -71,10 +71,19 @@ pub(crate) fn normalize(plan: LogicalPlan) -> Result<LogicalPlan> {
         let column = column_at(&plan, index);
         if matches!(
             field.data_type(),
-            DataType::Interval(_) | DataType::Duration(_) | DataType::Time32(_) | DataType::Time64(_)
-                | DataType::Struct(_) | DataType::Map(_, _) | DataType::Union(_, _)
+            DataType::Interval(_)
+                | DataType::Duration(_)
+                | DataType::Time32(_)
+                | DataType::Time64(_)
+                | DataType::Struct(_)
+                | DataType::Map(_, _)
+                | DataType::Union(_, _)
         ) {
-            return plan_err!("column `{}` has type {}, which is not a column type; CAST it", field.name(), field.data_type());
+            return plan_err!(
+                "column `{}` has type {}, which is not a column type; CAST it",
+                field.name(),
+                field.data_type()
+            );
         }
         match column_type(field.data_type()) {
             Some(wanted) => {

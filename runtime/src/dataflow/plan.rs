@@ -128,7 +128,8 @@ impl Compiler {
     /// Columns of a node by index, under the names of `schema`; nothing to do if they are all, in order.
     fn select(&mut self, input: NodeId, indices: &[usize], schema: SchemaRef) -> NodeId {
         let from = self.schema(input);
-        let same_names = from.fields().iter().map(|field| field.name()).eq(schema.fields().iter().map(|field| field.name()));
+        let same_names =
+            from.fields().iter().map(|field| field.name()).eq(schema.fields().iter().map(|field| field.name()));
         if same_names && indices.iter().copied().eq(0..from.fields().len()) {
             return input;
         }
@@ -182,7 +183,8 @@ impl Compiler {
         let Some(table) = table_of(scan) else { return Err(Refusal::new("unknown table")) };
         match &table.relation {
             Relation::Source(name) | Relation::Transform(name) => {
-                let input = *self.relations.get(name).ok_or_else(|| Refusal::new(format!("`{name}` is not planned")))?;
+                let input =
+                    *self.relations.get(name).ok_or_else(|| Refusal::new(format!("`{name}` is not planned")))?;
                 let from = self.schema(input);
                 let names = schema.fields().iter().map(|field| from.index_of(field.name()));
                 let indices = names.collect::<std::result::Result<Vec<_>, _>>();
@@ -213,7 +215,8 @@ impl Compiler {
                      session; filter by window_start or window_end with HAVING",
                 ));
             }
-            let mut fields: Vec<Field> = self.schema(input).fields().iter().map(|field| field.as_ref().clone()).collect();
+            let mut fields: Vec<Field> =
+                self.schema(input).fields().iter().map(|field| field.as_ref().clone()).collect();
             fields.extend(super::tables::WINDOW_COLUMNS.map(|name| Field::new(name, TIMESTAMP, true)));
             let with_windows = Arc::new(Schema::new(fields));
             let transform = self.transform.clone();
@@ -244,7 +247,8 @@ impl Compiler {
         let input_schema = logical.input.schema();
         self.windows += 1;
         let id = OperatorId(numbered(&self.transform, "window", self.windows));
-        let keys = grouping.key_expressions.iter().map(|expr| physical(expr, input_schema)).collect::<Result<Vec<_>>>()?;
+        let keys =
+            grouping.key_expressions.iter().map(|expr| physical(expr, input_schema)).collect::<Result<Vec<_>>>()?;
         let arrow_input = self.schema(input);
         let mut key_fields = Vec::new();
         for (number, key) in keys.iter().enumerate() {
@@ -362,10 +366,14 @@ impl Grouping {
             let windowed = input_roles.iter().any(|role| matches!(role, Role::Window { .. }));
             let distinct = logical.aggr_expr.is_empty();
             return Err(Refusal::new(match (windowed, distinct) {
-                (_, true) => "DISTINCT without a window needs to remember every row for ever; select window_start and \
-                              window_end of a TUMBLE or HOP too",
-                (true, false) => "GROUP BY does not name the window, so its result would never be final; add \
-                                  window_start, window_end to GROUP BY",
+                (_, true) => {
+                    "DISTINCT without a window needs to remember every row for ever; select window_start and \
+                              window_end of a TUMBLE or HOP too"
+                }
+                (true, false) => {
+                    "GROUP BY does not name the window, so its result would never be final; add \
+                                  window_start, window_end to GROUP BY"
+                }
                 (false, false) => NO_WINDOW,
             }));
         };
@@ -394,7 +402,8 @@ fn mentions_window(exprs: &[Expr], input: &LogicalPlan, input_roles: &[Role]) ->
 }
 
 fn reads_window(keys: &[Expr], logical: &LogicalAggregate, input_roles: &[Role]) -> bool {
-    mentions_window(keys, &logical.input, input_roles) || mentions_window(&logical.aggr_expr, &logical.input, input_roles)
+    mentions_window(keys, &logical.input, input_roles)
+        || mentions_window(&logical.aggr_expr, &logical.input, input_roles)
 }
 
 /// Is there nothing between here and the window but what leaves its columns alone? Then rows need not carry them.

@@ -25,14 +25,16 @@ impl Refusal {
     pub(crate) fn syntax(message: &str) -> Self {
         let message = message.trim_start_matches("sql parser error: ");
         let Some((text, place)) = message.rsplit_once(" at Line: ") else { return Self::new(message) };
-        let position = place.split_once(", Column: ").and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
+        let position =
+            place.split_once(", Column: ").and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
         Self { message: text.to_owned(), position }
     }
 }
 
 /// A planner's error in our words where we know better.
 pub(crate) fn of_planner(error: &DataFusionError) -> Refusal {
-    let position = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| (span.start.line, span.start.column));
+    let position =
+        error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| (span.start.line, span.start.column));
     let message = match error.find_root() {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {
@@ -84,7 +86,9 @@ pub(crate) fn check_select(select: &Select) -> Result<(), Refusal> {
         return Err(Refusal::new("TOP would depend on the order of arrival; remove it, or filter with WHERE"));
     }
     if select.qualify.is_some() {
-        return Err(Refusal::new("QUALIFY needs window functions (OVER), which are not supported; use GROUP BY in a window"));
+        return Err(Refusal::new(
+            "QUALIFY needs window functions (OVER), which are not supported; use GROUP BY in a window",
+        ));
     }
     Ok(())
 }
@@ -165,6 +169,8 @@ fn check_aggregate(function: &AggregateFunction) -> Option<Refusal> {
     // Percentiles name their column in WITHIN GROUP (ORDER BY); their result does not depend on order.
     let ordered_set = function.func.inner().supports_within_group_clause();
     (!function.params.order_by.is_empty() && !ordered_set).then(|| {
-        Refusal::new(format!("ORDER BY inside {name} is not supported, since rows come in any order; sort where the result is read"))
+        Refusal::new(format!(
+            "ORDER BY inside {name} is not supported, since rows come in any order; sort where the result is read"
+        ))
     })
 }

@@ -27,7 +27,8 @@ const MAX_PANES_PER_WINDOW: i64 = 10_000;
 
 /// Plans one query. Windows that it uses are added to `provider` under names that no manifest can have.
 pub(crate) fn plan_query(provider: &mut Provider, sql: &str) -> Result<LogicalPlan, Refusal> {
-    let mut statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| Refusal::syntax(&error.to_string()))?;
+    let mut statements =
+        Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| Refusal::syntax(&error.to_string()))?;
     let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
         return Err(Refusal::new("write exactly one SELECT"));
     };
@@ -123,7 +124,12 @@ impl Rewriter<'_> {
     }
 
     /// Registers the table that a window function stands for; returns its name and how to call it if nobody does.
-    fn window(&mut self, function: &str, args: &[FunctionArg], scope: &[Cte]) -> Result<(String, Option<Ident>), Refusal> {
+    fn window(
+        &mut self,
+        function: &str,
+        args: &[FunctionArg],
+        scope: &[Cte],
+    ) -> Result<(String, Option<Ident>), Refusal> {
         let usage = match function {
             "TUMBLE" => "TUMBLE(table, time column, INTERVAL 'size')",
             "HOP" => "HOP(table, time column, INTERVAL 'slide', INTERVAL 'size')",
@@ -166,7 +172,11 @@ impl Rewriter<'_> {
         if !scope.is_empty() {
             let mut outer = select_all("(SELECT 1)")?;
             if let Some(with) = &mut outer.with {
-                with.cte_tables = scope.iter().cloned().chain(query.with.take().map(|with| with.cte_tables).unwrap_or_default()).collect();
+                with.cte_tables = scope
+                    .iter()
+                    .cloned()
+                    .chain(query.with.take().map(|with| with.cte_tables).unwrap_or_default())
+                    .collect();
             }
             query.with = outer.with;
         } else if alias.is_some() {
@@ -235,7 +245,9 @@ fn window_kind(function: &str, lengths: &[i64]) -> Result<Option<WindowKind>, Re
                 )));
             }
             if size / kind.pane() > MAX_PANES_PER_WINDOW {
-                return Err(Refusal::new("slide and size have too small a common divisor; let the slide divide the size"));
+                return Err(Refusal::new(
+                    "slide and size have too small a common divisor; let the slide divide the size",
+                ));
             }
             Some(kind)
         }
@@ -271,7 +283,10 @@ fn window_table(input: LogicalPlan, time: &str, kind: WindowKind) -> Result<Tabl
                  unchanged"
             )
         } else {
-            format!("`{time}` is not the event time, so no watermark says when a window of it is complete; use {}", usable.join(" or "))
+            format!(
+                "`{time}` is not the event time, so no watermark says when a window of it is complete; use {}",
+                usable.join(" or ")
+            )
         }));
     };
     let columns: Vec<usize> = (0..fields.len())

@@ -28,9 +28,15 @@ impl Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Plain,
-    Time { lag: i64 },
+    Time {
+        lag: i64,
+    },
     /// `lag` is that of the column that the windows were made of.
-    Window { part: Part, kind: WindowKind, lag: i64 },
+    Window {
+        part: Part,
+        kind: WindowKind,
+        lag: i64,
+    },
 }
 
 impl Role {

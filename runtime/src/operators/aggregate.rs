@@ -158,7 +158,10 @@ fn describe_call(call: &Call) -> String {
 }
 
 fn before(ends: &ArrayRef) -> ArrayRef {
-    Arc::new(ends.as_primitive::<TimestampMicrosecondType>().unary::<_, TimestampMicrosecondType>(|end| end.saturating_sub(1)))
+    Arc::new(
+        ends.as_primitive::<TimestampMicrosecondType>()
+            .unary::<_, TimestampMicrosecondType>(|end| end.saturating_sub(1)),
+    )
 }
 
 /// A column of one value.
@@ -174,7 +177,8 @@ pub(crate) fn timestamps(values: Vec<i64>) -> ArrayRef {
 pub(crate) fn plain(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let mut text = text.as_str();
-    for prefix in ["Execution error: ", "Arrow error: ", "Error during planning: ", "This feature is not implemented: "] {
+    for prefix in ["Execution error: ", "Arrow error: ", "Error during planning: ", "This feature is not implemented: "]
+    {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }
     text.to_owned()

@@ -83,7 +83,10 @@ impl Followers {
         let node = |(factory, after): &(Arc<dyn Factory>, Tree)| {
             Ok(Node { operator: factory.build(place)?, after: Self::build(after, place)? })
         };
-        Ok(Self { nodes: tree.children.iter().map(node).collect::<Result<_, OperatorError>>()?, leaves: tree.leaves.clone() })
+        Ok(Self {
+            nodes: tree.children.iter().map(node).collect::<Result<_, OperatorError>>()?,
+            leaves: tree.leaves.clone(),
+        })
     }
 
     fn process(&mut self, batch: &Batch, out: &mut dyn Output) -> Result<(), OperatorError> {

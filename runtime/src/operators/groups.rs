@@ -85,7 +85,9 @@ impl Inputs {
 
 enum Keys {
     /// No key columns: all rows are one group, once there are rows.
-    One { seen: bool },
+    One {
+        seen: bool,
+    },
     Many(Box<dyn GroupValues>),
 }
 

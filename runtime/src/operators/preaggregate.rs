@@ -119,8 +119,7 @@ impl Operator for Preaggregate {
         let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) else { return Ok(()) };
         self.counters.records_in += times.len() as u64;
         let late = shift(batch.late_before, spec.lag);
-        let inputs =
-            Inputs::evaluate(&spec.keys, &spec.calls, &batch.rows).map_err(|error| spec.failed(&error))?;
+        let inputs = Inputs::evaluate(&spec.keys, &spec.calls, &batch.rows).map_err(|error| spec.failed(&error))?;
         let first = spec.window.pane_start(*min);
         if first == spec.window.pane_start(*max) {
             self.add(first, late, &inputs)?;

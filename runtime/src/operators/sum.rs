@@ -4,7 +4,7 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type};
@@ -148,7 +148,8 @@ impl GroupsAccumulator for ManySums {
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let values = first(values)?.as_primitive::<Int64Type>();
-        let kept = (0..values.len()).map(|row| opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)));
+        let kept =
+            (0..values.len()).map(|row| opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)));
         let sums = values.iter().zip(kept).map(|(value, kept)| value.filter(|_| kept).map(i128::from));
         Ok(vec![Arc::new(sums.collect::<Decimal128Array>().with_data_type(STATE))])
     }

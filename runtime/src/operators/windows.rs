@@ -5,11 +5,20 @@ use crate::element::Timestamp;
 /// How rows are put into windows. All lengths are positive microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WindowKind {
-    Tumble { size: i64 },
-    Hop { slide: i64, size: i64 },
-    Session { gap: i64 },
+    Tumble {
+        size: i64,
+    },
+    Hop {
+        slide: i64,
+        size: i64,
+    },
+    Session {
+        gap: i64,
+    },
     /// The row's own `window_start` column says it (windows of windows).
-    Attached { size: i64 },
+    Attached {
+        size: i64,
+    },
 }
 
 /// Rows that are in the same windows. `start` is the start of a window, or of a pane for HOP; `since` is the start of

@@ -40,7 +40,8 @@ fn checksum(body: &[u8]) -> [u8; CHECKSUM_BYTES] {
 pub fn encode(rows: &[RecordBatch]) -> Result<Vec<u8>, Error> {
     let failed = |message: String| Error::Arrow { what: "written", message };
     let first = rows.first().ok_or_else(|| failed("a run without rows".to_owned()))?;
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>());
+    let mut bytes =
+        Vec::with_capacity(HEADER_BYTES + rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>());
     bytes.extend_from_slice(MAGIC);
     bytes.push(VERSION);
     bytes.extend_from_slice(&[0; CHECKSUM_BYTES]);

@@ -193,7 +193,8 @@ pub fn partition(
         return Ok(vec![(0, batch.clone())]);
     }
     let owners = assign(&batch.rows, keys, parallelism, max_parallelism)?;
-    let mut indices: Vec<Vec<u32>> = vec![Vec::with_capacity(owners.len() / parallelism as usize + 64); parallelism as usize];
+    let mut indices: Vec<Vec<u32>> =
+        vec![Vec::with_capacity(owners.len() / parallelism as usize + 64); parallelism as usize];
     for (row, owner) in owners.iter().enumerate() {
         if let Some(list) = indices.get_mut(*owner as usize) {
             list.push(row as u32);

@@ -57,7 +57,8 @@ impl Index {
         let mut joined = added;
         let mut index = 0;
         while let Some(other) = sessions.get(index) {
-            let apart = joined.start.saturating_sub(other.last) >= gap || other.start.saturating_sub(joined.last) >= gap;
+            let apart =
+                joined.start.saturating_sub(other.last) >= gap || other.start.saturating_sub(joined.last) >= gap;
             if apart {
                 index += 1;
                 continue;
@@ -67,8 +68,11 @@ impl Index {
             joined.start = joined.start.min(other.start);
             joined.last = joined.last.max(other.last);
             // The longer list takes the shorter one in, so that a long session does not copy itself again and again.
-            let (mut long, short) =
-                if other.rows.len() > joined.rows.len() { (other.rows, joined.rows) } else { (joined.rows, other.rows) };
+            let (mut long, short) = if other.rows.len() > joined.rows.len() {
+                (other.rows, joined.rows)
+            } else {
+                (joined.rows, other.rows)
+            };
             long.extend(short);
             joined.rows = long;
             // A joined session may now touch others that were passed already.

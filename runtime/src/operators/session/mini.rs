@@ -39,8 +39,7 @@ impl Stretches {
         let mut order: Vec<(usize, i64, u32)> =
             keys.iter().zip(times).enumerate().map(|(row, (key, time))| (*key, *time, row as u32)).collect();
         order.sort_unstable();
-        let mut found =
-            Self { numbers: vec![0; times.len()], starts: Vec::new(), lasts: Vec::new(), rows: Vec::new() };
+        let mut found = Self { numbers: vec![0; times.len()], starts: Vec::new(), lasts: Vec::new(), rows: Vec::new() };
         let mut before: Option<(usize, i64)> = None;
         for (key, time, row) in order {
             let same = before.is_some_and(|(last_key, last)| last_key == key && time.saturating_sub(last) < gap);
