@@ -145,6 +145,10 @@ impl ChainBuilder for Pass {
     fn stateful_operators(&self) -> Vec<StatefulOperator> {
         Vec::new()
     }
+
+    fn describe(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Chain for Pass {
@@ -191,6 +195,10 @@ impl ChainBuilder for SumBuilder {
 
     fn stateful_operators(&self) -> Vec<StatefulOperator> {
         vec![StatefulOperator { id: sum_operator(), fingerprint: "sum".into() }]
+    }
+
+    fn describe(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
