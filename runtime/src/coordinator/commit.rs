@@ -13,13 +13,13 @@ use futures::future::BoxFuture;
 
 use super::Context;
 use super::error::CoordinatorError;
-use crate::connectors::{self, Committer, Retry, SinkConnector, SinkError};
+use crate::connectors::{Committer, Retry, SinkConnector, SinkError};
 use crate::crashpoint;
 use crate::run::{RunEvent, retry_delay};
 
 /// The committers of all sinks that may hold something of this log, by sink name.
 #[derive(Clone)]
-pub struct Committers {
+pub(super) struct Committers {
     context: Arc<Context>,
     attempt: Attempt,
     pipeline: PipelineId,
@@ -29,7 +29,7 @@ pub struct Committers {
 }
 
 impl Committers {
-    pub fn new(context: &Arc<Context>, attempt: Attempt, claim: &Claim, earlier: &[Claim]) -> Self {
+    pub(super) fn new(context: &Arc<Context>, attempt: Attempt, claim: &Claim, earlier: &[Claim]) -> Self {
         let committer = |sink: &Arc<dyn SinkConnector>| Arc::<dyn Committer>::from(sink.committer());
         let current = context.setup.sinks.iter().map(|(name, sink)| (name.clone(), committer(sink))).collect();
         let mut former = BTreeMap::new();
@@ -63,21 +63,16 @@ impl Committers {
     ///
     /// # Errors
     /// A target that can never answer.
-    pub async fn classify(&self, committable: &Committable) -> Result<Classification, CoordinatorError> {
+    pub(super) async fn classify(&self, committable: &Committable) -> Result<Classification, CoordinatorError> {
         let committer = self.of(&committable.sink)?;
-        let answer = self.persist(&committable.sink, committable, || committer.classify(committable)).await?;
-        Ok(match answer {
-            connectors::Classification::Prepared => Classification::Prepared,
-            connectors::Classification::Committed => Classification::Committed,
-            connectors::Classification::Lost => Classification::Lost,
-        })
+        self.persist(&committable.sink, committable, || committer.classify(committable)).await
     }
 
     /// Makes a decided committable visible.
     ///
     /// # Errors
     /// A target that can never take it (other output is in the way): it stays decided.
-    pub async fn commit(&self, order: &Order) -> Result<CommitOutcome, CoordinatorError> {
+    pub(super) async fn commit(&self, order: &Order) -> Result<CommitOutcome, CoordinatorError> {
         let committable = &order.committable;
         let committer = self.of(&committable.sink)?;
         let started = self.context.clock.monotonic();
@@ -86,21 +81,17 @@ impl Committers {
         let metrics = &self.context.metrics.commits;
         let took = self.context.clock.monotonic().saturating_sub(started);
         metrics.duration_seconds.with_label_values(&[&committable.sink]).observe(took.as_secs_f64());
-        Ok(match outcome {
-            connectors::CommitOutcome::Committed => {
-                metrics.total.with_label_values(&[committable.sink.as_str(), "committed"]).inc();
-                CommitOutcome::Committed
-            }
-            connectors::CommitOutcome::AlreadyCommitted => CommitOutcome::AlreadyCommitted,
-            connectors::CommitOutcome::Lost => CommitOutcome::Lost,
-        })
+        if outcome == CommitOutcome::Committed {
+            metrics.total.with_label_values(&[committable.sink.as_str(), "committed"]).inc();
+        }
+        Ok(outcome)
     }
 
     /// Takes a pre-committed committable back, for a rewind.
     ///
     /// # Errors
     /// A target that can never answer.
-    pub async fn abort(&self, committable: &Committable) -> Result<AbortOutcome, CoordinatorError> {
+    pub(super) async fn abort(&self, committable: &Committable) -> Result<AbortOutcome, CoordinatorError> {
         let committer = self.of(&committable.sink)?;
         // It was classified a moment ago; whoever was entitled to commit it may have done so since.
         if self.classify(committable).await? == Classification::Committed {
@@ -118,7 +109,7 @@ impl Committers {
     ///
     /// # Errors
     /// A target that can never answer.
-    pub async fn abort_leftovers(&self) -> Result<(), CoordinatorError> {
+    pub(super) async fn abort_leftovers(&self) -> Result<(), CoordinatorError> {
         let all = self.current.iter().chain(self.former.iter().map(|(name, committer)| (name, committer)));
         for (sink, committer) in all {
             let aborted = self

@@ -98,21 +98,26 @@ impl Log {
 }
 
 /// BLAKE3 of a body.
-pub fn content_hash(body: &[u8]) -> ContentHash {
+pub(super) fn content_hash(body: &[u8]) -> ContentHash {
     ContentHash(blake3::hash(body).to_hex().to_string())
 }
 
 /// Names of all objects that a decision refers to.
-pub fn objects(reference: &ManifestRef, manifest: &Manifest) -> Vec<String> {
+pub(super) fn objects(reference: &ManifestRef, manifest: &Manifest) -> Vec<String> {
     let own = match reference {
         ManifestRef::Inline(_) => None,
         ManifestRef::Stored { name, .. } => Some(name.clone()),
     };
-    own.into_iter().chain(stored_parts(manifest).map(|(name, _)| name.to_owned())).collect()
+    own.into_iter().chain(part_names(manifest)).collect()
+}
+
+/// Names of the objects that hold a checkpoint's state.
+pub(super) fn part_names(manifest: &Manifest) -> impl Iterator<Item = String> {
+    stored_parts(manifest).map(|(name, _)| name.to_owned())
 }
 
 /// Name and length of every stored part.
-pub fn stored_parts(manifest: &Manifest) -> impl Iterator<Item = (&str, u64)> {
+pub(super) fn stored_parts(manifest: &Manifest) -> impl Iterator<Item = (&str, u64)> {
     manifest.snapshots.iter().flat_map(|snapshot| &snapshot.parts).filter_map(|part| match part {
         StatePart::Stored { name, length, .. } => Some((name.as_str(), *length)),
         StatePart::Inline { .. } => None,
@@ -120,7 +125,7 @@ pub fn stored_parts(manifest: &Manifest) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// Bytes of all state in a manifest (base64 takes four characters for three bytes).
-pub fn state_bytes(manifest: &Manifest) -> u64 {
+pub(super) fn state_bytes(manifest: &Manifest) -> u64 {
     let parts = manifest.snapshots.iter().flat_map(|snapshot| &snapshot.parts);
     parts
         .map(|part| match part {
