@@ -1,10 +1,10 @@
 //! What holds for files, read and written.
 
+mod csv;
 mod json;
+mod parquet;
 mod reading;
 mod writing;
-mod parquet;
-mod csv;
 
 use std::path::Path;
 use std::time::Duration;

@@ -33,7 +33,8 @@ fn expect(customers: std::ops::Range<i64>) -> Vec<Option<i64>> {
 
 #[test]
 fn a_glob_is_resolved_once_sorted_and_without_hidden_files() {
-    let folder = folder(&[("b.jsonl", &lines(2..4)), ("a.jsonl", &lines(0..2)), (".c.jsonl", &lines(4..6)), ("d.txt", "")]);
+    let folder =
+        folder(&[("b.jsonl", &lines(2..4)), ("a.jsonl", &lines(0..2)), (".c.jsonl", &lines(4..6)), ("d.txt", "")]);
     let source = build(&source(&folder.path().join("*.jsonl"), json(OnError::Fail)));
     let splits = source.resolve(4).unwrap();
     fs::write(folder.path().join("e.jsonl"), lines(6..8)).unwrap();
@@ -85,7 +86,10 @@ fn a_late_row_comes_with_the_watermark_just_before_it() {
 
 #[test]
 fn a_row_without_event_time_fails_or_is_skipped_and_counted() {
-    let folder = folder(&[("a.jsonl", "{\"ts\":0,\"customer\":1}\n{\"customer\":2}\n{\"ts\":null}\n{\"ts\":1,\"customer\":3}\n")]);
+    let folder = folder(&[(
+        "a.jsonl",
+        "{\"ts\":0,\"customer\":1}\n{\"customer\":2}\n{\"ts\":null}\n{\"ts\":1,\"customer\":3}\n",
+    )]);
     let path = folder.path().join("a.jsonl");
     let error = read_all(build(&source(&path, json(OnError::Fail))).as_ref()).unwrap_err();
     assert!(error.to_string().contains("a.jsonl:2 (byte 22), column `ts`: event time is missing or null"), "{error}");
@@ -108,7 +112,8 @@ fn a_record_longer_than_the_bound_is_refused() {
 
 #[test]
 fn a_long_record_below_the_bound_is_read() {
-    let text = format!("{}{{\"ts\":5000,\"customer\":5,\"note\":\"{}\"}}\n{}", lines(0..5), "x".repeat(3 << 20), lines(6..9));
+    let text =
+        format!("{}{{\"ts\":5000,\"customer\":5,\"note\":\"{}\"}}\n{}", lines(0..5), "x".repeat(3 << 20), lines(6..9));
     let folder = folder(&[("a.jsonl", &text)]);
     let batches = read_all(build(&source(&folder.path().join("*"), json(OnError::Fail))).as_ref()).unwrap();
     assert_eq!(customers(&batches), expect(0..9));
@@ -139,7 +144,8 @@ fn an_input_that_is_not_the_same_any_more_is_lost_and_named() {
     lost(&|path| fs::write(path, lines(0..50)).unwrap(), "shrunk");
     lost(&|path| fs::write(path, lines(1..300)).unwrap(), "first bytes have changed");
     lost(&|path| fs::File::options().append(true).open(path).unwrap().set_modified(later).unwrap(), "modified");
-    let grown = reopened(|path| write!(OpenOptions::new().append(true).open(path).unwrap(), "{}", lines(100..200)).unwrap());
+    let grown =
+        reopened(|path| write!(OpenOptions::new().append(true).open(path).unwrap(), "{}", lines(100..200)).unwrap());
     assert_eq!(grown.unwrap(), expect(0..100));
 }
 
