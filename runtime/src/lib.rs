@@ -11,3 +11,4 @@ pub mod run;
 pub mod state;
 pub mod store;
 pub mod tasks;
+pub mod worker;
