@@ -1,0 +1,3 @@
+-- t
+SELECT * FROM returns
+-- rows

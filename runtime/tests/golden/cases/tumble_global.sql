@@ -1,0 +1,3 @@
+-- t
+SELECT window_start, COUNT(*) AS n, COUNT(cents) AS known, SUM(price) AS price FROM TUMBLE(orders, ts, INTERVAL '1' MINUTE) GROUP BY window_start
+-- rows

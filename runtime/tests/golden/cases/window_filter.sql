@@ -1,0 +1,3 @@
+-- t
+SELECT window_start, window_end, COUNT(*) AS n FROM TUMBLE(orders, ts, INTERVAL '1 minute') WHERE window_start > '2026-01-01T00:00:00' GROUP BY window_start, window_end
+-- rows
