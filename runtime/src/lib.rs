@@ -10,3 +10,4 @@ pub mod run;
 pub mod state;
 pub mod store;
 pub mod tasks;
+pub mod worker;

@@ -157,6 +157,28 @@ fn fault_names_what_to_write() {
     }
 }
 
+/// A pattern shown to a person is no explanation.
+#[test]
+fn every_pattern_has_words() {
+    fn patterns(schema: &Value, found: &mut Vec<String>) {
+        match schema {
+            Value::Object(map) => {
+                found.extend(map.get("pattern").and_then(Value::as_str).map(str::to_owned));
+                map.values().for_each(|inner| patterns(inner, found));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| patterns(inner, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut found = Vec::new();
+    patterns(shape::root_schema(), &mut found);
+    assert!(found.len() > 10);
+    for pattern in found {
+        let (message, _) = wording::mismatch(&pattern, "é!");
+        assert!(!message.contains('^'), "{message}");
+    }
+}
+
 #[test]
 fn one_mistake_is_reported_once() {
     for (from, to) in [
@@ -280,7 +302,7 @@ fn hostile_yaml_is_refused_in_bounds() {
     let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (this, before) in ('b'..='k').zip('a'..='j') {
         let aliases = vec![format!("*{before}"); 10].join(", ");
-        bomb.push_str(&format!("{this}: &{this} [{aliases}]\n"));
+        bomb.extend([format!("{this}: &{this} [{aliases}]\n")]);
     }
     for (text, said) in [
         (bomb, "aliases expand to too much"),
