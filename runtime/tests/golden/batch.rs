@@ -9,7 +9,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 
 use crate::engine::{Restart, run};
-use crate::rows::{Dice, Order, SECOND, batch, definition, lines, split, timestamps};
+use crate::rows::{assert_same, Dice, Order, SECOND, batch, definition, lines, split, timestamps};
 
 const AGGREGATES: &str = "SUM(cents) AS total, COUNT(*) AS n, COUNT(cents) AS known, MIN(cents) AS low, MAX(country) AS last, \
                           AVG(price) AS mean, COUNT(DISTINCT country) AS countries, SUM(DISTINCT cents) AS different, \
@@ -55,7 +55,8 @@ fn compare(streaming: &str, in_batch: &str, seeds: std::ops::Range<u64>) {
             let restart = Restart { after: 1 + dice.roll(10) as usize, parallelism: 1 + dice.roll(4) as u32 };
             for restarts in [&[][..], &[restart]] {
                 let (sinks, counters) = run(&definition, &inputs, parallelism, restarts).unwrap();
-                assert_eq!(lines(&sinks["out"]), expected, "seed {seed}, parallelism {parallelism}, {restarts:?}");
+                let context = format!("seed {seed}, parallelism {parallelism}, {restarts:?}");
+                assert_same(&lines(&sinks["out"]), &expected, &context);
                 assert!(counters.iter().all(|counters| counters.late_dropped == 0), "no row is late");
             }
         }

@@ -13,19 +13,19 @@ use runtime::state::{OperatorRuns, Run, ipc};
 
 /// A split's rows, read in order in batches of `batch` rows.
 #[derive(Clone)]
-pub struct SplitInput {
-    pub source: String,
-    pub rows: RecordBatch,
-    pub batch: usize,
-    pub max_out_of_orderness: i64,
-    pub time: Option<String>,
+pub(crate) struct SplitInput {
+    pub(crate) source: String,
+    pub(crate) rows: RecordBatch,
+    pub(crate) batch: usize,
+    pub(crate) max_out_of_orderness: i64,
+    pub(crate) time: Option<String>,
 }
 
 /// When to take everything down and restore it at another parallelism: after this many batches.
 #[derive(Clone, Copy, Debug)]
-pub struct Restart {
-    pub after: usize,
-    pub parallelism: u32,
+pub(crate) struct Restart {
+    pub(crate) after: usize,
+    pub(crate) parallelism: u32,
 }
 
 struct Collector<'a> {
@@ -66,19 +66,19 @@ struct Task {
     combined: Timestamp,
 }
 
-pub struct Engine {
+pub(crate) struct Engine {
     graph: Graph,
     parallelism: u32,
     max_parallelism: u32,
     tasks: Vec<Vec<Task>>,
     queue: VecDeque<(usize, u32, u32, Sent)>,
-    pub sinks: BTreeMap<String, Vec<RecordBatch>>,
+    pub(crate) sinks: BTreeMap<String, Vec<RecordBatch>>,
 }
 
 type Outcome<T> = Result<T, OperatorError>;
 
 impl Engine {
-    pub fn new(definition: &Definition, parallelism: u32) -> Self {
+    pub(crate) fn new(definition: &Definition, parallelism: u32) -> Self {
         let graph = plan(definition).unwrap_or_else(|error| panic!("{error}"));
         let tasks = graph.stages.iter().map(|stage| {
             let task = |subtask| {
@@ -156,7 +156,7 @@ impl Engine {
     }
 
     /// As a worker does at a barrier: flush, then seal, stage by stage.
-    pub fn snapshot(&mut self) -> Outcome<Vec<OperatorRuns>> {
+    pub(crate) fn snapshot(&mut self) -> Outcome<Vec<OperatorRuns>> {
         let mut snapshots = vec![];
         for stage in 0..self.graph.stages.len() {
             for subtask in 0..self.parallelism {
@@ -170,7 +170,7 @@ impl Engine {
         Ok(snapshots)
     }
 
-    pub fn restore(&mut self, snapshots: &[OperatorRuns]) -> Outcome<()> {
+    pub(crate) fn restore(&mut self, snapshots: &[OperatorRuns]) -> Outcome<()> {
         for (stage, tasks) in self.graph.stages.iter().zip(&mut self.tasks) {
             let own: Vec<_> = stage.chain.stateful_operators().into_iter().map(|operator| operator.id).collect();
             for snapshot in snapshots.iter().filter(|snapshot| own.contains(&snapshot.operator)) {
@@ -182,7 +182,7 @@ impl Engine {
         Ok(())
     }
 
-    pub fn counters(&self) -> Vec<OperatorCounters> {
+    pub(crate) fn counters(&self) -> Vec<OperatorCounters> {
         self.tasks.iter().flatten().flat_map(|task| task.chain.counters()).collect()
     }
 }
@@ -231,7 +231,7 @@ impl Reader {
 }
 
 /// Runs a bounded pipeline to its end; splits take turns. Results by sink, and the counters of the last attempt.
-pub fn run(
+pub(crate) fn run(
     definition: &Definition,
     inputs: &[SplitInput],
     parallelism: u32,

@@ -8,19 +8,19 @@ use runtime::dataflow::{Definition, Query, SinkInput, SourceTable};
 
 use crate::engine::SplitInput;
 
-pub const SECOND: i64 = 1_000_000;
+pub(crate) const SECOND: i64 = 1_000_000;
 /// 2026-01-01T00:00:00Z.
-pub const BASE: i64 = 1_767_225_600 * SECOND;
+pub(crate) const BASE: i64 = 1_767_225_600 * SECOND;
 
 #[derive(Clone, Debug)]
-pub struct Order {
-    pub ts: i64,
-    pub customer: Option<i64>,
-    pub cents: Option<i64>,
-    pub country: Option<&'static str>,
+pub(crate) struct Order {
+    pub(crate) ts: i64,
+    pub(crate) customer: Option<i64>,
+    pub(crate) cents: Option<i64>,
+    pub(crate) country: Option<&'static str>,
 }
 
-pub fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true),
         Field::new("customer", DataType::Int64, true),
@@ -30,7 +30,7 @@ pub fn schema() -> SchemaRef {
     ]))
 }
 
-pub fn batch(orders: &[Order]) -> RecordBatch {
+pub(crate) fn batch(orders: &[Order]) -> RecordBatch {
     let price = |order: &Order| order.cents.map(|cents| cents as f64 / 4.0);
     RecordBatch::try_new(
         schema(),
@@ -45,7 +45,7 @@ pub fn batch(orders: &[Order]) -> RecordBatch {
     .unwrap()
 }
 
-pub fn split(source: &str, orders: &[Order], batch_rows: usize, max_out_of_orderness: i64) -> SplitInput {
+pub(crate) fn split(source: &str, orders: &[Order], batch_rows: usize, max_out_of_orderness: i64) -> SplitInput {
     SplitInput {
         source: source.to_owned(),
         rows: batch(orders),
@@ -55,12 +55,12 @@ pub fn split(source: &str, orders: &[Order], batch_rows: usize, max_out_of_order
     }
 }
 
-pub fn timestamps(rows: &RecordBatch, column: &str) -> Vec<i64> {
+pub(crate) fn timestamps(rows: &RecordBatch, column: &str) -> Vec<i64> {
     rows.column_by_name(column).unwrap().as_primitive::<TimestampMicrosecondType>().values().to_vec()
 }
 
 /// Sources `orders` and `returns` (the same columns), these transforms, and one sink at the last of them.
-pub fn definition(transforms: &[(&str, &str)]) -> Definition {
+pub(crate) fn definition(transforms: &[(&str, &str)]) -> Definition {
     let source =
         |name: &str| SourceTable { name: name.to_owned(), schema: schema(), event_time: Some("ts".to_owned()) };
     let last = transforms.last().map_or("orders", |(name, _)| name);
@@ -73,7 +73,7 @@ pub fn definition(transforms: &[(&str, &str)]) -> Definition {
 }
 
 /// One JSON object for each row, sorted: results are multisets.
-pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
+pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let mut bytes = vec![];
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
@@ -87,11 +87,31 @@ pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
     lines
 }
 
+/// Compares multisets; says the rows that differ, not all of them.
+pub(crate) fn assert_same(found: &[String], expected: &[String], context: &str) {
+    let count = |lines: &[String]| {
+        let mut counts = std::collections::BTreeMap::<String, i64>::new();
+        lines.iter().for_each(|line| *counts.entry(line.clone()).or_default() += 1);
+        counts
+    };
+    let (found, expected) = (count(found), count(expected));
+    let differ = |a: &std::collections::BTreeMap<String, i64>, b: &std::collections::BTreeMap<String, i64>| {
+        let more = a.iter().filter(|(line, count)| b.get(*line) != Some(*count));
+        more.take(5).map(|(line, count)| format!("{count} x {line}")).collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        found == expected,
+        "{context}\nfound:\n{}\nexpected:\n{}",
+        differ(&found, &expected),
+        differ(&expected, &found)
+    );
+}
+
 /// SplitMix64: seeded rows without another crate.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub fn roll(&mut self, below: u64) -> u64 {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -100,7 +120,7 @@ impl Dice {
     }
 
     /// Orders about `step` microseconds apart, up to `jitter` out of order, with some nulls.
-    pub fn orders(&mut self, count: usize, step: i64, jitter: i64) -> Vec<Order> {
+    pub(crate) fn orders(&mut self, count: usize, step: i64, jitter: i64) -> Vec<Order> {
         let countries = ["DE", "FR", "SE", "Ö"];
         (0..count as i64)
             .map(|n| Order {
