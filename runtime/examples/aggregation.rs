@@ -79,10 +79,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (number, (keys, cents)) in columns.iter().cycle().take(ROWS / BATCH).enumerate() {
         let from = (number * BATCH) as i64 * STEP;
         let times = TimestampMicrosecondArray::from_iter_values((0..BATCH as i64).map(|row| from + row * STEP));
-        let rows = RecordBatch::try_new(
-            schema(),
-            vec![Arc::new(times), Arc::new(keys.clone()), Arc::new(cents.clone())],
-        )?;
+        let rows =
+            RecordBatch::try_new(schema(), vec![Arc::new(times), Arc::new(keys.clone()), Arc::new(cents.clone())])?;
         let watermark = from + BATCH as i64 * STEP;
         let start = Instant::now();
         let mut out = Sent::default();

@@ -9,7 +9,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 
 use crate::engine::{Restart, run};
-use crate::rows::{assert_same, Dice, Order, SECOND, batch, definition, lines, split, timestamps};
+use crate::rows::{Dice, Order, SECOND, assert_same, batch, definition, lines, split, timestamps};
 
 const AGGREGATES: &str = "SUM(cents) AS total, COUNT(*) AS n, COUNT(cents) AS known, MIN(cents) AS low, MAX(country) AS last, \
                           AVG(price) AS mean, COUNT(DISTINCT country) AS countries, SUM(DISTINCT cents) AS different, \

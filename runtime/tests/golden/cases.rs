@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use runtime::dataflow::{explain, plan};
 
 use crate::engine::{Restart, SplitInput, run};
-use crate::rows::{Order, SECOND, BASE, definition, lines, split};
+use crate::rows::{BASE, Order, SECOND, definition, lines, split};
 
 fn order(second: i64, customer: Option<i64>, cents: Option<i64>, country: Option<&'static str>) -> Order {
     Order { ts: BASE + second * SECOND, customer, cents, country }

@@ -101,7 +101,12 @@ impl Engine {
         Self { graph, parallelism, max_parallelism, tasks, queue: VecDeque::new(), sinks: BTreeMap::new() }
     }
 
-    fn call(&mut self, stage: usize, subtask: u32, act: impl FnOnce(&mut dyn Chain, &mut dyn Output) -> Outcome<()>) -> Outcome<()> {
+    fn call(
+        &mut self,
+        stage: usize,
+        subtask: u32,
+        act: impl FnOnce(&mut dyn Chain, &mut dyn Output) -> Outcome<()>,
+    ) -> Outcome<()> {
         let leaves = &self.graph.stages[stage].leaves;
         let mut out = Collector { sent: vec![], sinks: &mut self.sinks, leaves };
         act(self.tasks[stage][subtask as usize].chain.as_mut(), &mut out)?;
@@ -114,7 +119,9 @@ impl Engine {
                     }
                 }
                 (Partitioning::KeyGroups(keys), Sent::Batch(batch)) => {
-                    for (to, part) in key_groups::partition(&batch, keys, self.parallelism, self.max_parallelism).unwrap() {
+                    for (to, part) in
+                        key_groups::partition(&batch, keys, self.parallelism, self.max_parallelism).unwrap()
+                    {
                         self.queue.push_back((edge, subtask, to, Sent::Batch(part)));
                     }
                 }
@@ -282,9 +289,10 @@ fn report_watermarks(engine: &mut Engine, readers: &[Reader]) -> Result<(), Oper
         let StageInput::Source { name, .. } = &engine.graph.stages[stage].input else { continue };
         let name = name.clone();
         for subtask in 0..engine.parallelism {
-            let own = readers.iter().enumerate().filter(|(index, reader)| {
-                reader.input.source == name && *index as u32 % engine.parallelism == subtask
-            });
+            let own = readers
+                .iter()
+                .enumerate()
+                .filter(|(index, reader)| reader.input.source == name && *index as u32 % engine.parallelism == subtask);
             let watermark = own.map(|(_, reader)| reader.watermark).min().unwrap_or(Timestamp::MAX);
             engine.advance(stage, subtask, watermark)?;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::{Restart, SplitInput, run};
-use crate::rows::{assert_same, Dice, Order, SECOND, definition, lines, split};
+use crate::rows::{Dice, Order, SECOND, assert_same, definition, lines, split};
 
 struct Split {
     orders: Vec<Order>,
@@ -29,7 +29,13 @@ fn show(ts: i64) -> String {
     let day = 1 + seconds.div_euclid(86_400);
     assert!(day >= 1, "test rows begin in January 2026");
     let rest = seconds.rem_euclid(86_400);
-    let fraction = if micros == 0 { String::new() } else if micros % 1_000 == 0 { format!(".{:03}", micros / 1_000) } else { format!(".{micros:06}") };
+    let fraction = if micros == 0 {
+        String::new()
+    } else if micros % 1_000 == 0 {
+        format!(".{:03}", micros / 1_000)
+    } else {
+        format!(".{micros:06}")
+    };
     format!("2026-01-{day:02}T{:02}:{:02}:{:02}{fraction}", rest / 3_600, rest / 60 % 60, rest % 60)
 }
 
@@ -122,10 +128,8 @@ fn check(from: &str, seed: u64, expected: impl Fn(&[(Order, i64)]) -> (Vec<Strin
     let definition = definition(&[("t", &sql)]);
     for parallelism in 1..=4 {
         let batch = 1 + dice.roll(60) as usize;
-        let inputs: Vec<SplitInput> = splits
-            .iter()
-            .map(|each| split("orders", &each.orders, batch, each.max_out_of_orderness))
-            .collect();
+        let inputs: Vec<SplitInput> =
+            splits.iter().map(|each| split("orders", &each.orders, batch, each.max_out_of_orderness)).collect();
         let many: Vec<Restart> =
             (1..12).map(|n| Restart { after: n * 3, parallelism: 1 + dice.roll(4) as u32 }).collect();
         for restarts in [&[][..], &many[..1], &many[..]] {
@@ -150,7 +154,8 @@ fn tumble_equals_plain_loops_whatever_the_parallelism_and_restarts() {
 #[test]
 fn hop_equals_plain_loops_whatever_the_parallelism_and_restarts() {
     for seed in 100..108 {
-        let hop = |slide: i64, size: i64| format!("HOP(orders, ts, INTERVAL '{slide} seconds', INTERVAL '{size} seconds')");
+        let hop =
+            |slide: i64, size: i64| format!("HOP(orders, ts, INTERVAL '{slide} seconds', INTERVAL '{size} seconds')");
         check(&hop(5, 20), seed, |rows| windows(rows, 5 * SECOND, 20 * SECOND));
         check(&hop(4, 10), seed, |rows| windows(rows, 4 * SECOND, 10 * SECOND));
         check(&hop(10, 4), seed, |rows| windows(rows, 10 * SECOND, 4 * SECOND));

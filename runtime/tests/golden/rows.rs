@@ -67,7 +67,10 @@ pub(crate) fn definition(transforms: &[(&str, &str)]) -> Definition {
     Definition {
         max_parallelism: 128,
         sources: vec![source("orders"), source("returns")],
-        transforms: transforms.iter().map(|(name, sql)| Query { name: (*name).to_owned(), sql: (*sql).to_owned() }).collect(),
+        transforms: transforms
+            .iter()
+            .map(|(name, sql)| Query { name: (*name).to_owned(), sql: (*sql).to_owned() })
+            .collect(),
         sinks: vec![SinkInput { name: "out".to_owned(), input: last.to_owned() }],
     }
 }
