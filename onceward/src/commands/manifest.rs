@@ -1,0 +1,99 @@
+//! From a file's name to a pipeline that can be run, or everything that is wrong with it.
+
+use std::path::Path;
+
+use api::manifest::{self, Finding, Manifest, Severity};
+use serde_json::{Value, json};
+
+use super::Error;
+use crate::screen::Screen;
+
+/// The most that is read of a manifest; larger than anything that the schema allows.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// A manifest with its paths resolved and its queries planned, and all findings; no manifest if one is a fault.
+pub struct Loaded {
+    pub manifest: Option<Manifest>,
+    pub findings: Vec<Finding>,
+}
+
+/// Reads and checks one manifest.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read at all.
+pub fn load(file: &Path, sets: &[String]) -> Result<Loaded, Error> {
+    let bytes = read(file)?;
+    let name = file.display().to_string();
+    let (mut manifest, mut findings) = match manifest::read(&name, &bytes, sets).into_manifest() {
+        Ok(read) => read,
+        Err(findings) => return Ok(Loaded { manifest: None, findings }),
+    };
+    let base = std::path::absolute(file).map_err(super::io(format!("find the folder of {name}")))?;
+    let base = base.parent().unwrap_or(Path::new("/"));
+    manifest.pipeline.spec.resolve_paths(base).map_err(|error| Error::Other(error.to_string()))?;
+    let refused = plan_faults(&manifest);
+    if refused.is_empty() {
+        return Ok(Loaded { manifest: Some(manifest), findings });
+    }
+    findings.extend(refused);
+    Ok(Loaded { manifest: None, findings })
+}
+
+/// What the planner refuses.
+fn plan_faults(_manifest: &Manifest) -> Vec<Finding> {
+    vec![]
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
+    use std::io::Read;
+    let cannot = || super::io(format!("read {}", file.display()));
+    let open = std::fs::File::open(file).map_err(cannot())?;
+    let mut bytes = vec![];
+    open.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(cannot())?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Error::Other(format!("{} is larger than {MOST_BYTES} bytes: this is no manifest", file.display())));
+    }
+    Ok(bytes)
+}
+
+/// Shows findings to people: `error: file:line:column: field: what; fix`.
+pub fn show(findings: &[Finding], screen: &Screen) {
+    for finding in findings {
+        match finding.severity {
+            Severity::Fault => screen.fault(describe(finding)),
+            Severity::Warning => screen.doubt(describe(finding)),
+        }
+    }
+}
+
+fn describe(finding: &Finding) -> String {
+    let mut text = finding.origin.clone();
+    if finding.place.set_by.is_none() {
+        text += &format!(":{}:{}", finding.place.line, finding.place.column);
+    }
+    for part in [&finding.path, &finding.message] {
+        if !part.is_empty() {
+            text += ": ";
+            text += part;
+        }
+    }
+    if let Some(fix) = &finding.fix {
+        text += "; ";
+        text += fix;
+    }
+    text
+}
+
+/// A finding for programs.
+pub fn as_json(finding: &Finding) -> Value {
+    let inside_file = finding.place.set_by.is_none();
+    json!({
+        "severity": match finding.severity { Severity::Fault => "fault", Severity::Warning => "warning" },
+        "origin": finding.origin,
+        "line": inside_file.then_some(finding.place.line),
+        "column": inside_file.then_some(finding.place.column),
+        "path": finding.path,
+        "message": finding.message,
+        "fix": finding.fix,
+    })
+}
