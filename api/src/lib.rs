@@ -4,6 +4,8 @@
 //! | room | holds |
 //! |---|---|
 //! | [`pipeline`] | `Pipeline`, its schema, defaults and CEL rules: one set for the API server and the command line |
+//! | [`manifest`] | reading it: every fault with line, column, path and fix; `--set`; lint warnings |
 //! | [`control`] | what coordinator and workers say to each other |
 pub mod control;
+pub mod manifest;
 pub mod pipeline;
