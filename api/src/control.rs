@@ -80,6 +80,8 @@ pub struct Acknowledgement {
     /// All committables of this task that are not known to be decided, oldest first: not only those of `epoch`.
     pub committables: Vec<Committable>,
     pub times: StageTimes,
+    /// Rows that this task's sources have read since the attempt began, up to the barrier.
+    pub rows_in: u64,
     /// Everything that the task will ever have to write is in `committables` or committed already.
     pub finished: bool,
 }

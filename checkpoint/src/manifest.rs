@@ -17,6 +17,10 @@ pub struct Manifest {
     pub max_parallelism: u32,
     /// Every source has ended and its last rows are in `committables`: nothing is left to read.
     pub finished: bool,
+    /// Rows read since the log began, up to the barrier (for people, as the next).
+    pub rows_in: u64,
+    /// Rows in all committables decided since the log began, these included.
+    pub rows_out: u64,
     pub snapshots: Vec<OperatorSnapshot>,
     /// All undecided committables of the attempt, within one writer in pre-commit order.
     pub committables: Vec<Committable>,

@@ -1,8 +1,12 @@
 //! The data plane of Onceward as a library.
 pub mod clock;
 pub mod connectors;
+pub mod crashpoint;
 pub mod dataflow;
 pub mod element;
+pub mod metrics;
 pub mod operators;
+pub mod run;
 pub mod state;
 pub mod store;
+pub mod tasks;

@@ -41,6 +41,9 @@ impl<R: Rules> Coordinator<R> {
             parallelism: self.settings.parallelism,
             max_parallelism: self.settings.max_parallelism,
             finished: all.iter().all(|acknowledged| acknowledged.finished),
+            // Counts for people, which no decision depends on: the driver knows them and fills them in.
+            rows_in: 0,
+            rows_out: 0,
             committables: committables.map(|committable| committable.as_ref().clone()).collect(),
             snapshots: all.into_iter().flat_map(|acknowledged| acknowledged.snapshots).collect(),
         }

@@ -3,6 +3,15 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+
+mod local;
+pub mod memory;
+pub mod probe;
+#[cfg(test)]
+mod tests;
+
 /// The answer to a create that was answered at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {

@@ -1,0 +1,74 @@
+//! Serves `/metrics`, `/healthz` and `/readyz`.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use super::Metrics;
+use crate::tasks::{self, Task};
+
+/// The address cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve metrics on {address}: {source}")]
+pub struct ServeError {
+    pub address: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+/// Serves until dropped.
+pub struct MetricsServer {
+    address: SocketAddr,
+    _task: Task<()>,
+}
+
+impl MetricsServer {
+    /// Binds before it returns, so that a taken port stops the run before anything is claimed.
+    ///
+    /// # Errors
+    /// [`ServeError`] names the address.
+    pub async fn bind(address: SocketAddr, metrics: Metrics) -> Result<Self, ServeError> {
+        let failed = |source| ServeError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let router = router(metrics);
+        let task = tasks::spawn("metrics", async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::warn!(%error, "metrics are no longer served");
+            }
+        });
+        Ok(Self { address, _task: task })
+    }
+
+    /// The port is known here when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn router(metrics: Metrics) -> Router {
+    let ready = metrics.ready.clone();
+    Router::new()
+        .route("/metrics", get(move || std::future::ready(text(&metrics))))
+        .route("/healthz", get(|| std::future::ready("ok\n")))
+        .route(
+            "/readyz",
+            get(move || {
+                std::future::ready(match ready.get() {
+                    0 => (StatusCode::SERVICE_UNAVAILABLE, "no attempt processes records\n"),
+                    _ => (StatusCode::OK, "ok\n"),
+                })
+            }),
+        )
+}
+
+fn text(metrics: &Metrics) -> axum::response::Response {
+    match metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

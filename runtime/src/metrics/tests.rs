@@ -1,0 +1,64 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+fn metrics() -> Metrics {
+    Metrics::new(&Names {
+        pipeline: "revenue".into(),
+        sources: vec!["orders".into()],
+        operators: vec!["per_customer/window".into()],
+        stages: vec![("per_customer/window".into(), 2)],
+        sinks: vec!["out".into()],
+    })
+    .unwrap()
+}
+
+#[test]
+fn every_series_is_there_at_zero_from_the_start() {
+    let text = metrics().text().unwrap();
+    for series in [
+        "onceward_checkpoints_total{pipeline=\"revenue\",result=\"timed_out\"} 0",
+        "onceward_checkpoint_consecutive_failures{pipeline=\"revenue\"} 0",
+        "onceward_checkpoint_stage_duration_seconds_count{pipeline=\"revenue\",stage=\"pre_commit\"} 0",
+        "onceward_commits_total{pipeline=\"revenue\",result=\"retried\",sink=\"out\"} 0",
+        "onceward_commits_pending{pipeline=\"revenue\",sink=\"out\"} 0",
+        "onceward_source_records_total{pipeline=\"revenue\",source=\"orders\"} 0",
+        "onceward_operator_late_records_dropped_total{operator=\"per_customer/window\",pipeline=\"revenue\"} 0",
+        "onceward_operator_busy_seconds_total{operator=\"per_customer/window\",pipeline=\"revenue\",subtask=\"1\"} 0",
+        "onceward_sink_records_total{pipeline=\"revenue\",sink=\"out\"} 0",
+        "onceward_pipeline_restarts_total{pipeline=\"revenue\",reason=\"failure\"} 0",
+    ] {
+        assert!(text.lines().any(|line| line == series), "{series} is missing in\n{text}");
+    }
+    let named = |line: &str| line.starts_with('#') || line.starts_with("onceward_");
+    assert!(text.lines().all(named), "{text}");
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn the_server_is_ready_only_while_an_attempt_processes_records() {
+    let metrics = metrics();
+    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone()).await.unwrap();
+    assert!(get(server.address(), "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 503"));
+    metrics.ready.set(1);
+    assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 200"));
+    metrics.checkpoints.total.with_label_values(&["completed"]).inc();
+    let text = get(server.address(), "/metrics").await;
+    assert!(text.contains("onceward_checkpoints_total{pipeline=\"revenue\",result=\"completed\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_that_names_it() {
+    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics()).await.unwrap();
+    let taken = MetricsServer::bind(server.address(), metrics()).await.err().unwrap();
+    assert!(taken.to_string().contains(&server.address().to_string()));
+}

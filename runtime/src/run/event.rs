@@ -1,0 +1,84 @@
+//! What a run tells its observer, as it happens.
+
+use std::time::Duration;
+
+use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
+use serde::{Deserialize, Serialize};
+
+use super::FailureReason;
+
+/// Takes events in order. Must not block: it is called from the coordinator.
+pub trait Observer: Send + Sync {
+    fn event(&self, event: RunEvent);
+}
+
+/// One event; as JSON an object whose field `event` names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all_fields = "camelCase")]
+pub enum RunEvent {
+    /// The attempt owns the log; all earlier ones are sealed.
+    #[serde(rename = "claimed")]
+    Claimed { pipeline_id: PipelineId, log: LogIndex, attempt: Attempt },
+    /// The attempt goes on from this checkpoint; its commits are done.
+    #[serde(rename = "restored")]
+    Restored { attempt: Attempt, epoch: Epoch, handle: String },
+    /// All tasks have their state; records flow.
+    #[serde(rename = "running")]
+    Running { attempt: Attempt, tasks: u32 },
+    #[serde(rename = "checkpoint.completed")]
+    CheckpointCompleted {
+        attempt: Attempt,
+        epoch: Epoch,
+        handle: String,
+        durations: Durations,
+        /// State in the checkpoint, and how much of it was written for this one.
+        size_bytes: u64,
+        written_bytes: u64,
+        committables: u64,
+        /// Rows that this decision makes visible.
+        rows: u64,
+        /// Rows read since the log began.
+        rows_in: u64,
+    },
+    /// Nothing is rolled back; the next checkpoint decides what this one would have.
+    #[serde(rename = "checkpoint.failed")]
+    CheckpointFailed { attempt: Attempt, epoch: Epoch, reason: String, consecutive: u32 },
+    /// Everything that the epoch decided is visible.
+    #[serde(rename = "commit.completed")]
+    CommitCompleted { attempt: Attempt, epoch: Epoch, committables: u64, rows: u64, duration_us: u64 },
+    /// A commit failed and is tried again.
+    #[serde(rename = "commit.retried")]
+    CommitRetried { attempt: Attempt, epoch: Epoch, sink: String, tries: u32, message: String, retry_in_ms: u64 },
+    /// The attempt ended and another one takes over.
+    #[serde(rename = "attempt.failed")]
+    AttemptFailed { attempt: Option<Attempt>, message: String, retry_in_ms: u64 },
+    /// A stop was asked for; the last checkpoint is on its way.
+    #[serde(rename = "stopping")]
+    Stopping { attempt: Attempt },
+    #[serde(rename = "stopped")]
+    Stopped { handle: Option<String> },
+    /// Rows since the log began.
+    #[serde(rename = "finished")]
+    Finished { rows_in: u64, rows_out: u64, already: bool },
+    #[serde(rename = "failed")]
+    Failed { reason: Option<FailureReason>, message: String, exit_code: u8 },
+}
+
+/// Where a checkpoint's time went, in microseconds: of the subtasks' stages the slowest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Durations {
+    /// From the barrier to the decision.
+    pub total_us: u64,
+    pub align_us: u64,
+    pub snapshot_us: u64,
+    pub upload_us: u64,
+    pub pre_commit_us: u64,
+    pub decide_us: u64,
+}
+
+impl Durations {
+    pub fn total(&self) -> Duration {
+        Duration::from_micros(self.total_us)
+    }
+}
