@@ -12,16 +12,16 @@ use crate::screen::Screen;
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A manifest with its paths resolved and its queries planned, and all findings; no manifest if one is a fault.
-pub struct Loaded {
-    pub manifest: Option<Manifest>,
-    pub findings: Vec<Finding>,
+pub(crate) struct Loaded {
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// Reads and checks one manifest.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read at all.
-pub fn load(file: &Path, sets: &[String]) -> Result<Loaded, Error> {
+pub(crate) fn load(file: &Path, sets: &[String]) -> Result<Loaded, Error> {
     let bytes = read(file)?;
     let name = file.display().to_string();
     let (mut manifest, mut findings) = match manifest::read(&name, &bytes, sets).into_manifest() {
@@ -57,7 +57,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Shows findings to people: `error: file:line:column: field: what; fix`.
-pub fn show(findings: &[Finding], screen: &Screen) {
+pub(crate) fn show(findings: &[Finding], screen: &Screen) {
     for finding in findings {
         match finding.severity {
             Severity::Fault => screen.fault(describe(finding)),
@@ -85,7 +85,7 @@ fn describe(finding: &Finding) -> String {
 }
 
 /// A finding for programs.
-pub fn as_json(finding: &Finding) -> Value {
+pub(crate) fn as_json(finding: &Finding) -> Value {
     let inside_file = finding.place.set_by.is_none();
     json!({
         "severity": match finding.severity { Severity::Fault => "fault", Severity::Warning => "warning" },

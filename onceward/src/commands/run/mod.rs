@@ -68,9 +68,8 @@ async fn drive(pipeline: Pipeline, args: &RunArgs, screen: Screen) -> Result<u8,
     };
     let options = options(args);
     // A task of its own, so that this one stays free for signals whatever the run does.
-    let mut run = tasks::spawn("run", async move {
-        runtime::run::run(&pipeline, options, Arc::new(reporter), stopped).await
-    });
+    let mut run =
+        tasks::spawn("run", async move { runtime::run::run(&pipeline, options, Arc::new(reporter), stopped).await });
     let ended = tokio::select! {
         ended = &mut run => ended,
         code = signals.obey(&stop, &screen) => return Ok(code),

@@ -95,7 +95,9 @@ impl Teller<'_> {
             RunEvent::Claimed { attempt, pipeline_id, .. } => {
                 self.line("claimed", &format!("attempt {attempt} of pipeline {pipeline_id}"));
             }
-            RunEvent::Restored { epoch, handle, .. } => self.line("restored", &format!("checkpoint {epoch} ({handle})")),
+            RunEvent::Restored { epoch, handle, .. } => {
+                self.line("restored", &format!("checkpoint {epoch} ({handle})"))
+            }
             RunEvent::Running { tasks, .. } => self.line("running", &format!("{tasks} tasks")),
             RunEvent::CheckpointCompleted { epoch, durations, rows, rows_in, .. } => {
                 self.progress.epoch = epoch.0;
@@ -164,6 +166,11 @@ impl Teller<'_> {
 
     fn progress_text(&self) -> String {
         let Progress { rows_in, rows_out, epoch, took } = &self.progress;
-        format!("read {}  out {}  checkpoint {epoch} ({} ms)", thousands(*rows_in), thousands(*rows_out), took.as_millis())
+        format!(
+            "read {}  out {}  checkpoint {epoch} ({} ms)",
+            thousands(*rows_in),
+            thousands(*rows_out),
+            took.as_millis()
+        )
     }
 }
