@@ -20,6 +20,8 @@ pub enum Rule {
     ReadAfterSeal,
     /// An attempt is sealed when its highest record is `Sealed`; a seal in a hole below is none.
     SealIsHighest,
+    /// A seal that is found counts only when a listing after the read shows it highest.
+    ListAfterFoundSeal,
     /// Newest attempt first.
     NewestFirst,
     /// A claim is one's own only with one's own nonce.

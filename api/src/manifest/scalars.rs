@@ -24,8 +24,8 @@ pub(super) fn resolve(text: &str) -> Plain {
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
         return Plain::Number;
     }
-    if let Some(number) = radix(text) {
-        return number.map_or(Plain::Number, Plain::Integer);
+    if let Some((digits, radix)) = with_radix(text) {
+        return i64::from_str_radix(digits, radix).map_or(Plain::Number, Plain::Integer);
     }
     if !unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().map_or(Plain::Number, Plain::Integer);
@@ -33,15 +33,12 @@ pub(super) fn resolve(text: &str) -> Plain {
     if is_float(unsigned) { Plain::Number } else { Plain::Text }
 }
 
-/// `0o17` and `0x1f`; the inner `None` does not fit 64 bits.
-fn radix(text: &str) -> Option<Option<i64>> {
-    let (digits, radix) = match (text.strip_prefix("0o"), text.strip_prefix("0x")) {
-        (Some(octal), _) => (octal, 8),
-        (None, Some(hex)) => (hex, 16),
-        (None, None) => return None,
-    };
+/// Digits and radix of `0o17` and `0x1f`.
+fn with_radix(text: &str) -> Option<(&str, u32)> {
+    let octal = text.strip_prefix("0o").map(|digits| (digits, 8));
+    let (digits, radix) = octal.or_else(|| text.strip_prefix("0x").map(|digits| (digits, 16)))?;
     let plain = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
-    plain.then(|| i64::from_str_radix(digits, radix).ok())
+    plain.then_some((digits, radix))
 }
 
 /// `[0-9]*.?[0-9]*` with at least one digit, and an exponent or not.

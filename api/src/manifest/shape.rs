@@ -94,11 +94,10 @@ impl Reader<'_> {
 
     fn object(&mut self, schema: &Value, node: &Node, path: &str) -> Value {
         let Content::Mapping(entries) = &node.content else {
-            let fix = "write `{}` for the defaults, or remove the field";
-            return match is_null(node) {
-                true => self.fault(path, "has no value", Some(fix)),
-                false => self.fault(path, "must be a mapping of fields", example(schema).as_deref()),
-            };
+            if is_null(node) {
+                return self.fault(path, "has no value", Some("write `{}` for the defaults, or remove the field"));
+            }
+            return self.fault(path, "must be a mapping of fields", example(schema).as_deref());
         };
         let none = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
@@ -159,10 +158,10 @@ impl Reader<'_> {
 
     fn array(&mut self, schema: &Value, node: &Node, path: &str) -> Value {
         let Content::Sequence(items) = &node.content else {
-            return match is_null(node) {
-                true => self.fault(path, "has no value", Some("write `[]`, or remove the field")),
-                false => self.fault(path, "must be a list", Some("begin each item with `- `, or write `[...]`")),
-            };
+            if is_null(node) {
+                return self.fault(path, "has no value", Some("write `[]`, or remove the field"));
+            }
+            return self.fault(path, "must be a list", Some("begin each item with `- `, or write `[...]`"));
         };
         let (fewest, most) = (bound(schema, "minItems"), bound(schema, "maxItems"));
         if fewest.is_some_and(|fewest| (items.len() as u64) < fewest) {

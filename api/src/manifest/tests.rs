@@ -280,7 +280,7 @@ fn hostile_yaml_is_refused_in_bounds() {
     let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (this, before) in ('b'..='k').zip('a'..='j') {
         let aliases = vec![format!("*{before}"); 10].join(", ");
-        bomb.push_str(&format!("{this}: &{this} [{aliases}]\n"));
+        bomb.extend([format!("{this}: &{this} [{aliases}]\n")]);
     }
     for (text, said) in [
         (bomb, "aliases expand to too much"),

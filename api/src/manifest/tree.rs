@@ -140,12 +140,17 @@ struct Frame {
 
 enum Open {
     Sequence(Vec<Node>),
-    /// `key` is `Some(None)` after a key that is none, so that its value is passed over.
-    Mapping {
-        entries: Vec<Entry>,
-        seen: HashMap<String, Place>,
-        key: Option<Option<(String, Place)>>,
-    },
+    Mapping { entries: Vec<Entry>, seen: HashMap<String, Place>, key: Key },
+}
+
+/// Where a mapping is between its keys and values.
+#[derive(Default)]
+enum Key {
+    #[default]
+    Awaited,
+    Read(String, Place),
+    /// It was a list or mapping: its value is passed over.
+    Refused,
 }
 
 impl Builder {
@@ -178,7 +183,7 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), span.start);
-                let open = Open::Mapping { entries: Vec::new(), seen: HashMap::new(), key: None };
+                let open = Open::Mapping { entries: Vec::new(), seen: HashMap::new(), key: Key::Awaited };
                 self.open(Frame { place, anchor, open }, span.start)
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -264,25 +269,24 @@ impl Builder {
             }
             return Ok(());
         };
-        match key.take() {
-            Some(Some((key, place))) => entries.push(Entry { key, place, value: node }),
-            Some(None) => {}
-            None => {
-                let named = node.text().map(|text| (text.to_owned(), node.place));
-                let before = named.as_ref().and_then(|(name, place)| seen.insert(name.clone(), *place));
-                *key = Some(named.clone());
-                self.judge_key(named.as_ref(), before, at);
+        match (std::mem::take(key), node.text()) {
+            (Key::Read(key, place), _) => entries.push(Entry { key, place, value: node }),
+            (Key::Refused, _) => {}
+            (Key::Awaited, Some(name)) => {
+                let before = seen.insert(name.to_owned(), node.place);
+                *key = Key::Read(name.to_owned(), node.place);
+                self.judge_key(name, node.place, before);
+            }
+            (Key::Awaited, None) => {
+                *key = Key::Refused;
+                self.fault(at, "a list or mapping cannot be the name of a field".to_owned(), None);
             }
         }
         Ok(())
     }
 
-    fn judge_key(&mut self, named: Option<&(String, Place)>, before: Option<Place>, at: Marker) {
-        let Some((name, place)) = named else {
-            self.fault(at, "a list or mapping cannot be the name of a field".to_owned(), None);
-            return;
-        };
-        let (place, shown) = (*place, name.chars().take(60).collect::<String>());
+    fn judge_key(&mut self, name: &str, place: Place, before: Option<Place>) {
+        let shown: String = name.chars().take(60).collect();
         let (message, fix) = match before {
             Some(first) => {
                 (format!("field `{shown}` stands twice, first in line {}", first.line), "remove one of them")

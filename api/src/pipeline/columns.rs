@@ -154,7 +154,7 @@ pub struct Generate {
 pub struct Sequence {
     /// A number; for TIMESTAMP an RFC 3339 text.
     pub start: Literal,
-    /// A number; for TIMESTAMP a duration. Absent: 1, for TIMESTAMP 1ms.
+    /// A number; for TIMESTAMP a duration, which may be in microseconds (`10us`). Absent: 1, for TIMESTAMP 1ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<Literal>,
 }

@@ -73,10 +73,10 @@ impl Column {
             (None, ColumnType::Timestamp) => Value::Integer(1_000),
             (None, ColumnType::Double | ColumnType::Float) => Value::Float(1.0),
             (None, _) => Value::Integer(1),
-            (Some(Literal::Text(text)), ColumnType::Timestamp) => match text.parse::<Duration>() {
-                Ok(duration) => Value::Integer(duration.as_micros()),
-                Err(invalid) => return Err(refuse(field, invalid.to_string())),
-            },
+            (Some(Literal::Text(text)), ColumnType::Timestamp) => Value::Integer(
+                step_micros(text)
+                    .ok_or_else(|| refuse(field, format!("`{text}` is no step; write as 1ms, 2s or 10us")))?,
+            ),
             (Some(literal @ Literal::Integer(_)), ColumnType::Timestamp) => {
                 return Err(refuse(field, format!("`{literal}` has no unit; write a duration, as 1ms")));
             }
@@ -182,6 +182,16 @@ fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value> {
     Some(Value::Integer(sign * number))
 }
 
+/// A duration, or whole microseconds as `10us`: event times may be closer than the milliseconds of other durations.
+fn step_micros(text: &str) -> Option<i64> {
+    match text.strip_suffix("us") {
+        Some(digits) if (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().ok()
+        }
+        Some(_) | None => text.parse::<Duration>().ok().map(Duration::as_micros),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +222,9 @@ mod tests {
             column("TIMESTAMP", sequence(start, None)).recipe(),
             Ok(Some(Recipe::Sequence { start: 1_000_000, step: 1_000 }))
         );
+        let start = text("1970-01-01T00:00:01Z");
+        let micros = column("TIMESTAMP", sequence(start, Some(text("10us")))).recipe();
+        assert_eq!(micros, Ok(Some(Recipe::Sequence { start: 1_000_000, step: 10 })));
         let decimals = column("DECIMAL(6,2)", random(text("-1.5"), Literal::Integer(2))).recipe();
         assert_eq!(decimals, Ok(Some(Recipe::Random { min: -150, max: 200 })));
         let floats = column("DOUBLE", random(Literal::Integer(0), text("0.5"))).recipe();

@@ -59,7 +59,7 @@ pub struct Claimed<R = Shipped> {
 pub enum ClaimStep<R = Shipped> {
     Ask(Request),
     Claimed(Claimed<R>),
-    /// Somebody else claimed at the same time or later. Nothing was sealed: leave, and do not retry in this process.
+    /// Somebody else claimed at the same time or later: leave, and do not retry in this process.
     Outrun {
         by: Attempt,
     },
@@ -86,6 +86,8 @@ enum Stage {
     ReadingSeal { of: Attempt, slot: Slot },
     ListingAgain { of: Attempt, sealed: Slot },
     Scanning { of: Attempt, slot: Slot },
+    /// A record is missing; only if nobody claimed later is that damage.
+    ListingForHole { missing: Position },
     Ended,
 }
 
@@ -153,9 +155,10 @@ impl<R: Rules> Claiming<R> {
                     ClaimStep::Outrun { by: self.me }
                 }
             }
-            (Stage::FirstList | Stage::SecondList | Stage::ListingAgain { .. }, Reply::Unknown) => {
-                ClaimStep::Ask(Request::List)
-            }
+            (
+                Stage::FirstList | Stage::SecondList | Stage::ListingAgain { .. } | Stage::ListingForHole { .. },
+                Reply::Unknown,
+            ) => ClaimStep::Ask(Request::List),
             (Stage::SecondList, Reply::Listed(listing)) => match listing.highest_attempt() {
                 Some(by) if by > self.me => {
                     self.stage = Stage::Ended;
@@ -173,6 +176,11 @@ impl<R: Rules> Claiming<R> {
     fn seal_step(&mut self, stage: &Stage, reply: Reply) -> ClaimStep<R> {
         match (stage, reply) {
             (&Stage::ReadingTop { of, slot }, Reply::Entry(found)) => match found {
+                // The listing is older than this read: the slot may have been deleted since, and the hole sealed by
+                // another claimant while the attempt went on above it. Only a listing after the read tells.
+                Some(entry) if entry.is_sealed() && self.rules.holds(Rule::ListAfterFoundSeal) => {
+                    self.sealed_at(of, slot)
+                }
                 Some(entry) if entry.is_sealed() => self.scan(of),
                 Some(_) => self.seal_at(of, slot.next()),
                 // Deleted since the listing: that attempt has gone on.
@@ -193,6 +201,14 @@ impl<R: Rules> Claiming<R> {
             },
             (&Stage::ListingAgain { of, sealed }, Reply::Listed(listing)) => self.listed_again(of, sealed, &listing),
             (&Stage::Scanning { of, slot }, Reply::Entry(found)) => self.scanned(of, slot, found),
+            (&Stage::ListingForHole { missing }, Reply::Listed(listing)) => {
+                self.stage = Stage::Ended;
+                // A later attempt has sealed this one already, and its retention deleted what this one looked for.
+                match listing.highest_attempt() {
+                    Some(by) if by > self.me => ClaimStep::Outrun { by },
+                    Some(_) | None => ClaimStep::Refused(ClaimError::Missing { at: missing }),
+                }
+            }
             (_, _) => {
                 self.stage = Stage::Ended;
                 ClaimStep::Refused(ClaimError::UnexpectedReply)
@@ -247,7 +263,7 @@ impl<R: Rules> Claiming<R> {
             }
             Some(top) if top == sealed || !self.rules.holds(Rule::SealIsHighest) => self.scan(of),
             // Seals and highest records are never deleted.
-            Some(_) | None => self.refuse_missing(of, sealed),
+            Some(_) | None => self.look_for_reason(of, sealed),
         }
     }
 
@@ -270,12 +286,12 @@ impl<R: Rules> Claiming<R> {
                 }
             }
             None if self.tolerates_holes() => {}
-            None => return self.refuse_missing(of, slot),
+            None => return self.look_for_reason(of, slot),
         }
         let below = self.listing.slots(of).iter().rev().copied().find(|s| *s < slot);
         let has_hole = slot.0 > 0 && below.is_none_or(|below| below.next() != slot);
         if has_hole && !self.tolerates_holes() {
-            return self.refuse_missing(of, Slot(slot.0 - 1));
+            return self.look_for_reason(of, Slot(slot.0 - 1));
         }
         match below {
             Some(slot) => self.ask(Stage::Scanning { of, slot }, read(of, slot)),
@@ -297,9 +313,8 @@ impl<R: Rules> Claiming<R> {
         }
     }
 
-    fn refuse_missing(&mut self, attempt: Attempt, slot: Slot) -> ClaimStep<R> {
-        self.stage = Stage::Ended;
-        ClaimStep::Refused(ClaimError::Missing { at: Position { attempt, slot } })
+    fn look_for_reason(&mut self, attempt: Attempt, slot: Slot) -> ClaimStep<R> {
+        self.ask(Stage::ListingForHole { missing: Position { attempt, slot } }, Request::List)
     }
 
     fn finish(&mut self) -> ClaimStep<R> {

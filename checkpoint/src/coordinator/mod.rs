@@ -305,9 +305,9 @@ impl<R: Rules> Coordinator<R> {
         self.appender.attempt()
     }
 
-    #[doc(hidden)]
-    pub fn appender(&self) -> &Appender<R> {
-        &self.appender
+    /// The last checkpoint was asked for, or the input has ended.
+    pub fn is_stopping(&self) -> bool {
+        self.goal != Goal::Run
     }
 
     fn holds(&self, rule: Rule) -> bool {

@@ -1,7 +1,7 @@
 //! Finishing what was decided: classify everything, commit, record a loss.
 
 use super::{
-    AbortOutcome, Action, Append, Arc, Classification, CommitOutcome, Commits, Ending, Epoch, Intent, Loss, Manifest,
+    AbortOutcome, Action, Append, Arc, Classification, CommitOutcome, Commits, DecisionId, Ending, Epoch, Intent, Loss, Manifest,
     Outcome, Record, Recovery, Refusal, Rule, Rules, Settled, Stage, bounded, invariants,
 };
 
@@ -21,8 +21,14 @@ impl<R: Rules> Recovery<R> {
                 self.abort_leftovers()
             }
             (Some(Outcome::Lost), Intent::Run | Intent::CommitOnly) if self.holds(Rule::StopOnLoss) => {
+                // Known already, but it may have been accepted or taken back since: only a record of one's own
+                // shows that nobody claimed later.
                 let reason = self.settlement(decision).and_then(|settled| settled.reason.clone());
-                self.end(Ending::Lost(Loss { decision, committables: Vec::new(), rewind_may_help: false, reason }))
+                if self.holds(Rule::LossAfterAppend) {
+                    self.record_loss(now, decision, reason)
+                } else {
+                    self.report_loss()
+                }
             }
             (Some(Outcome::Lost) | None, _) => self.finish_commits(now, manifest),
         }
@@ -131,12 +137,18 @@ impl<R: Rules> Recovery<R> {
         self.append(now, Record::Settled(settled))
     }
 
+    fn record_loss(&mut self, now: u64, decision: DecisionId, reason: Option<String>) -> Vec<Action<R>> {
+        let settled = Settled { decision, outcome: Outcome::Lost, by: self.me(), reason };
+        self.stage = Stage::RecordingLoss { go_on: false };
+        self.append(now, Record::Settled(settled))
+    }
+
     pub(super) fn report_loss(&mut self) -> Vec<Action<R>> {
         let Some(commits) = &self.commits else { return Vec::new() };
         let loss = Loss {
             decision: commits.decision(),
             committables: commits.lost(),
-            rewind_may_help: !commits.any_confirmed(),
+            rewind_may_help: !commits.any_confirmed() && !commits.lost().is_empty(),
             reason: None,
         };
         self.end(Ending::Lost(loss))

@@ -38,7 +38,9 @@ pub enum SinkError {
     Io { sink: String, path: String, message: String, retry: Retry },
     #[error("sink `{sink}`: row cannot be written: {message}")]
     Row { sink: String, message: String },
-    #[error("sink `{sink}`: {path} exists with other content (OutputConflict); move it away or write to another folder")]
+    #[error(
+        "sink `{sink}`: {path} exists with other content (OutputConflict); move it away or write to another folder"
+    )]
     OutputConflict { sink: String, path: String },
     #[error("sink `{sink}`: committable is not usable: {message}")]
     Committable { sink: String, message: String },
@@ -50,5 +52,19 @@ impl SinkError {
             Self::Io { retry, .. } => *retry,
             Self::Row { .. } | Self::OutputConflict { .. } | Self::Committable { .. } => Retry::Never,
         }
+    }
+}
+
+/// Whether the world may heal from an I/O error without a person: rights and shapes of paths do not change by waiting.
+pub(crate) fn retry_of(error: &std::io::Error) -> Retry {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput => Retry::Never,
+        _ => Retry::Backoff,
     }
 }

@@ -1,5 +1,14 @@
 //! Where rows come from and go to. Everything outside the process is reached through these traits.
 
+pub mod discard;
+mod error;
+mod event_time;
+pub mod files;
+pub mod generator;
+mod reader;
+pub mod registry;
+pub mod values;
+
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -9,6 +18,10 @@ use checkpoint::manifest::Committable;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use checkpoint::commit::{Classification, CommitOutcome};
+
+pub use self::error::{Retry, SinkError, SourceError};
+pub use self::event_time::EventTime;
 use crate::element::{Batch, Watermark};
 
 /// A unit of input that one subtask reads in order: a file, a slice of the generator, a partition.
@@ -111,13 +124,5 @@ pub trait Committer: Send + Sync {
     /// Takes back a pre-committed, never to be decided committable (rewind); `Ok` only when proven gone.
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>>;
     /// Removes what attempts below `before` left open; returns how many pieces. Decided ones were committed before.
-    fn abort_leftovers<'a>(
-        &'a self,
-        pipeline: PipelineId,
-        before: Attempt,
-    ) -> BoxFuture<'a, Result<u64, SinkError>>;
+    fn abort_leftovers<'a>(&'a self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'a, Result<u64, SinkError>>;
 }
-
-pub use checkpoint::commit::{Classification, CommitOutcome};
-pub use error::{Retry, SinkError, SourceError};
-mod error;

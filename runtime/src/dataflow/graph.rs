@@ -29,7 +29,10 @@ pub enum StageInput {
 }
 
 pub enum Leaf {
-    Sink { name: String, schema: SchemaRef },
+    Sink {
+        name: String,
+        schema: SchemaRef,
+    },
     /// Index into `Graph::edges`.
     Edge(usize),
 }
@@ -53,6 +56,8 @@ pub trait ChainBuilder: Send + Sync {
     fn build(&self, subtask: Subtask, parallelism: u32) -> Result<Box<dyn Chain>, OperatorError>;
     /// Operators with state, for the check of a changed manifest against an old log.
     fn stateful_operators(&self) -> Vec<StatefulOperator>;
+    /// For people: one line for each operator, indented by its depth; `-> n` is leaf n.
+    fn describe(&self) -> Vec<String>;
 }
 
 /// State can be kept by a changed manifest when id and fingerprint are equal.

@@ -325,8 +325,7 @@ impl Families {
             )?,
             last_completed_epoch: self
                 .int_gauge("onceward_checkpoint_last_completed_epoch", "epoch of the newest checkpoint")?,
-            last_size_bytes: self
-                .int_gauge("onceward_checkpoint_last_size_bytes", "state in the newest checkpoint")?,
+            last_size_bytes: self.int_gauge("onceward_checkpoint_last_size_bytes", "state in the newest checkpoint")?,
             interval_seconds: self.gauge("onceward_checkpoint_interval_seconds", "as configured")?,
             timeout_seconds: self.gauge("onceward_checkpoint_timeout_seconds", "as configured")?,
             written_bytes: self.add(IntCounter::with_opts(

@@ -1,5 +1,18 @@
 //! Dataflow nodes: push, columnar, synchronous.
 
+pub(crate) mod aggregate;
+pub(crate) mod chain;
+pub(crate) mod groups;
+pub(crate) mod preaggregate;
+pub(crate) mod project;
+pub(crate) mod session;
+pub(crate) mod sum;
+pub(crate) mod window;
+pub(crate) mod window_columns;
+pub mod windows;
+
+use checkpoint::ids::OperatorId;
+
 use crate::element::{Batch, Timestamp};
 use crate::state::{OperatorRuns, Run};
 
@@ -21,7 +34,7 @@ pub trait Chain: Send {
     /// Called before anything else, once for each stored subtask's snapshot of each stateful operator of this chain,
     /// with all runs of that snapshot in the order in which `snapshot` gave them (their `part` already set).
     /// Rows of key groups that are not this subtask's are left out.
-    fn restore(&mut self, operator: &checkpoint::ids::OperatorId, runs: Vec<Run>) -> Result<(), OperatorError>;
+    fn restore(&mut self, operator: &OperatorId, runs: Vec<Run>) -> Result<(), OperatorError>;
     fn counters(&self) -> Vec<OperatorCounters>;
 }
 
@@ -34,6 +47,46 @@ pub struct OperatorCounters {
     pub windows_fired: u64,
     pub state_keys: u64,
     pub state_bytes: u64,
+}
+
+impl OperatorCounters {
+    pub(crate) fn new(operator: &str) -> Self {
+        Self {
+            operator: operator.to_owned(),
+            records_in: 0,
+            records_out: 0,
+            late_dropped: 0,
+            windows_fired: 0,
+            state_keys: 0,
+            state_bytes: 0,
+        }
+    }
+}
+
+/// Where an operator's rows go: the operators after it in the tree.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<(), OperatorError>;
+
+/// One node of a chain.
+pub(crate) trait Operator: Send {
+    fn process(&mut self, batch: Batch, emit: Emit<'_>) -> Result<(), OperatorError>;
+    /// Emits what is final at `watermark`; the chain tells the operators after it once this has returned.
+    fn advance(&mut self, _watermark: Timestamp, _emit: Emit<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+    fn flush(&mut self, _emit: Emit<'_>) -> Result<(), OperatorError> {
+        Ok(())
+    }
+    /// `None` for operators without state.
+    fn snapshot(&mut self) -> Result<Option<OperatorRuns>, OperatorError> {
+        Ok(None)
+    }
+    /// Returns the runs if they belong to another operator.
+    fn restore(&mut self, _operator: &OperatorId, runs: Vec<Run>) -> Result<Option<Vec<Run>>, OperatorError> {
+        Ok(Some(runs))
+    }
+    fn counters(&self) -> Option<OperatorCounters> {
+        None
+    }
 }
 
 /// A row or a state that an operator cannot digest; never healed by a restart.

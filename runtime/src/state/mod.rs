@@ -1,5 +1,8 @@
 //! Operator state as immutable runs: sealed at a barrier, uploaded once, shared by later checkpoints.
 
+pub mod ipc;
+pub(crate) mod runs;
+
 use std::sync::{Arc, OnceLock};
 
 use arrow::record_batch::RecordBatch;

@@ -23,6 +23,14 @@ const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const NULL_WORD: u64 = 0x6f6e_6365_7761_7264;
 const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 
+/// Which key groups an operator instance owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub subtask: u32,
+    pub parallelism: u32,
+    pub max_parallelism: u32,
+}
+
 #[inline]
 fn mix(mut x: u64) -> u64 {
     x ^= x >> 32;
@@ -185,7 +193,8 @@ pub fn partition(
         return Ok(vec![(0, batch.clone())]);
     }
     let owners = assign(&batch.rows, keys, parallelism, max_parallelism)?;
-    let mut indices: Vec<Vec<u32>> = vec![Vec::with_capacity(owners.len() / parallelism as usize + 64); parallelism as usize];
+    let mut indices: Vec<Vec<u32>> =
+        vec![Vec::with_capacity(owners.len() / parallelism as usize + 64); parallelism as usize];
     for (row, owner) in owners.iter().enumerate() {
         if let Some(list) = indices.get_mut(*owner as usize) {
             list.push(row as u32);

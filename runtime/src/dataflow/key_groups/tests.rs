@@ -97,11 +97,13 @@ fn rows_without_columns_can_be_taken() {
 #[test]
 fn hash_is_frozen() {
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(-1), Some(i64::MAX), None]));
-    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some(""), Some("DE"), Some("12345678"), Some("größer als acht"), None]));
+    let texts: ArrayRef =
+        Arc::new(StringArray::from(vec![Some(""), Some("DE"), Some("12345678"), Some("größer als acht"), None]));
     let floats: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(1.5), Some(-1.5), Some(f64::NAN), None]));
     let flags: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]));
     let decimals: ArrayRef = Arc::new(Decimal128Array::from(vec![Some(1), Some(-1), Some(i128::MAX), None]));
-    let golden = |columns: &[ArrayRef]| hashes(columns).iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>().join(" ");
+    let golden =
+        |columns: &[ArrayRef]| hashes(columns).iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>().join(" ");
     assert_eq!(golden(&[]), "9e3779b97f4a7c15");
     assert_eq!(golden(std::slice::from_ref(&numbers)), "?");
     assert_eq!(golden(std::slice::from_ref(&texts)), "?");

@@ -1,0 +1,229 @@
+//! Style rules over the whole workspace that no lint states. A failure lists every offence as `file:line: what`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const MAX_LINES: usize = 500;
+const CRATES: [&str; 5] = ["checkpoint", "api", "runtime", "onceward", "e2e"];
+/// Workspace crates that each crate may use; no other edge.
+const EDGES: [(&str, &[&str]); 5] = [
+    ("checkpoint", &[]),
+    ("api", &["checkpoint"]),
+    ("runtime", &["checkpoint", "api"]),
+    ("onceward", &["checkpoint", "api", "runtime"]),
+    ("e2e", &["checkpoint", "api", "onceward"]),
+];
+/// Pure by construction: these and nothing else.
+const CHECKPOINT_MAY_USE: [&str; 4] = ["schemars", "serde", "serde_json", "thiserror"];
+/// Beginnings of crate names that a crate must never use, and why.
+const BANNED_CRATES: [(&str, &[&str], &str); 2] = [
+    ("api", &["arrow", "datafusion", "parquet", "tokio", "rdkafka"], "the shared words know no engine"),
+    ("runtime", &["kube", "k8s-openapi"], "the runtime knows no Kubernetes"),
+];
+const VAGUE_FILES: [&str; 6] = ["utils", "util", "helpers", "helper", "common", "misc"];
+/// Second names for things that have one; the table is in CONTRIBUTING.md.
+const SYNONYMS: [(&str, &str); 6] = [
+    ("incarnation", "attempt"),
+    ("jobmanager", "coordinator"),
+    ("job manager", "coordinator"),
+    ("taskmanager", "worker"),
+    ("task manager", "worker"),
+    ("savepointing", "savepoint"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Files below a folder of the workspace whose name ends so, with their text; hidden folders and build output left out.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                open.push(path);
+            } else if name.ends_with(ending) && path.is_file() {
+                let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+                found.push((shown, fs::read_to_string(&path).expect("text")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<(String, String)> {
+    let found: Vec<_> = CRATES.iter().flat_map(|name| files(name, ".rs")).collect();
+    assert!(found.len() > 20, "the workspace is not where this test looks for it");
+    found
+}
+
+/// Lines of all sources and documents that `offends` finds something to say of.
+fn offences(texts: Vec<(String, String)>, offends: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let of_file = |(file, text): (String, String)| {
+        let lines = text.lines().enumerate();
+        lines.filter_map(|(i, line)| Some(format!("{file}:{}: {}", i + 1, offends(line)?))).collect::<Vec<_>>()
+    };
+    texts.into_iter().filter(|(file, _)| !file.ends_with("tests/tidy.rs")).flat_map(of_file).collect()
+}
+
+fn refuse(offences: &[String]) {
+    assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
+}
+
+#[test]
+fn no_file_is_longer_than_500_lines() {
+    let long = sources().into_iter().map(|(file, text)| (file, text.lines().count()));
+    let long: Vec<_> = long.filter(|(_, lines)| *lines > MAX_LINES).collect();
+    refuse(&long.iter().map(|(file, lines)| format!("{file}: {lines} lines")).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let silent = |(file, text): &(String, String)| !text.starts_with("//!") && !file.ends_with("tests.rs");
+    let silent: Vec<_> = sources().into_iter().filter(silent).map(|(file, _)| file).collect();
+    refuse(&silent);
+}
+
+#[test]
+fn files_are_nouns_of_the_domain() {
+    let vague = |file: &String| {
+        VAGUE_FILES.iter().any(|name| file.contains(&format!("/{name}.rs")) || file.contains(&format!("/{name}/")))
+    };
+    refuse(&sources().into_iter().map(|(file, _)| file).filter(vague).collect::<Vec<_>>());
+}
+
+#[test]
+fn work_left_open_names_its_issue() {
+    let open = |line: &str| {
+        let at = ["TODO", "FIXME", "XXX", "HACK"].into_iter().find(|word| line.contains(word))?;
+        let named = line.split(at).nth(1).is_some_and(|rest| rest.starts_with("(#"));
+        (!named).then(|| format!("{at} without an issue: write {at}(#123)"))
+    };
+    refuse(&offences(sources(), open));
+}
+
+#[test]
+fn ignored_tests_say_what_they_need() {
+    let bare = |line: &str| (line.trim() == "#[ignore]").then(|| "write #[ignore = \"needs ...\"]".to_owned());
+    refuse(&offences(sources(), bare));
+}
+
+#[test]
+fn one_word_per_thing() {
+    let mut texts = sources();
+    texts.extend(files("docs", ".md"));
+    texts.extend(files("examples", ".yaml"));
+    let synonym = |line: &str| {
+        let line = line.to_lowercase();
+        let (word, instead) = SYNONYMS.into_iter().find(|(word, _)| line.contains(word))?;
+        Some(format!("`{word}` is called {instead} here"))
+    };
+    refuse(&offences(texts, synonym));
+}
+
+/// A path of one machine works on no other.
+#[test]
+fn nothing_names_a_path_of_one_machine() {
+    let mut texts = sources();
+    for ending in [".md", ".toml", ".yaml", ".sh"] {
+        texts.extend(files("", ending));
+    }
+    let homes = ["/home/", "/root/", "/Users/", "/work/"];
+    let named =
+        |line: &str| homes.into_iter().find(|home| line.contains(home)).map(|home| format!("a path below {home}"));
+    refuse(&offences(texts, named));
+}
+
+/// Names in the dependency tables of a crate, `dev` or not.
+fn dependencies(name: &str, dev: bool) -> Vec<(usize, String, String)> {
+    let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("a crate has a manifest");
+    let (mut inside, mut found) = (false, Vec::new());
+    for (i, line) in manifest.lines().enumerate() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]") && (line.contains("dev-dependencies") == dev);
+        } else if let Some(name) =
+            line.split(['=', '.', ' ']).next().filter(|name| inside && !name.is_empty() && !name.starts_with('#'))
+        {
+            found.push((i + 1, name.to_owned(), line.to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn crates_depend_in_one_direction() {
+    let mut wrong = Vec::new();
+    for (name, allowed) in EDGES {
+        for (line, dependency, _) in dependencies(name, false).into_iter().chain(dependencies(name, true)) {
+            if CRATES.contains(&dependency.as_str()) && !allowed.contains(&dependency.as_str()) {
+                wrong.push(format!("{name}/Cargo.toml:{line}: {name} must not use {dependency}"));
+            }
+        }
+    }
+    refuse(&wrong);
+}
+
+#[test]
+fn crates_keep_out_what_they_must_not_know() {
+    let mut wrong = Vec::new();
+    for (line, dependency, _) in dependencies("checkpoint", false) {
+        if !CHECKPOINT_MAY_USE.contains(&dependency.as_str()) {
+            wrong.push(format!("checkpoint/Cargo.toml:{line}: {dependency}: the protocol is pure"));
+        }
+    }
+    for (name, banned, why) in BANNED_CRATES {
+        for (line, dependency, _) in dependencies(name, false) {
+            if banned.iter().any(|beginning| dependency.starts_with(beginning)) {
+                wrong.push(format!("{name}/Cargo.toml:{line}: {dependency}: {why}"));
+            }
+        }
+    }
+    refuse(&wrong);
+}
+
+#[test]
+fn versions_and_lints_stand_in_one_place() {
+    let mut wrong = Vec::new();
+    for name in CRATES {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("a crate has a manifest");
+        if !manifest.contains("[lints]\nworkspace = true") {
+            wrong.push(format!("{name}/Cargo.toml: [lints] workspace = true is missing"));
+        }
+        for (line, _, text) in dependencies(name, false).into_iter().chain(dependencies(name, true)) {
+            if !text.contains("workspace = true") {
+                wrong.push(format!("{name}/Cargo.toml:{line}: the version belongs in the workspace's Cargo.toml"));
+            }
+        }
+    }
+    refuse(&wrong);
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    for (file, text) in files("", ".md") {
+        let folder = root().join(&file).parent().expect("in a folder").to_owned();
+        for (i, line) in text.lines().enumerate() {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let path = target.split('#').next().unwrap_or_default();
+                if !path.is_empty() && !path.contains("://") && !folder.join(path).exists() {
+                    broken.push(format!("{file}:{}: {target}", i + 1));
+                }
+            }
+        }
+    }
+    refuse(&broken);
+}
+
+/// Else a mistake of the engine could repeat itself in what judges it.
+#[test]
+fn checker_shares_no_code_with_the_engine() {
+    let engine = ["runtime::", "api::", "checkpoint::", "arrow::", "datafusion::"];
+    let shares = |line: &str| engine.into_iter().find(|name| line.contains(name)).map(|name| format!("uses {name}"));
+    let checker = files("onceward/src/checker", ".rs");
+    assert!(!checker.is_empty(), "the checker is not where this test looks for it");
+    refuse(&offences(checker, shares));
+}

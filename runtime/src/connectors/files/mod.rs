@@ -1,0 +1,20 @@
+//! Files as source (JSON Lines, CSV, Parquet) and as sink (JSON Lines, two-phase).
+
+mod buffer;
+mod committer;
+mod csv;
+mod encode;
+mod feed;
+pub mod filesystem;
+mod json;
+mod json_text;
+mod names;
+mod parquet;
+mod position;
+mod records;
+mod sink;
+mod source;
+mod text;
+
+pub use self::sink::FilesSink;
+pub use self::source::FilesSource;

@@ -1,0 +1,56 @@
+//! From the manifest's sources and sinks to connectors. Paths in the spec are absolute already (`resolve_paths`).
+
+use std::sync::Arc;
+
+use api::pipeline::{Sink, SinkTarget, Source, SourceInput};
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::discard::Discard;
+use super::files::filesystem::LocalFiles;
+use super::files::{FilesSink, FilesSource};
+use super::generator::Generator;
+use super::{EventTime, SinkConnector, SinkError, SourceConnector, SourceError, values};
+
+/// All declared columns of a source, for the planner.
+pub fn source_schema(spec: &Source) -> SchemaRef {
+    Arc::new(Schema::new(spec.columns.iter().map(values::field).collect::<Vec<_>>()))
+}
+
+/// A source that yields `columns`, in this order (event time is read even when it is not among them).
+///
+/// # Errors
+/// [`SourceError::Malformed`] naming what the spec asks for that cannot be.
+pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceConnector>, SourceError> {
+    let event_time = spec.event_time.as_ref().map(|event_time| EventTime {
+        column: event_time.column.clone(),
+        max_out_of_orderness: event_time.max_out_of_orderness.as_std(),
+        idle_timeout: event_time.idle_timeout.map(api::pipeline::Duration::as_std),
+    });
+    match spec.input() {
+        Some(SourceInput::Files(files)) => {
+            Ok(Box::new(FilesSource::new(spec, files, &spec.decoder(), columns, event_time.as_ref())?))
+        }
+        Some(SourceInput::Generator(generator)) => {
+            Ok(Box::new(Generator::new(spec, generator, columns, event_time.as_ref())?))
+        }
+        None => Err(SourceError::Malformed {
+            source_name: spec.name.clone(),
+            position: "manifest".to_owned(),
+            message: "set one of `files`, `generator`".to_owned(),
+        }),
+    }
+}
+
+/// A sink.
+///
+/// # Errors
+/// [`SinkError::Committable`] never; [`SinkError::Row`] if the spec names no target.
+pub fn build_sink(spec: &Sink) -> Result<Box<dyn SinkConnector>, SinkError> {
+    match spec.target() {
+        Some(SinkTarget::Files(files)) => {
+            Ok(Box::new(FilesSink::new(&spec.name, files.path.as_ref(), Arc::new(LocalFiles))))
+        }
+        Some(SinkTarget::Discard(_)) => Ok(Box::new(Discard::new(&spec.name))),
+        None => Err(SinkError::Row { sink: spec.name.clone(), message: "set one of `files`, `discard`".to_owned() }),
+    }
+}
