@@ -22,6 +22,8 @@ pub enum Rule {
     SealIsHighest,
     /// A seal that is found counts only when a listing after the read shows it highest.
     ListAfterFoundSeal,
+    /// A missing record is damage only if nobody claimed later.
+    HoleIsNotDamage,
     /// Newest attempt first.
     NewestFirst,
     /// A claim is one's own only with one's own nonce.
@@ -48,8 +50,10 @@ pub enum Rule {
     StopOnLoss,
     /// A loss is reported only after it stands in the reporter's own sequence.
     LossAfterAppend,
-    /// `Settled` counts only for the decision that it names.
-    SettledNamesDecision,
+    /// A loss that an earlier attempt had recorded is recorded again before it is reported again.
+    RecordLossAgain,
+    /// A `Settled` ends the commits only by its outcome: a loss does not.
+    SettledOutcome,
     /// A rewind goes on only when every committable of the epoch is proven aborted.
     RewindAborts,
     /// A rewind ends in a decision of its own.

@@ -1,6 +1,7 @@
 //! The data plane of Onceward as a library.
 pub mod clock;
 pub mod connectors;
+pub mod coordinator;
 pub mod crashpoint;
 pub mod dataflow;
 pub mod element;
@@ -10,3 +11,4 @@ pub mod run;
 pub mod state;
 pub mod store;
 pub mod tasks;
+pub mod worker;

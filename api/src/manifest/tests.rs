@@ -157,6 +157,28 @@ fn fault_names_what_to_write() {
     }
 }
 
+/// A pattern shown to a person is no explanation.
+#[test]
+fn every_pattern_has_words() {
+    fn patterns(schema: &Value, found: &mut Vec<String>) {
+        match schema {
+            Value::Object(map) => {
+                found.extend(map.get("pattern").and_then(Value::as_str).map(str::to_owned));
+                map.values().for_each(|inner| patterns(inner, found));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| patterns(inner, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut found = Vec::new();
+    patterns(shape::root_schema(), &mut found);
+    assert!(found.len() > 10);
+    for pattern in found {
+        let (message, _) = wording::mismatch(&pattern, "é!");
+        assert!(!message.contains('^'), "{message}");
+    }
+}
+
 #[test]
 fn one_mistake_is_reported_once() {
     for (from, to) in [

@@ -7,6 +7,7 @@ use crate::pipeline::{ColumnType, Duration, Factor};
 pub(super) const NAME: &str = "^[a-z_][a-z0-9_]*$";
 pub(super) const RESOURCE_NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 const COLUMN_NAME: &str = "^[A-Za-z_@$][A-Za-z0-9_@$.-]*$";
+const DELIMITER: &str = "^[ -~\t]$";
 
 /// Types by the names that other systems give them.
 const OTHER_TYPE_NAMES: [(&str, &str); 22] = [
@@ -50,6 +51,7 @@ pub(super) fn mismatch(pattern: &str, text: &str) -> (String, Option<String>) {
             (message, rewrite(&shown, '-').map(|name| format!("write {name}")))
         }
         COLUMN_NAME => (format!("`{shown}` cannot be a column's name: letters, digits and _ @ $ . - only"), None),
+        DELIMITER => (format!("`{shown}` is not one ASCII character"), None),
         _ => typed(pattern, &shown),
     }
 }

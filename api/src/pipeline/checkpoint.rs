@@ -128,8 +128,10 @@ impl Default for RestartPolicy {
         .field_path(".jitter")
 )]
 pub struct ExponentialDelay {
+    /// The first pause.
     #[serde(default = "default_initial")]
     pub initial: Duration,
+    /// The longest pause.
     #[serde(default = "default_max")]
     pub max: Duration,
     /// At least "1".
@@ -167,6 +169,7 @@ pub struct FixedDelay {
     /// Restarts in all.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub attempts: u32,
+    /// The pause before each restart.
     #[serde(default = "default_initial")]
     pub delay: Duration,
 }
@@ -176,9 +179,12 @@ pub struct FixedDelay {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("duration(self.per) > duration('0s')").message("per must be longer than 0s").field_path(".per"))]
 pub struct FailureRate {
+    /// How many failures within `per` are borne.
     #[schemars(range(min = 1, max = 1000))]
     pub failures: u32,
+    /// The span that failures are counted over.
     pub per: Duration,
+    /// The pause before each restart.
     #[serde(default = "default_initial")]
     pub delay: Duration,
 }

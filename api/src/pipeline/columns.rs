@@ -163,7 +163,9 @@ pub struct Sequence {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Random {
+    /// The least value.
     pub min: Literal,
+    /// The greatest value; not below min.
     pub max: Literal,
 }
 

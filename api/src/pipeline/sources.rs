@@ -15,10 +15,10 @@ use super::duration::Duration;
     validation = Rule::new("!has(self.generator) || !has(self.format)")
         .message("a generator makes rows without decoding; remove format")
         .field_path(".format"),
-    validation = Rule::new("!has(self.generator) || self.columns.all(c, has(c.generate))")
+    validation = Rule::new("!has(self.generator) || has(self.files) || self.columns.all(c, has(c.generate))")
         .message("with generator every column needs generate; set sequence, random or choice in it")
         .field_path(".columns"),
-    validation = Rule::new("!has(self.files) || self.columns.all(c, !has(c.generate))")
+    validation = Rule::new("!has(self.files) || has(self.generator) || self.columns.all(c, !has(c.generate))")
         .message("generate is for generator sources only; remove it, or set generator in place of files")
         .field_path(".columns"),
     validation = Rule::new("!has(self.eventTime) || self.columns.exists(c, c.name == self.eventTime.column && c.type == 'TIMESTAMP')")
@@ -101,6 +101,7 @@ pub struct GeneratorSource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_u64))]
     pub rows_per_second: Option<u64>,
+    /// Another seed, other values.
     #[serde(default)]
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     pub seed: u64,

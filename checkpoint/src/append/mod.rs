@@ -91,6 +91,10 @@ impl<R: Rules> Appender<R> {
         match (pending.reading, reply) {
             (false, Reply::Created) => self.done(at),
             (false, Reply::Exists) if !self.rules.holds(Rule::ExistsIsRead) => self.done(at),
+            (false, Reply::Unknown) if !self.rules.holds(Rule::UnknownIsNotFailed) => {
+                self.pending = None;
+                Append::Expired
+            }
             (false, Reply::Exists | Reply::Unknown) => self.read(at),
             (true, Reply::Unknown) => Append::Ask(Request::ReadSlot(at)),
             (true, Reply::Entry(None)) => self.send(now),
@@ -125,10 +129,6 @@ impl<R: Rules> Appender<R> {
     }
 
     fn read(&mut self, at: Position) -> Append {
-        if !self.rules.holds(Rule::UnknownIsNotFailed) {
-            self.pending = None;
-            return Append::Expired;
-        }
         if !self.rules.holds(Rule::SameSlot) {
             self.next = self.next.next();
             return self.send(0);

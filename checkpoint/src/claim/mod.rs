@@ -81,13 +81,30 @@ enum Stage {
     Creating,
     ReadingClaim,
     SecondList,
-    ReadingTop { of: Attempt, slot: Slot },
-    Sealing { of: Attempt, slot: Slot },
-    ReadingSeal { of: Attempt, slot: Slot },
-    ListingAgain { of: Attempt, sealed: Slot },
-    Scanning { of: Attempt, slot: Slot },
+    ReadingTop {
+        of: Attempt,
+        slot: Slot,
+    },
+    Sealing {
+        of: Attempt,
+        slot: Slot,
+    },
+    ReadingSeal {
+        of: Attempt,
+        slot: Slot,
+    },
+    ListingAgain {
+        of: Attempt,
+        sealed: Slot,
+    },
+    Scanning {
+        of: Attempt,
+        slot: Slot,
+    },
     /// A record is missing; only if nobody claimed later is that damage.
-    ListingForHole { missing: Position },
+    ListingForHole {
+        missing: Position,
+    },
     Ended,
 }
 
@@ -205,7 +222,7 @@ impl<R: Rules> Claiming<R> {
                 self.stage = Stage::Ended;
                 // A later attempt has sealed this one already, and its retention deleted what this one looked for.
                 match listing.highest_attempt() {
-                    Some(by) if by > self.me => ClaimStep::Outrun { by },
+                    Some(by) if by > self.me && self.rules.holds(Rule::HoleIsNotDamage) => ClaimStep::Outrun { by },
                     Some(_) | None => ClaimStep::Refused(ClaimError::Missing { at: missing }),
                 }
             }
@@ -223,7 +240,7 @@ impl<R: Rules> Claiming<R> {
 
     /// Goes on with the newest attempt below `above`.
     fn continue_below(&mut self, above: Attempt) -> ClaimStep<R> {
-        let Some(of) = self.listing.before(above) else { return self.finish() };
+        let Some(of) = self.next_below(above) else { return self.finish() };
         let top = self.listing.slots(of).last().copied();
         let first = self.listing.before(self.me) == Some(of);
         let seal = !self.decided
@@ -235,6 +252,14 @@ impl<R: Rules> Claiming<R> {
             None => self.seal_at(of, Slot(0)),
             Some(slot) => self.ask(Stage::ReadingTop { of, slot }, read(of, slot)),
         }
+    }
+
+    fn next_below(&self, above: Attempt) -> Option<Attempt> {
+        if self.rules.holds(Rule::NewestFirst) {
+            return self.listing.before(above);
+        }
+        let after = if above == self.me { Attempt(0) } else { above };
+        self.listing.attempts.iter().map(|(attempt, _)| *attempt).find(|of| *of > after && *of < self.me)
     }
 
     fn seal_at(&mut self, of: Attempt, slot: Slot) -> ClaimStep<R> {

@@ -1,8 +1,8 @@
 //! Finishing what was decided: classify everything, commit, record a loss.
 
 use super::{
-    AbortOutcome, Action, Append, Arc, Classification, CommitOutcome, Commits, DecisionId, Ending, Epoch, Intent, Loss, Manifest,
-    Outcome, Record, Recovery, Refusal, Rule, Rules, Settled, Stage, bounded, invariants,
+    AbortOutcome, Action, Append, Arc, Classification, CommitOutcome, Commits, DecisionId, Ending, Epoch, Intent, Loss,
+    Manifest, Outcome, Record, Recovery, Refusal, Rule, Rules, Settled, Stage, bounded, invariants,
 };
 
 impl<R: Rules> Recovery<R> {
@@ -16,6 +16,7 @@ impl<R: Rules> Recovery<R> {
         self.manifest = Some(manifest.clone());
         self.commits = Some(Commits::of(decision, manifest.committables.iter().cloned().map(Arc::new)));
         match (self.settled_as(decision), &self.intent) {
+            (Some(Outcome::Lost), _) if !self.holds(Rule::SettledOutcome) => self.abort_leftovers(),
             (Some(Outcome::Committed | Outcome::LossAccepted), _) => {
                 self.settled = true;
                 self.abort_leftovers()
@@ -24,7 +25,7 @@ impl<R: Rules> Recovery<R> {
                 // Known already, but it may have been accepted or taken back since: only a record of one's own
                 // shows that nobody claimed later.
                 let reason = self.settlement(decision).and_then(|settled| settled.reason.clone());
-                if self.holds(Rule::LossAfterAppend) {
+                if self.holds(Rule::RecordLossAgain) {
                     self.record_loss(now, decision, reason)
                 } else {
                     self.report_loss()

@@ -346,12 +346,7 @@ impl<R: Rules> Recovery<R> {
 
     fn settlement(&self, decision: DecisionId) -> Option<&Settled> {
         self.history.iter().find_map(|found| match &found.entry.record {
-            Record::Settled(settled)
-                if settled.decision == decision
-                    || (!self.holds(Rule::SettledNamesDecision) && settled.decision.epoch == decision.epoch) =>
-            {
-                Some(settled)
-            }
+            Record::Settled(settled) if settled.decision == decision => Some(settled),
             Record::Settled(_) | Record::Completed(_) | Record::Released(_) | Record::Sealed { .. } => None,
         })
     }

@@ -4,6 +4,7 @@
 mod clean;
 mod mutants;
 mod properties;
+mod reach;
 mod search;
 mod steps;
 mod world;
@@ -36,6 +37,7 @@ const BASE: Config = Config {
     accepts_loss: false,
     commit_only: false,
     is_coarse: true,
+    starts_in_turn: false,
     shared_ids: false,
     sweeps_all: false,
     own_epoch_only: false,
@@ -44,7 +46,7 @@ const BASE: Config = Config {
 
 struct Searched {
     unique: usize,
-    depth: usize,
+    generated: usize,
     /// The first broken property, with the steps that break it.
     broken: Option<(&'static str, Vec<search::Step>)>,
 }
@@ -64,5 +66,5 @@ fn search(name: &str, config: Config, threads: usize, limit: usize) -> Searched 
     let (unique, depth) = (checker.unique_state_count(), checker.max_depth());
     let took = started.elapsed();
     println!("{name}: {unique} unique states of {}, depth {depth}, {took:.1?}", checker.state_count());
-    Searched { unique, depth, broken }
+    Searched { unique, generated: checker.state_count(), broken }
 }

@@ -118,9 +118,7 @@ impl World {
     pub(crate) fn check_running(&mut self, process: usize, manifest: &checkpoint::manifest::Manifest) {
         let attempt = self.processes[process].attempt;
         let is_twin = |(index, other): (usize, &crate::world::Process)| {
-            index != process
-                && other.attempt == attempt
-                && matches!(other.phase, crate::world::Phase::Running(_))
+            index != process && other.attempt == attempt && matches!(other.phase, crate::world::Phase::Running(_))
         };
         if self.log.claims.keys().any(|earlier| *earlier < attempt && !self.log.is_sealed(*earlier))
             || self.processes.iter().enumerate().any(is_twin)

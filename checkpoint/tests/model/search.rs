@@ -114,7 +114,8 @@ impl Model for Config {
 
 impl Config {
     fn starts(&self, world: &World, steps: &mut Vec<Step>) {
-        if world.processes.len() >= usize::from(self.attempts) {
+        let is_turn = !self.starts_in_turn || world.log.claims.len() == world.processes.len();
+        if world.processes.len() >= usize::from(self.attempts) || !is_turn {
             return;
         }
         steps.push(Step::Start(Intent::Run));
@@ -167,7 +168,8 @@ impl Config {
             }
         }
         steps.extend((0..process.withheld.len()).map(|at| Step::Deliver(p, at)));
-        let has_leftovers = world.targets.iter().any(|(key, t)| key.attempt != process.attempt && t.fate == Fate::Prepared);
+        let has_leftovers =
+            world.targets.iter().any(|(key, t)| key.attempt != process.attempt && t.fate == Fate::Prepared);
         if self.has_sweep && has_leftovers {
             steps.push(Step::Sweep(p));
         }

@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) commit_only: bool,
     /// A process reads on at once after its own write; pauses only before writes.
     pub(crate) is_coarse: bool,
+    /// A process starts only after the one before has made its claim: fewer interleavings, for deep searches.
+    pub(crate) starts_in_turn: bool,
     /// Mistake: sink ids without the attempt, so that an initialisation aborts what holds the id.
     pub(crate) shared_ids: bool,
     /// Mistake: clean-up takes every other attempt's, not only earlier ones'.
@@ -62,12 +64,8 @@ impl World {
 
     pub(crate) fn start(&mut self, config: &Config, intent: Intent) {
         let nonce = if config.same_nonce { 1 } else { 1 + self.processes.len() as u128 };
-        let claim = Claim {
-            pipeline: PipelineId(0),
-            cause: Cause::Start,
-            nonce: Nonce(nonce << 32),
-            sinks: Vec::new(),
-        };
+        let claim =
+            Claim { pipeline: PipelineId(0), cause: Cause::Start, nonce: Nonce(nonce << 32), sinks: Vec::new() };
         let depth = match &intent {
             Intent::Rewind => Depth::Previous,
             Intent::GoBack { to } => Depth::DownTo(*to),
@@ -510,6 +508,8 @@ fn first_manifest(config: &Config) -> Manifest {
         parallelism: 1,
         max_parallelism: 1,
         finished: false,
+        rows_in: 0,
+        rows_out: 0,
         snapshots: (0..config.writers).map(|writer| snapshot(writer, 0)).collect(),
         committables: Vec::new(),
     }

@@ -125,6 +125,8 @@ pub enum FailureReason {
     /// The store does not keep what the protocol rests on, or cannot be used at all.
     Store,
     Metrics,
+    /// The log holds what the protocol never leaves behind.
+    Violation,
 }
 
 /// Runs `pipeline` (paths resolved, validated) until it finishes, fails or is stopped.

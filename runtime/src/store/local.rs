@@ -40,27 +40,6 @@ impl LocalStore {
         Self { inner: Arc::new(Inner { root: root.into(), random, durable: Mutex::default() }) }
     }
 
-    /// Removes temporaries that a crash left below `prefix`. Only for folders whose writers are sealed: the temporary
-    /// of a living writer would make its create fail (never succeed wrongly).
-    ///
-    /// # Errors
-    /// The first file that could not be looked at or removed.
-    pub async fn remove_temporaries(&self, prefix: &str) -> Result<u64, StoreError> {
-        let name = prefix.to_owned();
-        self.blocking("clean", prefix, move |inner| {
-            let mut removed = 0;
-            walk(&inner.path(&name)?, &mut |path, file| {
-                if file.starts_with(TEMPORARY) {
-                    ignore_missing(fs::remove_file(path))?;
-                    removed += 1;
-                }
-                Ok(())
-            })?;
-            Ok(removed)
-        })
-        .await
-    }
-
     async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -111,6 +90,22 @@ impl CheckpointStore for LocalStore {
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let object = name.to_owned();
         Box::pin(self.blocking("delete", name, move |inner| ignore_missing(fs::remove_file(inner.path(&object)?))))
+    }
+
+    /// Temporaries of a crash. That of a living writer would make its create fail, never succeed wrongly.
+    fn remove_litter<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let name = prefix.to_owned();
+        Box::pin(self.blocking("clean", prefix, move |inner| {
+            let mut removed = 0;
+            walk(&inner.path(&name)?, &mut |path, file| {
+                if file.starts_with(TEMPORARY) {
+                    ignore_missing(fs::remove_file(path))?;
+                    removed += 1;
+                }
+                Ok(())
+            })?;
+            Ok(removed)
+        }))
     }
 
     fn address(&self, name: &str) -> String {

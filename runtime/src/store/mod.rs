@@ -31,6 +31,11 @@ pub trait CheckpointStore: Send + Sync {
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
     /// Deleting what is not there is success.
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Removes what half-done creates left below `prefix`, for folders whose writers are sealed; returns how many.
+    fn remove_litter<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let _ = prefix;
+        Box::pin(std::future::ready(Ok(0)))
+    }
     /// The address of an object as people see it: `file:///...`.
     fn address(&self, name: &str) -> String;
 }

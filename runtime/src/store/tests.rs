@@ -100,8 +100,8 @@ async fn a_temporary_of_a_crash_is_no_object_and_is_cleaned() {
     store.create("0/attempts/1/claim", Bytes::from_static(b"one")).await.unwrap();
     std::fs::write(folder.path().join("a/b/0/attempts/1/.tmp-00"), "half").unwrap();
     assert_eq!(sorted(&store, "").await, ["0/attempts/1/claim"]);
-    assert_eq!(store.remove_temporaries("0/attempts/2/").await, Ok(0));
-    assert_eq!(store.remove_temporaries("0/attempts/1/").await, Ok(1));
+    assert_eq!(store.remove_litter("0/attempts/2/").await, Ok(0));
+    assert_eq!(store.remove_litter("0/attempts/1/").await, Ok(1));
     assert_eq!(leftovers(folder.path()), 0);
 }
 

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::filesystem::FileSystem;
 use super::names::{final_owner, hidden_owner};
-use super::sink::io_error;
+use super::sink::{injected, io_error};
 use crate::connectors::{Classification, CommitOutcome, Committer, SinkError};
+use crate::{crashpoint, tasks};
 
 const READ_BYTES: usize = 64 * 1024;
 
@@ -68,7 +69,21 @@ impl FilesCommitter {
         work: impl FnOnce(&Shared) -> Result<T, SinkError> + Send + 'static,
     ) -> BoxFuture<'a, Result<T, SinkError>> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { work(&shared) })
+        Box::pin(async move {
+            let task = tasks::spawn_blocking("files-committer", move || work(&shared));
+            match task.await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(self.shared.failed(&self.shared.folder, "was not done", &io::Error::other(error))),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+impl FilesCommitter {
+    /// A commit without a permit, which only a decision in a log can give.
+    pub(super) fn commit_for_test(&self, committable: &Committable) -> Result<CommitOutcome, SinkError> {
+        self.shared.commit_decided(committable)
     }
 }
 
@@ -86,7 +101,7 @@ impl Committer for FilesCommitter {
         // The permit is the right; whose files these are stands in the committable, which the decision lists.
         let _ = permit;
         let committable = committable.clone();
-        self.blocking(move |shared| shared.commit(&shared.target(&committable)?))
+        self.blocking(move |shared| shared.commit_decided(&committable))
     }
 
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>> {
@@ -102,6 +117,10 @@ impl Committer for FilesCommitter {
 impl Shared {
     fn failed(&self, path: &Path, action: &str, error: &io::Error) -> SinkError {
         io_error(&self.sink, path, action, error)
+    }
+
+    fn crashpoint(&self, step: &'static str) -> Result<(), SinkError> {
+        crashpoint::hit(step).map_err(|error| injected(&self.sink, &self.folder, error))
     }
 
     /// Reads a handle; one that names anything but this committable's own files is refused, whoever wrote it.
@@ -142,7 +161,8 @@ impl Shared {
         Ok(Classification::Lost)
     }
 
-    fn commit(&self, target: &Target) -> Result<CommitOutcome, SinkError> {
+    fn commit_decided(&self, committable: &Committable) -> Result<CommitOutcome, SinkError> {
+        let target = &self.target(committable)?;
         let hidden = self.is_hidden(target)?;
         let outcome = if hidden { self.publish(target)? } else { None };
         if outcome.is_none() && !self.is_published(target)? {
@@ -151,13 +171,18 @@ impl Shared {
         }
         // Also when another process renamed it: it may have died before its own sync.
         self.sync_folder(target)?;
+        self.crashpoint("committer.folder_synced")?;
         Ok(outcome.unwrap_or(CommitOutcome::AlreadyCommitted))
     }
 
     /// Renames; `None` if somebody else did or the hidden file is gone.
     fn publish(&self, target: &Target) -> Result<Option<CommitOutcome>, SinkError> {
+        self.crashpoint("committer.before_rename")?;
         match self.files.rename_noreplace(&target.hidden, &target.published) {
-            Ok(()) => Ok(Some(CommitOutcome::Committed)),
+            Ok(()) => {
+                self.crashpoint("committer.renamed")?;
+                Ok(Some(CommitOutcome::Committed))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Same content: a link was made and the unlink is missing. Another: an error, touching nothing.
@@ -199,7 +224,9 @@ impl Shared {
         };
         let mut removed = 0;
         for name in names.iter().filter(left) {
+            self.crashpoint("committer.before_abort")?;
             self.remove(&self.folder.join(name))?;
+            self.crashpoint("committer.aborted")?;
             removed += 1;
         }
         if removed > 0 {

@@ -1,12 +1,11 @@
 //! Comma separated values to columns: RFC 4180, any ASCII delimiter, records over several lines.
 
 use api::pipeline::ColumnType;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 use super::buffer::ColumnBuffer;
 use super::json_text::Fault;
 use super::records::{BadRecord, CHUNK_ROWS, Decode, Mark, OnFault, Rows};
+use crate::connectors::values::{hex, temporal};
 
 /// Decoder of CSV for a fixed list of columns.
 pub(super) struct CsvDecoder {
@@ -160,7 +159,11 @@ fn set(row: usize, column: &mut ColumnBuffer, field: Field, text: &[u8], scratch
                     true
                 })
         }
-        ColumnType::Varbinary => column.set_bytes(row, |out| STANDARD.decode_vec(text, out).is_ok()),
+        ColumnType::Varbinary => column.set_bytes(row, |out| hex::parse(text, out)),
+        ColumnType::Timestamp if text.iter().skip(1).all(u8::is_ascii_digit) => {
+            let millis = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+            millis.and_then(temporal::from_millis).is_some_and(|timestamp| column.set_integer(row, timestamp))
+        }
         _ => column.set_text(row, text),
     }
 }

@@ -8,10 +8,8 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
     TimestampMicrosecondType, UInt64Type,
 };
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
-use crate::connectors::values::{decimal, temporal};
+use crate::connectors::values::{decimal, hex, temporal};
 
 /// A guess at a field's length, to grow the buffer once per batch.
 const FIELD_BYTES: usize = 24;
@@ -174,7 +172,7 @@ impl Cells {
             Values::Text(values) => write_string(out, values.value(row).as_bytes()),
             Values::Binary(values) => {
                 out.push(b'"');
-                out.extend_from_slice(STANDARD.encode(values.value(row)).as_bytes());
+                hex::write(out, values.value(row));
                 out.push(b'"');
             }
             Values::Date(values) => {
@@ -241,7 +239,6 @@ fn write_string(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn write_escape(out: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
         b'"' => out.extend_from_slice(b"\\\""),
         b'\\' => out.extend_from_slice(b"\\\\"),
@@ -249,8 +246,8 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
         b'\r' => out.extend_from_slice(b"\\r"),
         b'\t' => out.extend_from_slice(b"\\t"),
         _ => {
-            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[high], HEX[low]]);
+            out.extend_from_slice(b"\\u00");
+            hex::write(out, &[byte]);
         }
     }
 }

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use api::pipeline::ColumnType;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 use super::buffer::ColumnBuffer;
 use super::json_text::{Cursor, Fault, Parsed, unescape};
 use super::records::{BadRecord, CHUNK_ROWS, Decode, Mark, OnFault, Rows, missing, quoted_names};
-use crate::connectors::values::temporal;
+use crate::connectors::values::{hex, temporal};
 
 /// Decoder of JSON Lines for a fixed list of columns.
 pub(super) struct JsonDecoder {
@@ -207,7 +205,7 @@ fn string(cursor: &mut Cursor<'_>, row: usize, column: &mut ColumnBuffer, scratc
                 raw.text
             };
             match column.column_type {
-                ColumnType::Varbinary => column.set_bytes(row, |out| STANDARD.decode_vec(text, out).is_ok()),
+                ColumnType::Varbinary => column.set_bytes(row, |out| hex::parse(text, out)),
                 _ => column.set_text(row, text),
             }
         }
@@ -220,7 +218,7 @@ fn refused(cursor: &Cursor<'_>, column: &ColumnBuffer) -> Box<Fault> {
     let hint = match column.column_type {
         ColumnType::Timestamp => " (an RFC 3339 text, or an integer of milliseconds since 1970)",
         ColumnType::Date => " (a text as 2026-01-31)",
-        ColumnType::Varbinary => " (base64)",
+        ColumnType::Varbinary => " (pairs of hexadecimal digits)",
         _ => "",
     };
     cursor.fault(format!("is not a {}{hint}", column.column_type))

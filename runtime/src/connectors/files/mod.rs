@@ -16,5 +16,8 @@ mod sink;
 mod source;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::sink::FilesSink;
 pub use self::source::FilesSource;

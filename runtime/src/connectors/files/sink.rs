@@ -15,6 +15,7 @@ use super::filesystem::{FileSystem, OutputFile};
 use super::names::{final_name, hidden_name};
 use crate::connectors::error::retry_of;
 use crate::connectors::{Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterIdentity};
+use crate::crashpoint;
 
 /// Encoded bytes that a writer holds back; what never exceeds it within an epoch is created, written and synced off the
 /// data path altogether.
@@ -75,6 +76,11 @@ pub(super) fn io_error(sink: &str, path: &Path, action: &str, error: &io::Error)
     }
 }
 
+/// A crash point that was armed to fail is a failure of the disk.
+pub(super) fn injected(sink: &str, folder: &Path, error: crashpoint::Injected) -> SinkError {
+    io_error(sink, folder, "failed", &io::Error::other(error))
+}
+
 /// Where a writer writes, and as whom.
 struct Place {
     identity: WriterIdentity,
@@ -85,6 +91,10 @@ struct Place {
 impl Place {
     fn failed(&self, path: &Path, action: &str, error: &io::Error) -> SinkError {
         io_error(&self.identity.sink, path, action, error)
+    }
+
+    fn crashpoint(&self, step: &'static str) -> Result<(), SinkError> {
+        crashpoint::hit(step).map_err(|error| injected(&self.identity.sink, &self.folder, error))
     }
 }
 
@@ -120,6 +130,7 @@ impl HiddenFile {
         let name = hidden_name(&place.identity, first_epoch, part);
         let path = place.folder.join(&name);
         let file = place.files.create_new(&path).map_err(|error| place.failed(&path, "cannot be created", &error))?;
+        place.crashpoint("sink.hidden_created")?;
         Ok(Self { name, path, file, hash: blake3::Hasher::new(), length: 0 })
     }
 
@@ -191,9 +202,12 @@ impl SinkWriter for FilesWriter {
 /// Writes the rest and makes file and name durable: only then is there something to acknowledge.
 fn seal(place: &Place, mut file: HiddenFile, rest: &[u8], final_name: String) -> Result<Handle, SinkError> {
     file.append(place, rest)?;
+    place.crashpoint("sink.written")?;
     file.file.flush().map_err(|error| place.failed(&file.path, "cannot be written", &error))?;
+    place.crashpoint("sink.flushed")?;
     file.file.sync().map_err(|error| place.failed(&file.path, "cannot be synced", &error))?;
     place.files.sync_folder(&place.folder).map_err(|error| place.failed(&place.folder, "cannot be synced", &error))?;
+    place.crashpoint("sink.synced")?;
     Ok(Handle {
         folder: place.folder.to_string_lossy().into_owned(),
         hidden: file.name,

@@ -1,6 +1,7 @@
 //! Column types: how they stand in Arrow, and their texts in rows and manifests (docs/types.md).
 
 pub(crate) mod decimal;
+pub(crate) mod hex;
 pub(crate) mod temporal;
 
 use api::pipeline::ColumnType;

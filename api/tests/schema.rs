@@ -1,0 +1,184 @@
+//! The schema as an API server needs it: structural, bounded in every text and list, and CEL rules that each refuse what
+//! they are for and nothing else.
+
+use std::collections::BTreeSet;
+
+use kube_cel::{ErrorKind, Validator};
+use serde_json::{Value, json};
+
+/// Calls `visit` with the path and schema of every node.
+fn walk(schema: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
+    visit(path, schema);
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        walk(property, &format!("{path}.{name}"), visit);
+    }
+    if let Some(items) = schema.get("items") {
+        walk(items, &format!("{path}[]"), visit);
+    }
+}
+
+fn offences(offends: impl Fn(&Value) -> Option<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(api::pipeline::schema(), "", &mut |path, schema| {
+        found.extend(offends(schema).map(|what| format!("{path}: {what}")));
+    });
+    found
+}
+
+#[test]
+fn every_text_and_list_is_bounded() {
+    let unbounded = offences(|schema| {
+        let kind = schema.get("type").and_then(Value::as_str);
+        let text = kind == Some("string") || schema.get("x-kubernetes-int-or-string").is_some();
+        let bounded = |name: &str| schema.get(name).is_some();
+        let open_number = kind == Some("integer") && !(bounded("minimum") && bounded("maximum"));
+        let open_text = text && !bounded("maxLength") && !bounded("enum");
+        let open_list = kind == Some("array") && !bounded("maxItems");
+        (open_number || open_text || open_list).then(|| "has no bound".to_owned())
+    });
+    assert_eq!(unbounded, Vec::<String>::new());
+}
+
+#[test]
+fn schema_is_structural() {
+    let forbidden =
+        ["$ref", "allOf", "anyOf", "oneOf", "not", "nullable", "uniqueItems", "additionalProperties", "definitions"];
+    let wrong = offences(|schema| {
+        let typed = schema.get("type").is_some() || schema.get("x-kubernetes-int-or-string").is_some();
+        let word = forbidden.into_iter().find(|word| schema.get(word).is_some());
+        word.map(str::to_owned).or_else(|| (!typed).then(|| "has no type".to_owned()))
+    });
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn every_field_is_documented() {
+    let silent = offences(|schema| {
+        let properties = schema.get("properties").and_then(Value::as_object)?;
+        let silent = properties.iter().filter(|(_, property)| property.get("description").is_none());
+        let names: Vec<_> = silent.map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    });
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+fn accepted() -> Value {
+    json!({
+        "apiVersion": "onceward.dev/v1alpha1", "kind": "Pipeline", "metadata": { "name": "p" },
+        "spec": {
+            "sources": [
+                { "name": "a", "files": { "path": "a" }, "columns": [{ "name": "ts", "type": "TIMESTAMP" }] },
+                { "name": "b", "generator": {}, "columns": [{ "name": "n", "type": "INT", "generate": { "choice": [1] } }] },
+            ],
+            "transforms": [{ "name": "t", "sql": "SELECT ts FROM a" }, { "name": "u", "sql": "SELECT ts FROM t" }],
+            "sinks": [{ "name": "s", "input": "t", "files": { "path": "o" } }, { "name": "d", "input": "b", "discard": {} }],
+            "checkpoint": { "storage": { "local": { "path": "c" } } },
+        }
+    })
+}
+
+/// Messages of the rules that refuse `object`.
+fn refusals(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let errors = Validator::new().validate(api::pipeline::schema(), object, old).err();
+    let errors = errors.map(kube_cel::ValidationErrors::into_vec).unwrap_or_default();
+    for error in &errors {
+        assert_eq!(error.kind, ErrorKind::ValidationFailure, "{}: {}", error.rule, error.message);
+    }
+    errors.into_iter().map(|error| format!("{}: {}", error.field_path, error.message)).collect()
+}
+
+/// A change to [`accepted`] as pointer and value, and the beginning of the one refusal that it must meet.
+fn refused() -> Vec<(&'static str, Value, &'static str)> {
+    let delays = |field: &str, value: &str| json!({ "exponentialDelay": { field: value } });
+    vec![
+        ("/metadata/name", json!("x".repeat(53)), ": metadata.name must have at most 52"),
+        ("/spec/parallelism", json!(129), "spec.parallelism: parallelism must not exceed"),
+        (
+            "/spec/transforms/1",
+            json!({ "name": "a", "sql": "SELECT 1" }),
+            "spec.transforms: a transform has the name of a source",
+        ),
+        ("/spec/sinks/0/input", json!("x"), "spec.sinks: a sink's input names nothing"),
+        ("/spec/sources/0/generator", json!({}), "spec.sources[0]: set exactly one of files, generator"),
+        ("/spec/sources/1/format", json!({}), "spec.sources[1].format: a generator makes rows"),
+        ("/spec/sources/1/columns/0", json!({ "name": "n", "type": "INT" }), "spec.sources[1].columns: with generator"),
+        ("/spec/sources/0/columns/0/generate", json!({ "choice": [1] }), "spec.sources[0].columns: generate is for"),
+        (
+            "/spec/sources/0/eventTime",
+            json!({ "column": "n" }),
+            "spec.sources[0].eventTime.column: eventTime.column must",
+        ),
+        (
+            "/spec/sources/0/eventTime",
+            json!({ "column": "ts", "idleTimeout": "0s" }),
+            "spec.sources[0].eventTime.idleTimeout: idleTimeout must be longer",
+        ),
+        ("/spec/sources/0/format", json!({ "json": {}, "csv": {} }), "spec.sources[0].format: set at most one"),
+        ("/spec/sources/0/columns/0/type", json!("DECIMAL(3,4)"), "spec.sources[0].columns[0].type: the scale"),
+        (
+            "/spec/sources/1/columns/0/generate",
+            json!({}),
+            "spec.sources[1].columns[0].generate: set exactly one of sequence",
+        ),
+        ("/spec/sinks/0/discard", json!({}), "spec.sinks[0]: set exactly one of files, discard"),
+        ("/spec/sinks/1/format", json!({}), "spec.sinks[1].format: discard writes nothing"),
+        ("/spec/checkpoint/interval", json!("9ms"), "spec.checkpoint.interval: interval must be at least"),
+        ("/spec/checkpoint/timeout", json!("99ms"), "spec.checkpoint.timeout: timeout must be at least"),
+        ("/spec/restartPolicy", json!({}), "spec.restartPolicy: set exactly one of exponentialDelay"),
+        ("/spec/restartPolicy", delays("initial", "0s"), "spec.restartPolicy.exponentialDelay.initial: initial must"),
+        ("/spec/restartPolicy", delays("initial", "2m"), "spec.restartPolicy.exponentialDelay.max: max must not"),
+        (
+            "/spec/restartPolicy",
+            delays("multiplier", "0.9"),
+            "spec.restartPolicy.exponentialDelay.multiplier: multiplier",
+        ),
+        (
+            "/spec/restartPolicy",
+            delays("jitter", "1.1"),
+            "spec.restartPolicy.exponentialDelay.jitter: jitter is a share",
+        ),
+        (
+            "/spec/restartPolicy",
+            json!({ "failureRate": { "failures": 1, "per": "0s" } }),
+            "spec.restartPolicy.failureRate.per: per must be longer",
+        ),
+    ]
+}
+
+/// Sets what a JSON pointer names, in an object that is there.
+fn set(object: &mut Value, pointer: &str, value: Value) {
+    let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+    let parent = object.pointer_mut(parent).expect("it is there");
+    match field.parse::<usize>() {
+        Ok(index) => parent[index] = value,
+        Err(_) => parent[field] = value,
+    }
+}
+
+#[test]
+fn every_rule_refuses_what_it_is_for_and_nothing_else() {
+    assert_eq!(refusals(&accepted(), None), Vec::<String>::new());
+    let mut spoke = BTreeSet::new();
+    for (pointer, value, expected) in refused() {
+        let mut object = accepted();
+        set(&mut object, pointer, value.clone());
+        let said = refusals(&object, None);
+        assert!(
+            said.len() == 1 && said[0].starts_with(expected),
+            "{pointer} = {value}: wanted {expected}, got {said:?}"
+        );
+        spoke.extend(said.iter().filter_map(|said| said.split_once(": ")).map(|(_, message)| message.to_owned()));
+    }
+    let mut changed = accepted();
+    changed["spec"]["maxParallelism"] = json!(64);
+    let said = refusals(&changed, Some(&accepted()));
+    assert!(said.len() == 1 && said[0].starts_with("spec.maxParallelism: maxParallelism is immutable"), "{said:?}");
+    spoke.extend(said.iter().filter_map(|said| said.split_once(": ")).map(|(_, message)| message.to_owned()));
+
+    let mut rules = BTreeSet::new();
+    walk(api::pipeline::schema(), "", &mut |_, schema| {
+        let here = schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+        rules.extend(here.filter_map(|rule| rule["message"].as_str()).map(str::to_owned));
+    });
+    assert_eq!(rules.difference(&spoke).collect::<Vec<_>>(), Vec::<&String>::new(), "rules that no sample meets");
+}

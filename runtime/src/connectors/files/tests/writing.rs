@@ -1,0 +1,515 @@
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::Schema;
+use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
+use checkpoint::manifest::Committable;
+use proptest::prelude::*;
+use tempfile::{TempDir, tempdir};
+
+use super::super::committer::{FilesCommitter, Handle};
+use super::super::filesystem::{FileSystem, LocalFiles, OutputFile};
+use crate::connectors::files::FilesSink;
+use crate::connectors::{
+    Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, WriterIdentity,
+};
+
+/// Calls in order, and which of them fails how.
+#[derive(Clone, Default)]
+struct Recording {
+    calls: Arc<Mutex<Vec<String>>>,
+    fault: Option<(&'static str, io::ErrorKind)>,
+}
+
+impl Recording {
+    fn note(&self, call: &'static str, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let fails = self.fault.filter(|(failing, _)| *failing == call);
+        self.calls.lock().unwrap().push(format!("{call}{} {name}", if fails.is_some() { " fails" } else { "" }));
+        fails.map_or(Ok(()), |(_, kind)| Err(kind.into()))
+    }
+
+    fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+}
+
+struct RecordedFile {
+    file: Box<dyn OutputFile>,
+    name: std::path::PathBuf,
+    recording: Recording,
+}
+
+impl Write for RecordedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.recording.note("write", &self.name)?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl OutputFile for RecordedFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.recording.note("sync", &self.name)?;
+        self.file.sync()
+    }
+}
+
+impl FileSystem for Recording {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        self.note("create_folder", folder)?;
+        LocalFiles.create_folder(folder)
+    }
+
+    fn check_writable(&self, folder: &Path) -> io::Result<()> {
+        self.note("check_writable", folder)?;
+        LocalFiles.check_writable(folder)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
+        self.note("create_new", path)?;
+        let file = LocalFiles.create_new(path)?;
+        Ok(Box::new(RecordedFile { file, name: path.to_owned(), recording: self.clone() }))
+    }
+
+    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.note("rename", from)?;
+        LocalFiles.rename_noreplace(from, to)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.note("sync_folder", folder)?;
+        LocalFiles.sync_folder(folder)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.note("remove", path)?;
+        LocalFiles.remove(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        LocalFiles.list(folder)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        LocalFiles.length(path)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        LocalFiles.is_folder(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+        LocalFiles.open(path)
+    }
+}
+
+const PIPELINE: PipelineId = PipelineId(0xabc);
+
+fn identity(attempt: u64) -> WriterIdentity {
+    WriterIdentity { pipeline: PIPELINE, attempt: Attempt(attempt), sink: "out".to_owned(), subtask: Subtask(1) }
+}
+
+fn numbers(values: impl IntoIterator<Item = i64>) -> RecordBatch {
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+    RecordBatch::try_from_iter([("n", column)]).unwrap()
+}
+
+/// A folder with its sink and committer.
+struct Stage {
+    folder: TempDir,
+    files: Recording,
+    sink: FilesSink,
+    committer: FilesCommitter,
+}
+
+fn stage_with(fault: Option<(&'static str, io::ErrorKind)>) -> Stage {
+    let folder = tempdir().unwrap();
+    let files = Recording { fault, ..Recording::default() };
+    let sink = FilesSink::new("out", folder.path(), Arc::new(files.clone()));
+    let committer = FilesCommitter::new("out", folder.path(), Arc::new(files.clone()));
+    Stage { folder, files, sink, committer }
+}
+
+fn stage() -> Stage {
+    stage_with(None)
+}
+
+impl Stage {
+    fn writer(&self, attempt: u64) -> Box<dyn SinkWriter> {
+        self.sink.open_writer(identity(attempt), numbers([]).schema()).unwrap()
+    }
+
+    /// What `attempt` pre-commits of some numbers.
+    fn prepare(&self, attempt: u64, values: std::ops::Range<i64>) -> Committable {
+        let mut writer = self.writer(attempt);
+        writer.write(&numbers(values)).unwrap();
+        writer.pre_commit(Epoch(7)).unwrap()().unwrap().remove(0)
+    }
+
+    /// Names and contents of the folder.
+    fn seen(&self) -> BTreeMap<String, String> {
+        let names = LocalFiles.list(self.folder.path()).unwrap();
+        let read = |name: String| {
+            let text = std::fs::read_to_string(self.folder.path().join(&name)).unwrap();
+            (name, text)
+        };
+        names.into_iter().map(read).collect()
+    }
+
+    fn published(&self) -> Vec<String> {
+        self.seen().into_keys().filter(|name| !name.starts_with('.')).collect()
+    }
+}
+
+fn name(attempt: u64, epoch: u64) -> String {
+    format!("out-{PIPELINE}-{attempt}-{epoch}-1-0.jsonl")
+}
+
+async fn classify(stage: &Stage, committable: &Committable) -> Result<Classification, SinkError> {
+    stage.committer.classify(committable).await
+}
+
+#[test]
+fn nothing_is_acknowledged_before_its_fsync_returned() {
+    let stage = stage();
+    let mut writer = stage.writer(3);
+    writer.write(&numbers(0..100_000)).unwrap();
+    let pre_commit = writer.pre_commit(Epoch(7)).unwrap();
+    assert!(!stage.files.calls().iter().any(|call| call.starts_with("sync")), "the slow half is not on the data path");
+    let committables = pre_commit().unwrap();
+    let calls = stage.files.calls();
+    let hidden = format!(".out-{PIPELINE}-3-1-1-0.jsonl.pending");
+    let folder = stage.folder.path().file_name().unwrap().to_string_lossy().into_owned();
+    let last = [format!("write {hidden}"), format!("sync {hidden}"), format!("sync_folder {folder}")];
+    assert!(calls.ends_with(&last), "{calls:?}");
+    let [committable] = committables.as_slice() else { panic!("one part") };
+    let shape = (committable.attempt, committable.epoch, committable.rows, committable.expiry);
+    assert_eq!(shape, (Attempt(3), Epoch(7), 100_000, None));
+    let handle: Handle = serde_json::from_str(&committable.handle).unwrap();
+    assert_eq!((handle.hidden, handle.published), (hidden.clone(), name(3, 7)));
+    let text = &stage.seen()[&hidden];
+    assert_eq!(handle.length, text.len() as u64);
+    assert_eq!(handle.hash.0, blake3::hash(text.as_bytes()).to_hex().to_string());
+    assert_eq!(writer.counters().records, 100_000);
+    assert_eq!(writer.counters().bytes, handle.length);
+}
+
+#[test]
+fn an_epoch_without_rows_has_no_committable_and_no_file() {
+    let stage = stage();
+    let mut writer = stage.writer(1);
+    assert_eq!(writer.pre_commit(Epoch(1)).unwrap()().unwrap(), []);
+    writer.write(&numbers([])).unwrap();
+    assert_eq!(writer.pre_commit(Epoch(2)).unwrap()().unwrap(), []);
+    assert!(stage.seen().is_empty());
+}
+
+#[test]
+fn every_epoch_has_its_own_file_and_rows_stay_in_order() {
+    let stage = stage();
+    let mut writer = stage.writer(1);
+    let mut committables = Vec::new();
+    for epoch in 1..4_i64 {
+        writer.write(&numbers(epoch * 10..epoch * 10 + 2)).unwrap();
+        writer.write(&numbers([epoch])).unwrap();
+        committables.push(writer.pre_commit(Epoch(epoch.unsigned_abs())).unwrap());
+    }
+    // The slow halves may run in any order.
+    for pre_commit in committables.into_iter().rev() {
+        let committable = pre_commit().unwrap().remove(0);
+        assert_eq!(stage.committer.commit_for_test(&committable).unwrap(), CommitOutcome::Committed);
+    }
+    let expected: BTreeMap<_, _> = (1..4_i64)
+        .map(|epoch| {
+            let text = [epoch * 10, epoch * 10 + 1, epoch].map(|n| format!("{{\"n\":{n}}}\n")).concat();
+            (format!("out-{PIPELINE}-1-{epoch}-1-{}.jsonl", epoch - 1), text)
+        })
+        .collect();
+    assert_eq!(stage.seen(), expected);
+}
+
+#[tokio::test]
+async fn a_commit_publishes_once_and_again_is_already_committed() {
+    let stage = stage();
+    let committable = stage.prepare(1, 0..10);
+    assert!(stage.published().is_empty());
+    assert_eq!(classify(&stage, &committable).await.unwrap(), Classification::Prepared);
+    stage.files.calls();
+    assert_eq!(stage.committer.commit_for_test(&committable).unwrap(), CommitOutcome::Committed);
+    let calls = stage.files.calls();
+    assert!(calls[0].starts_with("rename") && calls[1].starts_with("sync_folder"), "{calls:?}");
+    assert_eq!(stage.published(), [name(1, 7)]);
+    assert_eq!(stage.committer.commit_for_test(&committable).unwrap(), CommitOutcome::AlreadyCommitted);
+    // Whoever renamed it may have died before its sync.
+    assert!(stage.files.calls().last().unwrap().starts_with("sync_folder"));
+    assert_eq!(classify(&stage, &committable).await.unwrap(), Classification::Committed);
+    assert_eq!(stage.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_link_without_its_unlink_is_committed_and_cleaned_up() {
+    let stage = stage();
+    let committable = stage.prepare(1, 0..10);
+    let hidden = stage.seen().into_keys().next().unwrap();
+    std::fs::hard_link(stage.folder.path().join(hidden), stage.folder.path().join(name(1, 7))).unwrap();
+    assert_eq!(classify(&stage, &committable).await.unwrap(), Classification::Committed);
+    assert_eq!(stage.committer.commit_for_test(&committable).unwrap(), CommitOutcome::AlreadyCommitted);
+    assert_eq!(stage.seen().into_keys().collect::<Vec<_>>(), [name(1, 7)]);
+}
+
+#[tokio::test]
+async fn other_content_under_the_final_name_is_a_conflict_and_stays() {
+    let stage = stage();
+    let committable = stage.prepare(1, 0..10);
+    std::fs::write(stage.folder.path().join(name(1, 7)), "foreign").unwrap();
+    for _ in 0..2 {
+        let error = stage.committer.commit_for_test(&committable).unwrap_err();
+        assert!(matches!(error, SinkError::OutputConflict { .. }), "{error}");
+        assert_eq!(error.retry(), Retry::Never);
+        assert!(matches!(classify(&stage, &committable).await, Err(SinkError::OutputConflict { .. })));
+    }
+    assert_eq!(stage.seen()[&name(1, 7)], "foreign");
+    assert_eq!(stage.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn gone_without_a_trace_is_lost_but_a_missing_folder_proves_nothing() {
+    let stage = stage();
+    let committable = stage.prepare(1, 0..10);
+    let hidden = stage.seen().into_keys().next().unwrap();
+    std::fs::remove_file(stage.folder.path().join(hidden)).unwrap();
+    assert_eq!(classify(&stage, &committable).await.unwrap(), Classification::Lost);
+    assert_eq!(stage.committer.commit_for_test(&committable).unwrap(), CommitOutcome::Lost);
+    std::fs::remove_dir(stage.folder.path()).unwrap();
+    assert!(matches!(classify(&stage, &committable).await, Err(SinkError::Io { .. })));
+    assert!(matches!(stage.committer.commit_for_test(&committable), Err(SinkError::Io { .. })));
+    assert!(matches!(stage.committer.abort(&committable).await, Err(SinkError::Io { .. })));
+}
+
+#[tokio::test]
+async fn classify_touches_nothing() {
+    let stage = stage();
+    let committable = stage.prepare(1, 0..10);
+    stage.files.calls();
+    let before = stage.seen();
+    classify(&stage, &committable).await.unwrap();
+    assert_eq!((stage.files.calls(), stage.seen()), (Vec::new(), before));
+}
+
+#[tokio::test]
+async fn an_abort_proves_that_it_is_gone_and_refuses_what_is_committed() {
+    let stage = stage();
+    let (first, second) = (stage.prepare(1, 0..10), stage.prepare(2, 0..10));
+    stage.committer.commit_for_test(&second).unwrap();
+    for _ in 0..2 {
+        stage.committer.abort(&first).await.unwrap();
+        assert!(matches!(stage.committer.abort(&second).await, Err(SinkError::Committable { .. })));
+    }
+    assert_eq!(stage.seen().into_keys().collect::<Vec<_>>(), [name(2, 7)]);
+    assert_eq!(stage.committer.commit_for_test(&first).unwrap(), CommitOutcome::Lost);
+}
+
+#[tokio::test]
+async fn leftovers_of_earlier_attempts_of_this_pipeline_and_sink_are_removed_and_nothing_else() {
+    let stage = stage();
+    for attempt in 1..=4 {
+        stage.prepare(attempt, 0..10);
+    }
+    let committed = stage.prepare(5, 0..10);
+    stage.committer.commit_for_test(&committed).unwrap();
+    let foreign = [
+        format!(".out-{}-1-1-1-0.jsonl.pending", PipelineId(1)),
+        format!(".other-{PIPELINE}-1-1-1-0.jsonl.pending"),
+        "notes.txt".to_owned(),
+    ];
+    for name in &foreign {
+        std::fs::write(stage.folder.path().join(name), "").unwrap();
+    }
+    assert_eq!(stage.committer.abort_leftovers(PIPELINE, Attempt(3)).await.unwrap(), 2);
+    assert_eq!(stage.committer.abort_leftovers(PIPELINE, Attempt(3)).await.unwrap(), 0);
+    let mut expected: Vec<String> = foreign.into();
+    expected.extend([3, 4].map(|attempt| format!(".out-{PIPELINE}-{attempt}-1-1-0.jsonl.pending")));
+    expected.push(name(5, 7));
+    expected.sort();
+    assert_eq!(stage.seen().into_keys().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_handle_that_names_other_files_is_refused() {
+    let stage = stage();
+    let good = stage.prepare(1, 0..10);
+    let change = |from: &str, to: &str| {
+        let handle = good.handle.replace(from, to);
+        assert_ne!(handle, good.handle, "{from}");
+        Committable { handle, ..good.clone() }
+    };
+    let folder = stage.folder.path().to_str().unwrap();
+    for wrong in [
+        change(".out-", "out-"),
+        change("\"final\":\"out-", "\"final\":\"../out-"),
+        change(".out-", ".other-"),
+        change(&PIPELINE.to_string(), &PipelineId(9).to_string()[..31]),
+        change("-1-7-1-0.jsonl", "-2-7-1-0.jsonl"),
+        change(folder, "relative"),
+        change("\"length\":", "\"size\":"),
+        Committable { sink: "other".to_owned(), ..good.clone() },
+        Committable { attempt: Attempt(2), ..good.clone() },
+    ] {
+        let error = stage.committer.commit_for_test(&wrong).unwrap_err();
+        assert!(matches!(error, SinkError::Committable { .. }), "{wrong:?}: {error}");
+    }
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(stage.folder.path().join(stage.seen().into_keys().next().unwrap()))
+        .unwrap()
+        .write_all(b"more")
+        .unwrap();
+    assert!(matches!(stage.committer.commit_for_test(&good), Err(SinkError::Committable { .. })));
+    assert!(stage.published().is_empty());
+}
+
+#[test]
+fn a_fault_at_any_call_is_told_with_its_class_and_acknowledges_nothing() {
+    let kinds = [
+        (io::ErrorKind::StorageFull, Retry::Backoff),
+        (io::ErrorKind::PermissionDenied, Retry::Never),
+        (io::ErrorKind::Other, Retry::Backoff),
+    ];
+    for call in ["create_new", "write", "sync", "sync_folder"] {
+        for (kind, retry) in kinds {
+            let stage = stage_with(Some((call, kind)));
+            let mut writer = stage.writer(1);
+            let written = writer.write(&numbers(0..10));
+            let error = written.and_then(|()| writer.pre_commit(Epoch(1))).and_then(|slow| slow()).unwrap_err();
+            let injected = stage.files.calls().iter().filter(|call| call.contains("fails")).count();
+            assert_eq!((error.retry(), injected), (retry, 1), "{call}: {error}");
+            assert!(error.to_string().contains(stage.folder.path().to_str().unwrap()), "{error}");
+            assert!(stage.published().is_empty());
+        }
+    }
+    for call in ["rename", "sync_folder"] {
+        for (kind, retry) in kinds {
+            let stage = stage();
+            let committable = stage.prepare(1, 0..10);
+            let files = Recording { fault: Some((call, kind)), ..Recording::default() };
+            let failing = FilesCommitter::new("out", stage.folder.path(), Arc::new(files.clone()));
+            assert_eq!(failing.commit_for_test(&committable).unwrap_err().retry(), retry);
+            assert_eq!(files.calls().iter().filter(|call| call.contains("fails")).count(), 1);
+            // Tried again when it has healed.
+            let outcome = stage.committer.commit_for_test(&committable).unwrap();
+            assert_eq!(outcome == CommitOutcome::Committed, call == "rename");
+            assert_eq!(stage.published(), [name(1, 7)]);
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_is_never_opened() {
+    let stage = stage();
+    let taken = format!(".out-{PIPELINE}-1-1-1-0.jsonl.pending");
+    std::fs::write(stage.folder.path().join(&taken), "zombie").unwrap();
+    let mut writer = stage.writer(1);
+    writer.write(&numbers(0..10)).unwrap();
+    assert!(matches!(writer.pre_commit(Epoch(1)).unwrap()(), Err(SinkError::Io { .. })));
+    assert_eq!(stage.seen()[&taken], "zombie");
+}
+
+#[test]
+fn a_missing_folder_is_created_and_a_file_in_its_place_is_refused() {
+    let folder = tempdir().unwrap();
+    let nested = folder.path().join("a/b/c");
+    let sink = |path: &Path| FilesSink::new("out", path, Arc::new(LocalFiles));
+    sink(&nested).check().unwrap();
+    assert!(nested.is_dir());
+    std::fs::write(nested.join("file"), "").unwrap();
+    let error = sink(&nested.join("file")).check().unwrap_err();
+    assert!(error.to_string().contains("folder cannot be written"), "{error}");
+}
+
+fn encode(columns: Vec<(&str, ArrayRef)>) -> Result<String, SinkError> {
+    let stage = stage();
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = stage.sink.open_writer(identity(1), rows.schema())?;
+    writer.write(&rows)?;
+    writer.pre_commit(Epoch(1))?()?;
+    Ok(stage.seen().into_values().next().unwrap_or_default())
+}
+
+#[test]
+fn values_of_every_type_are_written() {
+    use arrow::array::{
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, StringViewArray, UInt64Array,
+    };
+    let decimal = Decimal128Array::from(vec![-5, 123_456]).with_precision_and_scale(10, 2).unwrap();
+    let text = encode(vec![
+        ("long", Arc::new(Int64Array::from(vec![Some(i64::MIN), None])) as ArrayRef),
+        ("count", Arc::new(UInt64Array::from(vec![u64::MAX, 0]))),
+        ("real", Arc::new(Float64Array::from(vec![0.1, -1e300]))),
+        ("float", Arc::new(Float32Array::from(vec![0.1, 3.0]))),
+        ("flag", Arc::new(BooleanArray::from(vec![true, false]))),
+        ("te\"xt", Arc::new(StringArray::from(vec!["é\"\\\n\u{1}", ""]))),
+        ("view", Arc::new(StringViewArray::from(vec![Some("a longer text than twelve bytes"), None]))),
+        ("ts", Arc::new(TimestampMicrosecondArray::from(vec![1_767_225_600_000_000, 1_500]))),
+        ("day", Arc::new(Date32Array::from(vec![0, -1]))),
+        ("price", Arc::new(decimal)),
+        ("bytes", Arc::new(BinaryArray::from(vec![b"\x00\xff".as_slice(), b""]))),
+    ]);
+    let expected = concat!(
+        r#"{"long":-9223372036854775808,"count":18446744073709551615,"real":0.1,"float":0.1,"flag":true,"te\"xt":"é\"\\\n\u0001","#,
+        r#""view":"a longer text than twelve bytes","ts":"2026-01-01T00:00:00Z","day":"1970-01-01","price":-0.05,"bytes":"00ff"}"#,
+        "\n",
+        r#"{"long":null,"count":0,"real":-1e300,"float":3.0,"flag":false,"te\"xt":"","#,
+        r#""view":null,"ts":"1970-01-01T00:00:00.001500Z","day":"1969-12-31","price":1234.56,"bytes":""}"#,
+        "\n",
+    );
+    assert_eq!(text.unwrap(), expected);
+}
+
+#[test]
+fn a_row_that_json_cannot_hold_names_its_column_and_value() {
+    for (column, expected) in [
+        (Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef, "column `v`: NaN is no JSON number"),
+        (Arc::new(Float64Array::from(vec![f64::NEG_INFINITY])), "column `v`: -inf is no JSON number"),
+        (Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX])), "column `v`: 9223372036854775807 microseconds"),
+    ] {
+        let error = encode(vec![("v", column)]).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.retry(), Retry::Never);
+    }
+    let list = Schema::new(vec![arrow::datatypes::Field::new_list(
+        "tags",
+        arrow::datatypes::Field::new("item", arrow::datatypes::DataType::Utf8, true),
+        true,
+    )]);
+    let refused = stage().sink.open_writer(identity(1), Arc::new(list)).err().unwrap().to_string();
+    assert!(refused.contains("column `tags`") && refused.contains("CAST(tags AS VARCHAR)"), "{refused}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_written_is_json_with_the_same_values(
+        rows in prop::collection::vec((any::<Option<i64>>(), any::<String>(), any::<f32>().prop_filter("finite", |f| f.is_finite())), 1..50),
+    ) {
+        let text = encode(vec![
+            ("n", Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()) as ArrayRef),
+            ("s", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1)))),
+            ("f", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| f64::from(row.2))))),
+        ]).unwrap();
+        let read: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        prop_assert_eq!(read.len(), rows.len());
+        for (value, (n, s, f)) in read.iter().zip(rows) {
+            prop_assert_eq!(value["n"].as_i64(), n);
+            prop_assert_eq!(value["s"].as_str(), Some(s.as_str()));
+            prop_assert_eq!(value["f"].as_f64().unwrap() as f32, f);
+        }
+    }
+}

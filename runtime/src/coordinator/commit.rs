@@ -1,0 +1,171 @@
+//! What is asked of targets: classify, commit, abort. Tried for ever with the restart policy's delays, since decided
+//! work is owed whatever happens; only what can never succeed ends it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use checkpoint::commit::{Classification, CommitOutcome, Order};
+use checkpoint::ids::{Attempt, PipelineId};
+use checkpoint::manifest::Committable;
+use checkpoint::record::Claim;
+use checkpoint::recovery::AbortOutcome;
+use futures::future::BoxFuture;
+
+use super::Context;
+use super::error::CoordinatorError;
+use crate::connectors::{Committer, Retry, SinkConnector, SinkError};
+use crate::crashpoint;
+use crate::run::{RunEvent, retry_delay};
+
+/// The committers of all sinks that may hold something of this log, by sink name.
+#[derive(Clone)]
+pub(super) struct Committers {
+    context: Arc<Context>,
+    attempt: Attempt,
+    pipeline: PipelineId,
+    current: Arc<BTreeMap<String, Arc<dyn Committer>>>,
+    /// Former sinks, or former targets of a sink: nothing is committed there, only leftovers are aborted.
+    former: Arc<Vec<(String, Arc<dyn Committer>)>>,
+}
+
+impl Committers {
+    pub(super) fn new(context: &Arc<Context>, attempt: Attempt, claim: &Claim, earlier: &[Claim]) -> Self {
+        let committer = |sink: &Arc<dyn SinkConnector>| Arc::<dyn Committer>::from(sink.committer());
+        let current = context.setup.sinks.iter().map(|(name, sink)| (name.clone(), committer(sink))).collect();
+        let mut former = BTreeMap::new();
+        for sink in earlier.iter().flat_map(|claim| &claim.sinks) {
+            let same = |known: &checkpoint::record::SinkClaim| {
+                (&known.name, &known.kind, &known.target) == (&sink.name, &sink.kind, &sink.target)
+            };
+            if !claim.sinks.iter().any(same)
+                && let Some(connector) = (context.setup.former_sink)(sink)
+            {
+                former.insert((sink.name.clone(), sink.target.clone()), committer(&connector));
+            }
+        }
+        let former = former.into_iter().map(|((name, _), committer)| (name, committer)).collect();
+        Self {
+            context: Arc::clone(context),
+            attempt,
+            pipeline: claim.pipeline,
+            current: Arc::new(current),
+            former: Arc::new(former),
+        }
+    }
+
+    fn of(&self, sink: &str) -> Result<&Arc<dyn Committer>, CoordinatorError> {
+        self.current.get(sink).ok_or_else(|| {
+            CoordinatorError::Refused(format!("sink `{sink}` has decided output to commit, and is not in the manifest"))
+        })
+    }
+
+    /// What the target says of a committable.
+    ///
+    /// # Errors
+    /// A target that can never answer.
+    pub(super) async fn classify(&self, committable: &Committable) -> Result<Classification, CoordinatorError> {
+        let committer = self.of(&committable.sink)?;
+        self.persist(&committable.sink, committable, || committer.classify(committable)).await
+    }
+
+    /// Makes a decided committable visible.
+    ///
+    /// # Errors
+    /// A target that can never take it (other output is in the way): it stays decided.
+    pub(super) async fn commit(&self, order: &Order) -> Result<CommitOutcome, CoordinatorError> {
+        let committable = &order.committable;
+        let committer = self.of(&committable.sink)?;
+        let started = self.context.clock.monotonic();
+        let outcome =
+            self.persist(&committable.sink, committable, || committer.commit(&order.permit, committable)).await?;
+        let metrics = &self.context.metrics.commits;
+        let took = self.context.clock.monotonic().saturating_sub(started);
+        metrics.duration_seconds.with_label_values(&[&committable.sink]).observe(took.as_secs_f64());
+        if outcome == CommitOutcome::Committed {
+            metrics.total.with_label_values(&[committable.sink.as_str(), "committed"]).inc();
+        }
+        Ok(outcome)
+    }
+
+    /// Takes a pre-committed committable back, for a rewind.
+    ///
+    /// # Errors
+    /// A target that can never answer.
+    pub(super) async fn abort(&self, committable: &Committable) -> Result<AbortOutcome, CoordinatorError> {
+        let committer = self.of(&committable.sink)?;
+        // It was classified a moment ago; whoever was entitled to commit it may have done so since.
+        if self.classify(committable).await? == Classification::Committed {
+            return Ok(AbortOutcome::Committed);
+        }
+        self.persist(&committable.sink, committable, || committer.abort(committable)).await?;
+        if self.classify(committable).await? == Classification::Committed {
+            return Ok(AbortOutcome::Committed);
+        }
+        self.context.metrics.commits.total.with_label_values(&[committable.sink.as_str(), "aborted"]).inc();
+        Ok(AbortOutcome::Aborted)
+    }
+
+    /// Removes what attempts below this one left open, everywhere.
+    ///
+    /// # Errors
+    /// A target that can never answer.
+    pub(super) async fn abort_leftovers(&self) -> Result<(), CoordinatorError> {
+        let all = self.current.iter().chain(self.former.iter().map(|(name, committer)| (name, committer)));
+        for (sink, committer) in all {
+            let aborted = self
+                .persist(sink, &leftovers(sink, self.attempt), || {
+                    committer.abort_leftovers(self.pipeline, self.attempt)
+                })
+                .await?;
+            self.context.metrics.commits.total.with_label_values(&[sink.as_str(), "aborted"]).inc_by(aborted);
+            crashpoint::hit("recovery.aborted")?;
+        }
+        Ok(())
+    }
+
+    /// Asks until there is an answer.
+    async fn persist<'a, T>(
+        &'a self,
+        sink: &str,
+        what: &Committable,
+        mut ask: impl FnMut() -> BoxFuture<'a, Result<T, SinkError>>,
+    ) -> Result<T, CoordinatorError> {
+        let mut tries = 0_u32;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if error.retry() == Retry::Never {
+                return Err(error.into());
+            }
+            // Unbounded on purpose: what is decided must become visible; the pauses are bounded by the policy.
+            tries = tries.saturating_add(1);
+            let pause = retry_delay(self.context.setup.restart, tries, self.context.random.u64());
+            self.context.metrics.commits.total.with_label_values(&[sink, "retried"]).inc();
+            self.context.metrics.sink(sink).errors.inc();
+            self.context.observer.event(RunEvent::CommitRetried {
+                attempt: what.attempt,
+                epoch: what.epoch,
+                sink: sink.to_owned(),
+                tries,
+                message: error.to_string(),
+                retry_in_ms: pause.as_millis() as u64,
+            });
+            self.context.clock.sleep(pause).await;
+        }
+    }
+}
+
+/// Stands for all leftovers of a sink in events.
+fn leftovers(sink: &str, attempt: Attempt) -> Committable {
+    Committable {
+        sink: sink.to_owned(),
+        writer: checkpoint::ids::Subtask(0),
+        attempt,
+        epoch: checkpoint::ids::Epoch(0),
+        rows: 0,
+        expiry: None,
+        handle: String::new(),
+    }
+}

@@ -1,0 +1,207 @@
+//! Reads a log without touching it: what checkpoints there are, and whether everything they need is as it was written.
+
+use std::sync::Arc;
+
+use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
+use checkpoint::manifest::{Manifest, StatePart};
+use checkpoint::paths;
+use checkpoint::record::{Completed, DecisionId, Entry, Origin, Outcome, Position, Record, Released};
+use serde::Serialize;
+
+use super::error::CoordinatorError;
+use super::log::Log;
+use super::manifests::state_bytes;
+use crate::clock::SystemClock;
+use crate::store::CheckpointStore;
+
+/// One log of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogSummary {
+    pub log: LogIndex,
+    pub pipeline_id: PipelineId,
+    pub attempts: u64,
+    pub newest_attempt: Attempt,
+    /// The pipeline is bounded and done.
+    pub finished: bool,
+    /// Newest first.
+    pub checkpoints: Vec<CheckpointSummary>,
+    /// What [`verify`] found; empty when it was not asked, too.
+    pub faults: Vec<Fault>,
+}
+
+/// A decided checkpoint that is still kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointSummary {
+    pub handle: String,
+    pub attempt: Attempt,
+    pub epoch: Epoch,
+    pub savepoint: bool,
+    /// `checkpoint`, `first`, `restored`, `rewind` or `older`.
+    pub origin: &'static str,
+    /// The last checkpoint of a bounded pipeline.
+    pub finished: bool,
+    pub size_bytes: u64,
+    pub committables: u64,
+    /// Rows that its decision made visible.
+    pub rows: u64,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    /// The log says that its commits are done. (Any but the newest is settled by having a successor.)
+    pub settled: bool,
+}
+
+/// Something that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    pub address: String,
+    pub reason: String,
+}
+
+/// Summarises the current log of `store`; `None`: there is no log. With `verify` every record, manifest and part is
+/// read and checked; without it only what the summary needs.
+///
+/// Damage is not an error: it becomes a [`Fault`] with its address, and the rest is still told.
+///
+/// # Errors
+/// A store that does not answer.
+pub async fn inspect(store: Arc<dyn CheckpointStore>, verify: bool) -> Result<Option<LogSummary>, CoordinatorError> {
+    let names = store.list("").await?;
+    let Some(index) = paths::current_log(names.iter().map(String::as_str)) else { return Ok(None) };
+    let log = Log::new(store, index, Arc::new(SystemClock));
+    let mut faults = Vec::new();
+    let listing = match log.list().await {
+        Ok((listing, _)) => listing,
+        Err(error) => {
+            faults.push(fault(error)?);
+            checkpoint::log::Listing::default()
+        }
+    };
+    let mut claimed = None;
+    for (attempt, _) in &listing.attempts {
+        match log.claim(*attempt).await {
+            Ok(claim) => claimed = Some(claim.pipeline),
+            Err(error) => faults.push(fault(error)?),
+        }
+    }
+    let mut reader = Reader { log: &log, verify, faults, entries: Vec::new(), checkpoints: Vec::new() };
+    for (attempt, slots) in listing.attempts.iter().rev() {
+        for slot in slots.iter().rev() {
+            reader.record(Position { attempt: *attempt, slot: *slot }).await?;
+        }
+    }
+    reader.settle();
+    let finished = reader
+        .entries
+        .iter()
+        .take_while(|(_, entry)| entry.completed().is_none())
+        .any(|(_, entry)| entry.record == Record::Released(Released::Finished));
+    Ok(Some(LogSummary {
+        log: index,
+        pipeline_id: claimed.unwrap_or(PipelineId(0)),
+        attempts: listing.attempts.len() as u64,
+        newest_attempt: listing.highest_attempt().unwrap_or_default(),
+        finished,
+        checkpoints: reader.checkpoints,
+        faults: reader.faults,
+    }))
+}
+
+/// Does this record say that the commits of `decision` are done?
+pub fn settles(entry: &Entry, decision: DecisionId) -> bool {
+    match &entry.record {
+        Record::Settled(settled) => settled.decision == decision && settled.outcome != Outcome::Lost,
+        Record::Completed(_) | Record::Released(_) | Record::Sealed { .. } => false,
+    }
+}
+
+struct Reader<'a> {
+    log: &'a Log,
+    verify: bool,
+    faults: Vec<Fault>,
+    /// Newest first.
+    entries: Vec<(Position, Entry)>,
+    checkpoints: Vec<CheckpointSummary>,
+}
+
+impl Reader<'_> {
+    async fn record(&mut self, at: Position) -> Result<(), CoordinatorError> {
+        let entry = match self.log.entry(at).await {
+            Ok(Some(entry)) => entry,
+            // Deleted by a running pipeline since the listing.
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.faults.push(fault(error)?);
+                return Ok(());
+            }
+        };
+        if let Some(completed) = entry.completed() {
+            match self.log.read_manifest(&completed.manifest).await {
+                Ok(manifest) => {
+                    self.checkpoints.push(self.summary(at, completed, &manifest));
+                    if self.verify {
+                        self.parts(&manifest).await?;
+                    }
+                }
+                Err(error) => self.faults.push(fault(error)?),
+            }
+        }
+        self.entries.push((at, entry));
+        Ok(())
+    }
+
+    async fn parts(&mut self, manifest: &Manifest) -> Result<(), CoordinatorError> {
+        for part in manifest.snapshots.iter().flat_map(|snapshot| &snapshot.parts) {
+            if let StatePart::Stored { name, length, hash } = part
+                && let Err(error) = self.log.read_verified(name, *length, hash).await
+            {
+                let found = fault(error)?;
+                if !self.faults.contains(&found) {
+                    self.faults.push(found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn summary(&self, at: Position, completed: &Completed, manifest: &Manifest) -> CheckpointSummary {
+        CheckpointSummary {
+            handle: self.log.handle(at),
+            attempt: at.attempt,
+            epoch: completed.epoch,
+            savepoint: completed.savepoint,
+            origin: match completed.origin {
+                Origin::Checkpoint => "checkpoint",
+                Origin::First => "first",
+                Origin::Restored { .. } => "restored",
+                Origin::Rewind { .. } => "rewind",
+                Origin::Older { .. } => "older",
+            },
+            finished: manifest.finished,
+            size_bytes: state_bytes(manifest),
+            committables: manifest.committables.len() as u64,
+            rows: manifest.committables.iter().map(|committable| committable.rows).sum(),
+            rows_in: manifest.rows_in,
+            rows_out: manifest.rows_out,
+            settled: manifest.committables.is_empty(),
+        }
+    }
+
+    /// A successor is decided only after all commits of the one before.
+    fn settle(&mut self) {
+        for (index, checkpoint) in self.checkpoints.iter_mut().enumerate() {
+            let decision = DecisionId { attempt: checkpoint.attempt, epoch: checkpoint.epoch };
+            checkpoint.settled |= index > 0 || self.entries.iter().any(|(_, entry)| settles(entry, decision));
+        }
+    }
+}
+
+/// Damage is told, a silent store is an error.
+fn fault(error: CoordinatorError) -> Result<Fault, CoordinatorError> {
+    match error {
+        CoordinatorError::Corrupt { address, reason } => Ok(Fault { address, reason }),
+        other => Err(other),
+    }
+}

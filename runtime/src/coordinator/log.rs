@@ -1,0 +1,142 @@
+//! Carries out what the protocol asks of the log: names, encoding, and waiting between tries of unknown outcome.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkpoint::ids::{Attempt, LogIndex};
+use checkpoint::log::{Listing, Reply, Request};
+use checkpoint::paths;
+use checkpoint::record::{self, Claim, Entry, Position, Stored};
+
+use super::error::CoordinatorError;
+use crate::clock::Clock;
+use crate::store::{CheckpointStore, Created, StoreError};
+
+/// Answers in a row that may be unknown before the attempt ends; the next one finds out what became of it.
+const MAX_UNKNOWN: u32 = 7;
+/// The wait after the first unknown answer; doubled with each.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// One log of a store. Cheap to clone; clones count unknown answers together.
+#[derive(Clone)]
+pub struct Log {
+    pub store: Arc<dyn CheckpointStore>,
+    pub index: LogIndex,
+    clock: Arc<dyn Clock>,
+    unknown: Arc<AtomicU32>,
+}
+
+impl Log {
+    pub fn new(store: Arc<dyn CheckpointStore>, index: LogIndex, clock: Arc<dyn Clock>) -> Self {
+        Self { store, index, clock, unknown: Arc::default() }
+    }
+
+    /// The address of a record, as people see it.
+    pub fn handle(&self, at: Position) -> String {
+        self.store.address(&paths::record(self.index, at))
+    }
+
+    /// One operation, once. An error of the store is [`Reply::Unknown`], after a wait; only the last of too many in a
+    /// row ends the attempt, which is as if it had crashed here: whatever it had sent, the next attempt deals with it.
+    ///
+    /// # Errors
+    /// A store that does not answer, and objects that are not what they should be.
+    pub async fn carry_out(&self, request: Request) -> Result<Reply, CoordinatorError> {
+        let answer = match request {
+            Request::List => match self.store.list(&paths::attempts(self.index)).await {
+                Ok(names) => return self.known(Reply::Listed(self.sort(&names)?)),
+                Err(error) => Err(error),
+            },
+            Request::ReadClaim(attempt) => match self.store.read(&paths::claim(self.index, attempt)).await {
+                Ok(body) => {
+                    let claim = body.map(|body| self.decode(&paths::claim(self.index, attempt), &body));
+                    return self.known(Reply::Claim(claim.transpose()?.map(Arc::new)));
+                }
+                Err(error) => Err(error),
+            },
+            Request::ReadSlot(at) => match self.store.read(&paths::record(self.index, at)).await {
+                Ok(body) => {
+                    let entry = body.map(|body| self.decode(&paths::record(self.index, at), &body));
+                    return self.known(Reply::Entry(entry.transpose()?.map(Arc::new)));
+                }
+                Err(error) => Err(error),
+            },
+            Request::CreateClaim(attempt, claim) => {
+                self.create(&paths::claim(self.index, attempt), claim.as_ref()).await?
+            }
+            Request::CreateSlot(at, entry) => self.create(&paths::record(self.index, at), entry.as_ref()).await?,
+        };
+        match answer {
+            Ok(Created::New) => self.known(Reply::Created),
+            Ok(Created::Exists) => self.known(Reply::Exists),
+            Err(error) => self.unknown(error).await,
+        }
+    }
+
+    /// A listing outside of any machine.
+    ///
+    /// # Errors
+    /// As [`Log::carry_out`], without waiting.
+    pub async fn list(&self) -> Result<(Listing, Vec<String>), CoordinatorError> {
+        let names = self.store.list(&paths::attempts(self.index)).await?;
+        Ok((self.sort(&names)?, names))
+    }
+
+    /// The claim of an attempt.
+    ///
+    /// # Errors
+    /// Claims are kept for ever: a missing one is corrupt.
+    pub async fn claim(&self, attempt: Attempt) -> Result<Claim, CoordinatorError> {
+        let name = paths::claim(self.index, attempt);
+        match self.store.read(&name).await? {
+            Some(body) => self.decode(&name, &body),
+            None => Err(self.corrupt(&name, "claim is missing")),
+        }
+    }
+
+    /// A record, if it is (still) there.
+    ///
+    /// # Errors
+    /// As [`Log::carry_out`], without waiting.
+    pub async fn entry(&self, at: Position) -> Result<Option<Entry>, CoordinatorError> {
+        let name = paths::record(self.index, at);
+        self.store.read(&name).await?.map(|body| self.decode(&name, &body)).transpose()
+    }
+
+    /// # Errors
+    /// The object's address and what is wrong with it.
+    pub fn decode<T: Stored>(&self, name: &str, body: &[u8]) -> Result<T, CoordinatorError> {
+        record::decode(body).map_err(|error| self.corrupt(name, &error.to_string()))
+    }
+
+    pub fn corrupt(&self, name: &str, reason: &str) -> CoordinatorError {
+        CoordinatorError::Corrupt { address: self.store.address(name), reason: reason.to_owned() }
+    }
+
+    fn sort(&self, names: &[String]) -> Result<Listing, CoordinatorError> {
+        Listing::from_names(self.index, names.iter().map(String::as_str))
+            .map_err(|error| self.corrupt(&error.name, &error.to_string()))
+    }
+
+    async fn create<T: Stored>(&self, name: &str, value: &T) -> Result<Result<Created, StoreError>, CoordinatorError> {
+        let body = record::encode(value).map_err(|error| self.corrupt(name, &error.to_string()))?;
+        Ok(self.store.create(name, Bytes::from(body)).await)
+    }
+
+    fn known(&self, reply: Reply) -> Result<Reply, CoordinatorError> {
+        self.unknown.store(0, Ordering::Relaxed);
+        Ok(reply)
+    }
+
+    async fn unknown(&self, error: StoreError) -> Result<Reply, CoordinatorError> {
+        let before = self.unknown.fetch_add(1, Ordering::Relaxed);
+        if before + 1 >= MAX_UNKNOWN {
+            return Err(error.into());
+        }
+        tracing::warn!(%error, "the outcome is unknown; asking again");
+        self.clock.sleep(FIRST_WAIT * 2_u32.pow(before)).await;
+        Ok(Reply::Unknown)
+    }
+}

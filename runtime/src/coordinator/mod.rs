@@ -1,0 +1,162 @@
+//! One attempt from its claim to its end: drives the pure protocol over the store, the worker and the sinks.
+//!
+//! ```text
+//! claim -> seal -> recover (classify, commit, abort leftovers) -> deploy -> checkpoints ... -> end
+//! ```
+//! Every decision is the protocol's ([`checkpoint`]); what is here carries requests out and brings answers back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::pipeline::RestartStrategy;
+use checkpoint::claim::Depth;
+use checkpoint::ids::{Attempt, LogIndex};
+use checkpoint::manifest::{Manifest, OperatorPlan};
+use checkpoint::record::{Cause, DecisionId, ManifestRef, SinkClaim};
+use checkpoint::recovery::Intent;
+
+pub use error::{CoordinatorError, Next};
+pub use log::Log;
+pub use port::{CAPACITY, ChannelPort, WorkerPort, channel_port};
+pub use progress::{Phase, Progress};
+
+use crate::clock::{Clock, Random};
+use crate::connectors::{SinkConnector, SourceConnector};
+use crate::metrics::Metrics;
+use crate::run::{Observer, StopSignal};
+use crate::store::CheckpointStore;
+
+pub mod claim;
+mod commit;
+pub mod compatibility;
+mod drive;
+mod error;
+pub mod inspect;
+mod log;
+mod manifests;
+mod port;
+mod progress;
+mod recover;
+mod retain;
+#[cfg(test)]
+mod tests;
+mod timing;
+
+/// What the coordinator knows of a pipeline: the same for every attempt.
+pub struct Setup {
+    pub sources: BTreeMap<String, Arc<dyn SourceConnector>>,
+    pub sinks: BTreeMap<String, Arc<dyn SinkConnector>>,
+    /// Everything that has state, sources too, with what that state depends on.
+    pub operators: Vec<OperatorPlan>,
+    pub parallelism: u32,
+    pub max_parallelism: u32,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failed checkpoints in a row that an attempt survives.
+    pub tolerable_failures: u32,
+    pub retain: u32,
+    pub restart: RestartStrategy,
+    /// Names of sources and transforms whose state may be thrown away.
+    pub drop_state_of: BTreeSet<String>,
+    /// Makes the connector of a sink that a claim names and the manifest does not (any more); `None`: unknown kind, or
+    /// nothing can be left there.
+    pub former_sink: fn(&SinkClaim) -> Option<Arc<dyn SinkConnector>>,
+}
+
+/// What the coordinator reaches the world through.
+pub struct Context {
+    pub setup: Setup,
+    pub store: Arc<dyn CheckpointStore>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub observer: Arc<dyn Observer>,
+    pub metrics: Metrics,
+    pub progress: Progress,
+}
+
+/// Why and how an attempt begins.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub log: LogIndex,
+    pub cause: Cause,
+    pub intent: Intent,
+    /// The newest checkpoint that is known from elsewhere.
+    pub floor: Option<DecisionId>,
+}
+
+/// An end as it was meant to be. Rows are counted since the log began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Finished {
+        rows_in: u64,
+        rows_out: u64,
+    },
+    AlreadyFinished {
+        rows_in: u64,
+        rows_out: u64,
+    },
+    Stopped {
+        handle: Option<String>,
+    },
+    /// The commits are done, as was asked; nothing was run.
+    Settled,
+}
+
+/// Claims, recovers and runs one attempt with a worker of its own. Dropping the future is a crash of the attempt: safe
+/// at any point, nothing is aborted.
+///
+/// # Errors
+/// See [`CoordinatorError::next`] for what to do about one.
+pub async fn run_attempt(
+    context: &Arc<Context>,
+    start: &Start,
+    worker: &mut dyn WorkerPort,
+    stop: &StopSignal,
+) -> Result<Ended, CoordinatorError> {
+    let log = Log::new(Arc::clone(&context.store), start.log, Arc::clone(&context.clock));
+    context.progress.set(Phase::Claiming);
+    let depth = match &start.intent {
+        Intent::Run | Intent::CommitOnly | Intent::AcceptLoss { .. } => Depth::Newest,
+        Intent::Rewind => Depth::Previous,
+        Intent::GoBack { to } => Depth::DownTo(*to),
+    };
+    let won = claim::claim(context, &log, start.cause.clone(), depth).await?;
+    let attempt = won.claimed.attempt();
+    context.progress.set(Phase::Recovering { attempt });
+    let newest = newest_manifest(&log, &won).await?;
+    if let (Some((claim, manifest, is_settled)), Intent::Run | Intent::CommitOnly) = (&newest, &start.intent) {
+        compatibility::check(&context.setup, manifest, *is_settled, claim)?;
+    }
+    let committers = commit::Committers::new(context, attempt, &won.claim, &won.earlier);
+    let recoverer = recover::Recoverer { context, log: &log, committers: &committers, attempt };
+    let recovered = recoverer.run(won.claimed, start.intent.clone(), start.floor).await?;
+    let (restored, is_first) = match recovered {
+        recover::Recovered::Go { restored, is_first } => (restored, is_first),
+        recover::Recovered::Settled => return Ok(Ended::Settled),
+        recover::Recovered::Finished => {
+            let (rows_in, rows_out) = newest.map_or((0, 0), |(_, manifest, _)| (manifest.rows_in, manifest.rows_out));
+            return Ok(Ended::AlreadyFinished { rows_in, rows_out });
+        }
+    };
+    let drive = drive::Drive::new(context, log, committers, (won.claim.pipeline, attempt), worker);
+    drive.run(*restored, is_first, stop.clone()).await
+}
+
+/// The newest decision's claim and content, and whether it is known to be settled.
+async fn newest_manifest(
+    log: &Log,
+    won: &claim::Won,
+) -> Result<Option<(checkpoint::record::Claim, Manifest, bool)>, CoordinatorError> {
+    let Some((at, completed)) = won.claimed.newest() else { return Ok(None) };
+    let reference: ManifestRef = completed.manifest.clone();
+    let decision = DecisionId { attempt: at.attempt, epoch: completed.epoch };
+    let is_settled = won.claimed.history.iter().any(|found| inspect::settles(&found.entry, decision));
+    let claim = log.claim(at.attempt).await?;
+    Ok(Some((claim, log.read_manifest(&reference).await?, is_settled)))
+}
+
+/// For messages.
+fn describe(attempt: Attempt, epoch: checkpoint::ids::Epoch) -> String {
+    format!("checkpoint {attempt}/{epoch}")
+}

@@ -1,0 +1,177 @@
+//! Drives the protocol's recovery: finish what was decided, clean up, learn where to go on from.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use checkpoint::claim::Claimed;
+use checkpoint::ids::Attempt;
+use checkpoint::manifest::Manifest;
+use checkpoint::record::DecisionId;
+use checkpoint::recovery::{Action, Ending, Event, Intent, Loss, Recovery, Restored};
+
+use super::Context;
+use super::commit::Committers;
+use super::error::CoordinatorError;
+use super::log::Log;
+use crate::crashpoint;
+use crate::worker::initial_source_snapshot;
+
+/// Where recovery leads.
+pub(super) enum Recovered {
+    /// `is_first`: nothing was decided before, so nothing is restored.
+    Go { restored: Box<Restored>, is_first: bool },
+    /// An earlier run has finished.
+    Finished,
+    /// All commits are done, as was asked.
+    Settled,
+}
+
+/// What recovery works with.
+pub(super) struct Recoverer<'a> {
+    pub(super) context: &'a Context,
+    pub(super) log: &'a Log,
+    pub(super) committers: &'a Committers,
+    pub(super) attempt: Attempt,
+}
+
+impl Recoverer<'_> {
+    /// From a won claim to a restorable state.
+    ///
+    /// # Errors
+    /// Everything that keeps the pipeline from going on.
+    pub(super) async fn run(
+        &self,
+        claimed: Claimed,
+        intent: Intent,
+        floor: Option<DecisionId>,
+    ) -> Result<Recovered, CoordinatorError> {
+        let (mut recovery, actions) = Recovery::begin(claimed, intent, floor);
+        let mut queue = VecDeque::from(actions);
+        let (mut is_first, mut classified) = (false, false);
+        while let Some(action) = queue.pop_front() {
+            if let Action::Commit(_) = action
+                && !std::mem::replace(&mut classified, true)
+            {
+                crashpoint::hit("recovery.classified")?;
+            }
+            is_first |= matches!(action, Action::ResolveFirst);
+            let event = match action {
+                Action::Done(ending) => return self.end(ending, is_first),
+                action => self.carry_out(action).await?,
+            };
+            let now = self.context.clock.monotonic().as_millis() as u64;
+            queue.extend(recovery.step(now, event));
+        }
+        // The machine always has a next action until it is done.
+        Err(CoordinatorError::Refused("recovery came to no end".to_owned()))
+    }
+
+    async fn carry_out(&self, action: Action) -> Result<Event, CoordinatorError> {
+        let random = self.context.random.as_ref();
+        Ok(match action {
+            Action::Log(request) => {
+                let is_append = matches!(request, checkpoint::log::Request::CreateSlot(..));
+                if is_append {
+                    crashpoint::hit("recovery.before_append")?;
+                }
+                let reply = self.log.carry_out(request).await?;
+                if is_append {
+                    crashpoint::hit("recovery.appended")?;
+                }
+                Event::Log(reply)
+            }
+            Action::LoadManifest(reference) => Event::Manifest(Arc::new(self.log.read_manifest(&reference).await?)),
+            Action::ResolveFirst => Event::Manifest(Arc::new(first_manifest(self.context)?)),
+            Action::WriteManifest { epoch, manifest, copy_parts } => {
+                let mut manifest = manifest.as_ref().clone();
+                if copy_parts {
+                    manifest = self.log.copy_parts(self.attempt, manifest, random).await?;
+                }
+                Event::ManifestWritten(self.log.write_manifest(self.attempt, epoch, manifest, random).await?)
+            }
+            Action::Classify { index, committable } => {
+                Event::Classified { index, classification: self.committers.classify(&committable).await? }
+            }
+            Action::Commit(order) => {
+                crashpoint::hit("recovery.before_commit")?;
+                let outcome = self.committers.commit(&order).await?;
+                crashpoint::hit("recovery.committed")?;
+                Event::Committed { index: order.index, outcome }
+            }
+            Action::Abort { index, committable } => {
+                Event::Aborted { index, outcome: self.committers.abort(&committable).await? }
+            }
+            Action::AbortLeftovers { before: _ } => {
+                crashpoint::hit("recovery.before_abort")?;
+                self.committers.abort_leftovers().await?;
+                Event::LeftoversAborted
+            }
+            Action::Done(_) => return Err(CoordinatorError::Refused("recovery is over".to_owned())),
+        })
+    }
+
+    fn end(&self, ending: Ending, is_first: bool) -> Result<Recovered, CoordinatorError> {
+        match ending {
+            Ending::Restore(restored) => Ok(Recovered::Go { restored, is_first }),
+            Ending::Finished => Ok(Recovered::Finished),
+            Ending::Settled => Ok(Recovered::Settled),
+            Ending::Fenced { by } => Err(CoordinatorError::Fenced { by }),
+            Ending::Lost(loss) => Err(lost(&loss)),
+            Ending::Refused(refusal) => Err(CoordinatorError::Refused(refusal.to_string())),
+            Ending::Broken(violation) => Err(violation.into()),
+        }
+    }
+}
+
+/// The error that tells of a loss which stands in the log already.
+pub(super) fn lost(loss: &Loss) -> CoordinatorError {
+    let named: Vec<String> = loss
+        .committables
+        .iter()
+        .take(8)
+        .map(|c| format!("{} rows of sink `{}` written in epoch {}", c.rows, c.sink, c.epoch))
+        .collect();
+    let detail = match (named.is_empty(), &loss.reason) {
+        (false, _) => format!("{} committables, among them {}", loss.committables.len(), named.join(", ")),
+        (true, Some(reason)) => reason.clone(),
+        (true, None) => "found by an earlier attempt".to_owned(),
+    };
+    CoordinatorError::Lost { decision: loss.decision, detail, rewind_may_help: loss.rewind_may_help }
+}
+
+/// What a new log begins with: resolved start positions and bounds, no state.
+fn first_manifest(context: &Context) -> Result<Manifest, CoordinatorError> {
+    let setup = &context.setup;
+    let mut snapshots = Vec::with_capacity(setup.sources.len());
+    for (name, source) in &setup.sources {
+        snapshots.push(first_snapshot(setup.parallelism, name, source.as_ref())?);
+    }
+    Ok(Manifest {
+        operators: setup.operators.clone(),
+        parallelism: setup.parallelism,
+        max_parallelism: setup.max_parallelism,
+        finished: false,
+        rows_in: 0,
+        rows_out: 0,
+        snapshots,
+        committables: Vec::new(),
+    })
+}
+
+/// Start positions of a source that the log does not know yet.
+///
+/// # Errors
+/// The source cannot be found or read.
+pub(super) fn first_snapshot(
+    parallelism: u32,
+    name: &str,
+    source: &dyn crate::connectors::SourceConnector,
+) -> Result<checkpoint::manifest::OperatorSnapshot, CoordinatorError> {
+    let splits = source.resolve(parallelism)?;
+    initial_source_snapshot(name, &splits).map_err(|error| {
+        CoordinatorError::Source(crate::connectors::SourceError::Position {
+            source_name: name.to_owned(),
+            message: error.to_string(),
+        })
+    })
+}

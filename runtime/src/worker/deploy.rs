@@ -1,0 +1,190 @@
+//! Builds and restores all subtasks of an attempt. Nothing runs and nothing is read before all of them are ready.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::control::{Deployment, FromWorker, TaskId};
+use checkpoint::ids::{Epoch, Subtask};
+use tokio::sync::{mpsc, watch};
+
+use crate::connectors::WriterIdentity;
+use crate::crashpoint;
+use crate::dataflow::graph::{Leaf as PlannedLeaf, Partitioning, Stage, StageInput};
+use crate::element::Timestamp;
+use crate::worker::alignment::Inputs;
+use crate::worker::failure::TaskFailure;
+use crate::worker::merge_task::MergeTask;
+use crate::worker::outputs::{EdgeLeaf, Leaf, Outputs, Told};
+use crate::worker::parts::Parts;
+use crate::worker::restore::Restore;
+use crate::worker::snapshot::{Job, WAITING_SNAPSHOTS, Writer};
+use crate::worker::source_task::{SourceTask, WAITING_EPOCHS};
+use crate::worker::stop::StopSignal;
+use crate::worker::task::Task;
+use crate::worker::wiring::Wiring;
+use crate::worker::{Environment, Plan};
+
+/// A subtask ready to run, with the writer of its snapshots.
+pub(crate) struct Prepared {
+    pub id: TaskId,
+    pub input: PreparedInput,
+    pub writer: Writer,
+    pub jobs: mpsc::Receiver<Job>,
+}
+
+pub(crate) enum PreparedInput {
+    /// With the end through which epochs are requested.
+    Source(Box<SourceTask>, mpsc::Sender<Epoch>),
+    Merge(Box<MergeTask>),
+}
+
+/// The context of one deployment.
+pub(crate) struct Deploy<'a> {
+    pub plan: &'a Plan,
+    pub environment: &'a Environment,
+    pub deployment: &'a Deployment,
+    pub parts: Parts,
+    pub reports: mpsc::Sender<FromWorker>,
+    pub decided: watch::Receiver<Epoch>,
+    pub stop: StopSignal,
+}
+
+/// What failed, and for whom.
+pub(crate) type Refused = (TaskId, TaskFailure);
+
+impl Deploy<'_> {
+    /// All subtasks, restored.
+    ///
+    /// # Errors
+    /// The first subtask that cannot be built or restored.
+    pub(crate) async fn prepare(&self) -> Result<Vec<Prepared>, Refused> {
+        let parallelism = self.deployment.parallelism;
+        let nobody = || TaskId { stage: "worker".into(), subtask: Subtask(0) };
+        if parallelism == 0 || parallelism > self.plan.max_parallelism {
+            let (max, given) = (self.plan.max_parallelism, parallelism);
+            let message = format!("parallelism {given} is not between 1 and maxParallelism {max}");
+            return Err((nobody(), TaskFailure::Plan(message)));
+        }
+        let mut wiring = Wiring::new(&self.plan.graph, parallelism).map_err(|failure| (nobody(), failure))?;
+        let mut prepared = Vec::new();
+        for (index, stage) in self.plan.graph.stages.iter().enumerate() {
+            for subtask in 0..parallelism {
+                let id = TaskId { stage: stage.name.clone(), subtask: Subtask(subtask) };
+                match self.prepare_task(index, stage, &id, &mut wiring).await {
+                    Ok(task) => prepared.push(task),
+                    Err(failure) => return Err((id, failure)),
+                }
+            }
+        }
+        Ok(prepared)
+    }
+
+    async fn prepare_task(
+        &self,
+        index: usize,
+        stage: &Stage,
+        id: &TaskId,
+        wiring: &mut Wiring,
+    ) -> Result<Prepared, TaskFailure> {
+        let restore = Restore {
+            deployment: self.deployment,
+            parts: &self.parts,
+            max_parallelism: self.plan.max_parallelism,
+            subtask: id.subtask,
+        };
+        let mut chain = stage.chain.build(id.subtask, self.deployment.parallelism)?;
+        restore.chain(&stage.chain.stateful_operators(), chain.as_mut()).await?;
+        let (sender, jobs) = mpsc::channel(WAITING_SNAPSHOTS);
+        let task = Task {
+            id: id.clone(),
+            attempt: self.deployment.attempt,
+            chain,
+            outputs: Outputs::new(self.build_leaves(stage, id, wiring)?),
+            jobs: sender,
+            reports: self.reports.clone(),
+            clock: Arc::clone(&self.environment.clock),
+            statistics: self.environment.statistics.clone(),
+            published: Duration::ZERO,
+            watermark: Timestamp::MIN,
+            ended: false,
+        };
+        let input = match &stage.input {
+            StageInput::Source { name, .. } => self.prepare_source(name, task, &restore).await?,
+            StageInput::Edges(edges) => {
+                let inbox = wiring.take_inbox(index, id.subtask.0 as usize);
+                let (inbox, count) = inbox.ok_or_else(|| TaskFailure::Plan("a stage has no inputs".into()))?;
+                let mut inputs = Inputs::new(count);
+                if let Some((watermarks, exact)) = restore.inputs(&stage.name, self.is_keyed(edges)).await? {
+                    inputs.restore(&watermarks, exact);
+                }
+                PreparedInput::Merge(Box::new(MergeTask { task, inbox, inputs, aligning_since: Duration::ZERO }))
+            }
+        };
+        crashpoint::hit("worker.restored")?;
+        Ok(Prepared { id: id.clone(), input, writer: self.build_writer(id), jobs })
+    }
+
+    async fn prepare_source(
+        &self,
+        name: &str,
+        task: Task,
+        restore: &Restore<'_>,
+    ) -> Result<PreparedInput, TaskFailure> {
+        let connector = self.plan.sources.get(name);
+        let connector = connector.ok_or_else(|| TaskFailure::Plan(format!("there is no source `{name}`")))?;
+        let reader = connector.open(restore.splits(name).await?)?;
+        let (sender, requests) = mpsc::channel(WAITING_EPOCHS);
+        let source = SourceTask { task, source: name.to_owned(), reader, requests };
+        Ok(PreparedInput::Source(Box::new(source), sender))
+    }
+
+    fn build_leaves(&self, stage: &Stage, id: &TaskId, wiring: &mut Wiring) -> Result<Vec<Leaf>, TaskFailure> {
+        let mut leaves = Vec::with_capacity(stage.leaves.len());
+        for leaf in &stage.leaves {
+            leaves.push(match leaf {
+                PlannedLeaf::Sink { name, schema } => {
+                    let sink = self.plan.sinks.get(name);
+                    let sink = sink.ok_or_else(|| TaskFailure::Plan(format!("there is no sink `{name}`")))?;
+                    let identity = WriterIdentity {
+                        pipeline: self.deployment.pipeline,
+                        attempt: self.deployment.attempt,
+                        sink: name.clone(),
+                        subtask: id.subtask,
+                    };
+                    Leaf::Sink { name: name.clone(), writer: sink.open_writer(identity, Arc::clone(schema))? }
+                }
+                PlannedLeaf::Edge(index) => {
+                    let edge = self.plan.graph.edges.get(*index);
+                    let edge = edge.ok_or_else(|| TaskFailure::Plan(format!("edge {index} is not there")))?;
+                    let keys = match &edge.partitioning {
+                        Partitioning::Forward => None,
+                        Partitioning::KeyGroups(keys) => Some(keys.clone()),
+                    };
+                    let senders = wiring.take_senders(*index, id.subtask.0 as usize)?;
+                    let max_parallelism = self.plan.max_parallelism;
+                    Leaf::Edge(EdgeLeaf { senders, keys, max_parallelism, told: Told::NOTHING })
+                }
+            });
+        }
+        Ok(leaves)
+    }
+
+    fn build_writer(&self, id: &TaskId) -> Writer {
+        Writer {
+            task: id.clone(),
+            attempt: self.deployment.attempt,
+            parts: self.parts.clone(),
+            clock: Arc::clone(&self.environment.clock),
+            reports: self.reports.clone(),
+            stop: self.stop.clone(),
+            decided: self.decided.clone(),
+            undecided: BTreeMap::new(),
+        }
+    }
+
+    fn is_keyed(&self, edges: &[usize]) -> bool {
+        let partitioning = |index: &usize| self.plan.graph.edges.get(*index).map(|edge| &edge.partitioning);
+        edges.iter().all(|edge| matches!(partitioning(edge), Some(Partitioning::KeyGroups(_))))
+    }
+}

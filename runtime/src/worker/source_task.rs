@@ -1,0 +1,124 @@
+//! A subtask that reads a source: batches go to its chain, barriers begin here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkpoint::ids::Epoch;
+use tokio::sync::mpsc;
+
+use crate::connectors::{Next, SourceReader};
+use crate::crashpoint;
+use crate::element::{Timestamp, Watermark};
+use crate::worker::failure::TaskFailure;
+use crate::worker::restore::source_operator;
+use crate::worker::task::{InputStatistics, Sealed, Task};
+
+/// Epochs that may wait for a source that is held up by backpressure. The coordinator starts one only after the one
+/// before it ended or timed out, and gives up after a few in a row, long before this.
+pub(crate) const WAITING_EPOCHS: usize = 1024;
+
+/// The thread is given up after this many batches, or this long, whichever comes first.
+const YIELD_BATCHES: u32 = 8;
+const YIELD_INTERVAL: Duration = Duration::from_micros(500);
+
+pub(crate) struct SourceTask {
+    pub task: Task,
+    pub source: String,
+    pub reader: Box<dyn SourceReader>,
+    /// Epochs whose barrier is to be emitted, in order.
+    pub requests: mpsc::Receiver<Epoch>,
+}
+
+/// When the thread was last given up.
+struct Turn {
+    began: Duration,
+    batches: u32,
+}
+
+impl SourceTask {
+    /// Reads until the attempt is stopped.
+    ///
+    /// # Errors
+    /// Whatever ends the attempt.
+    pub(crate) async fn run(mut self) -> Result<(), TaskFailure> {
+        let mut turn = Turn { began: self.task.clock.monotonic(), batches: 0 };
+        let mut is_first = true;
+        loop {
+            if let Ok(epoch) = self.requests.try_recv() {
+                self.checkpoint(epoch).await?;
+            }
+            let now = self.task.clock.monotonic();
+            self.publish_at(now);
+            match self.reader.next(now)? {
+                Next::Batch(batch) => {
+                    self.task.process(batch).await?;
+                    if std::mem::take(&mut is_first) {
+                        crashpoint::hit("worker.first_record")?;
+                    }
+                    turn.batches += 1;
+                    if turn.batches >= YIELD_BATCHES || now.saturating_sub(turn.began) >= YIELD_INTERVAL {
+                        tokio::task::yield_now().await;
+                        turn = Turn { began: now, batches: 0 };
+                    }
+                }
+                Next::Watermark(Watermark::At(at)) => self.task.advance(at).await?,
+                Next::Watermark(Watermark::Idle) => self.task.idle().await?,
+                Next::Wait(time) => self.wait(time).await?,
+                Next::Ended => return self.pass_barriers().await,
+            }
+        }
+    }
+
+    /// Sleeps, or takes a checkpoint when one is asked for first.
+    async fn wait(&mut self, time: Duration) -> Result<(), TaskFailure> {
+        let sleep = self.task.clock.sleep(time);
+        let epoch = tokio::select! {
+            biased;
+            epoch = self.requests.recv() => epoch.ok_or(TaskFailure::Closed)?,
+            () = sleep => return Ok(()),
+        };
+        self.checkpoint(epoch).await
+    }
+
+    /// After the last row: barriers until the attempt is stopped.
+    async fn pass_barriers(mut self) -> Result<(), TaskFailure> {
+        if self.task.watermark < Timestamp::MAX {
+            // A reader without event time may end without a last watermark.
+            self.task.advance(Timestamp::MAX).await?;
+        }
+        self.task.end().await?;
+        self.publish();
+        while let Some(epoch) = self.requests.recv().await {
+            self.checkpoint(epoch).await?;
+        }
+        Err(TaskFailure::Closed)
+    }
+
+    /// Emits the barrier and takes the snapshot. Of several that wait, only the newest can still succeed: the others
+    /// are declined, but their barriers are emitted all the same, so that every input downstream sees every epoch.
+    async fn checkpoint(&mut self, mut epoch: Epoch) -> Result<(), TaskFailure> {
+        while let Ok(newer) = self.requests.try_recv() {
+            self.task.forward_barrier(epoch).await?;
+            self.task.decline(epoch, "the source was held up until a newer checkpoint had begun").await?;
+            epoch = newer;
+        }
+        self.task.forward_barrier(epoch).await?;
+        let positions = serde_json::to_vec(&self.reader.snapshot())
+            .map_err(|error| TaskFailure::State(format!("positions of `{}`: {error}", self.source)))?;
+        let encoded = (source_operator(&self.source), Bytes::from(positions));
+        let rows_in = self.reader.counters().records;
+        self.task.snapshot(epoch, Sealed { align: Duration::ZERO, encoded, rows_in }).await?;
+        self.publish();
+        Ok(())
+    }
+
+    fn publish_at(&mut self, now: Duration) {
+        let Self { task, source, reader, .. } = self;
+        task.publish_at(now, || InputStatistics { source: Some((source.clone(), reader.counters())), queued_bytes: 0 });
+    }
+
+    fn publish(&self) {
+        let source = Some((self.source.clone(), self.reader.counters()));
+        self.task.publish(InputStatistics { source, queued_bytes: 0 });
+    }
+}
