@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::execute(args, &screen),
         Command::Lint(args) => commands::lint::execute(args, &screen),
         Command::Crashpoints(args) => commands::crashpoints::execute(args, &screen),
-        Command::Checkpoints(_) => Err(Error::Other("not yet".to_owned())),
+        Command::Checkpoints(args) => commands::checkpoints::execute(args, &screen),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use api::manifest::{self, Finding, Manifest, Severity};
+use runtime::dataflow::Definition;
 use serde_json::{Value, json};
 
 use super::Error;
@@ -31,17 +32,28 @@ pub(crate) fn load(file: &Path, sets: &[String]) -> Result<Loaded, Error> {
     let base = std::path::absolute(file).map_err(super::io(format!("find the folder of {name}")))?;
     let base = base.parent().unwrap_or(Path::new("/"));
     manifest.pipeline.spec.resolve_paths(base).map_err(|error| Error::Other(error.to_string()))?;
-    let refused = plan_faults(&manifest);
-    if refused.is_empty() {
-        return Ok(Loaded { manifest: Some(manifest), findings });
+    // Findings of the reader are in the file's order; the planner's comes last, as it needs a manifest without faults.
+    match plan_fault(&manifest) {
+        None => Ok(Loaded { manifest: Some(manifest), findings }),
+        Some(refused) => {
+            findings.push(refused);
+            Ok(Loaded { manifest: None, findings })
+        }
     }
-    findings.extend(refused);
-    Ok(Loaded { manifest: None, findings })
 }
 
-/// What the planner refuses.
-fn plan_faults(_manifest: &Manifest) -> Vec<Finding> {
-    vec![]
+/// What the planner refuses: the first query that cannot be run, as later ones may read it.
+fn plan_fault(manifest: &Manifest) -> Option<Finding> {
+    let spec = &manifest.pipeline.spec;
+    let refused = runtime::dataflow::plan(&Definition::of(spec)).err()?;
+    let at = refused.position.map(|(line, column)| (line as usize, column as usize));
+    if spec.transforms.iter().any(|transform| transform.name == refused.transform) {
+        return Some(manifest.sql_fault(&refused.transform, at, &refused.message, None));
+    }
+    let sink = spec.sinks.iter().position(|sink| sink.name == refused.transform);
+    let path = sink.map_or_else(|| "spec".to_owned(), |index| format!("spec.sinks[{index}].input"));
+    let place = manifest.places.of(&path);
+    Some(manifest.places.finding(Severity::Fault, place, &path, &refused.message, None))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Error> {

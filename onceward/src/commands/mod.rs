@@ -1,5 +1,6 @@
 //! One file per command. Each returns the exit code; what it has to say it has said.
 
+pub mod checkpoints;
 pub mod completion;
 pub mod crashpoints;
 pub mod demo;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::pipeline::Pipeline;
 use checkpoint::ids::{Attempt, Epoch};
+use runtime::dataflow::{self, Definition};
 use runtime::run::{AcceptLoss, Outcome, RunError, RunOptions, StartFrom, StopHandle, stop_channel};
 use runtime::{crashpoint, tasks};
 use serde_json::json;
@@ -51,7 +52,11 @@ pub fn execute(args: &RunArgs, screen: &Screen) -> Result<u8, Error> {
     code
 }
 
-fn explain(_pipeline: &Pipeline, _screen: &Screen) -> Result<u8, Error> {
+fn explain(pipeline: &Pipeline, screen: &Screen) -> Result<u8, Error> {
+    let spec = &pipeline.spec;
+    // The loader has planned it once already and found no fault.
+    let graph = dataflow::plan(&Definition::of(spec)).map_err(|refused| Error::Other(refused.to_string()))?;
+    screen.say(dataflow::explain(&graph, spec.parallelism, spec.max_parallelism).trim_end())?;
     Ok(DONE)
 }
 
