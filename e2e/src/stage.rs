@@ -119,7 +119,10 @@ impl Stage {
     pub fn assert_exact(&self) -> Result<Expected> {
         let (expected, verdict) = self.written.judge()?;
         ensure!(verdict.is_good(), "{verdict}:\n{}", verdict.examples.join("\n"));
-        ensure!(expected.records == self.workload.records && expected.late > 0, "the workload is not what it should be");
+        ensure!(
+            expected.records == self.workload.records && expected.late > 0,
+            "the workload is not what it should be"
+        );
         Ok(expected)
     }
 

@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::stage::Stage;
 use onceward::checker::expected::Window;
 use onceward::workload::Workload;
-use rustix::process::{Pid, Signal, kill_process};
 use runtime::crashpoint::STEPS;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Small data lives long enough to have several epochs.
 const SLOW: &str = ",sink.written:*=pause:25ms";
@@ -30,7 +30,8 @@ fn die(case: Case) -> Result<()> {
     // A manifest is an object of its own only when it is large: many files make many positions.
     let files = if case.step == "coordinator.manifest_written" { 400 } else { 4 };
     let window = Window::Hop { slide: 5_000_000, size: 15_000_000 };
-    let stage = Stage::new(Workload { seed: 11, records: 30_000, files, customers: 1_000, window, ..Workload::default() })?;
+    let stage =
+        Stage::new(Workload { seed: 11, records: 30_000, files, customers: 1_000, window, ..Workload::default() })?;
     stage.edit_manifest("    interval: 100ms", "    interval: 100ms\n    retain: 2")?;
     if case.later {
         stage.crash_at("coordinator.all_committed", 3, SLOW).context("some epochs before")?;

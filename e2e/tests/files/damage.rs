@@ -40,9 +40,9 @@ fn newest(stage: &Stage, parts: bool) -> Result<PathBuf> {
     let text = completed.to_string();
     let log = name.split('/').next().unwrap_or("0");
     let part = stage.log()?.into_keys().find(|name| {
-        name.strip_prefix(log).and_then(|rest| rest.strip_prefix('/')).is_some_and(|part| {
-            part.contains("/parts/") && text.contains(part)
-        })
+        name.strip_prefix(log)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|part| part.contains("/parts/") && text.contains(part))
     });
     Ok(stage.written.state.join(part.context("the checkpoint has no part of its own")?))
 }

@@ -134,7 +134,8 @@ fn no_manifest_makes_the_binary_panic() -> Result<()> {
 }
 
 fn mutate(whole: &[u8], dice: &mut onceward::workload::Dice) -> Vec<u8> {
-    const PIECES: &[&str] = &["&a [", "*a", "{", "}", "- ", ": ", "\t", "\u{0}", "99999999999999999999", "'", "\"", "!!"];
+    const PIECES: &[&str] =
+        &["&a [", "*a", "{", "}", "- ", ": ", "\t", "\u{0}", "99999999999999999999", "'", "\"", "!!"];
     let mut bytes = whole.to_vec();
     for _ in 0..=dice.below(6) {
         let at = dice.below(bytes.len() as u64 + 1) as usize;
