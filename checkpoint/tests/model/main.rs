@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a search measures its own wall time")]
 
 mod clean;
+mod full;
 mod mutants;
 mod properties;
 mod reach;

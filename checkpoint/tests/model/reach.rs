@@ -101,7 +101,7 @@ fn from_every_reachable_state_a_fresh_attempt_can_finish() {
     assert_never_stuck("lost replies and late puts", &faulty);
     let expiring = Config { attempts: 2, has_expiry: true, ..three.clone() };
     assert_never_stuck("expiry", &expiring);
-    let bounded = Config { is_bounded: true, items: 1, has_stop: true, checkpoint_failures: 1, attempts: 2, ..three };
+    let bounded = Config { is_bounded: true, items: 1, has_stop: true, checkpoint_failures: 1, ..three };
     assert_never_stuck("bounded, stops and failures", &bounded);
 }
 

@@ -1,0 +1,64 @@
+//! The long forms, for `ONCEWARD_FULL=1`: enumerated to the end, or to a hundred million states.
+
+use super::{BASE, search};
+use crate::steps::Config;
+
+/// One sink, everything on.
+const EVERYTHING: Config = Config {
+    faults: 1,
+    has_late_puts: true,
+    has_slow_acknowledgements: true,
+    checkpoint_failures: 1,
+    has_expiry: true,
+    has_retention: true,
+    has_stop: true,
+    has_sweep: true,
+    rewinds: 1,
+    accepts_loss: true,
+    commit_only: true,
+    ..BASE
+};
+
+#[test]
+fn long_searches_keep_every_property() {
+    if std::env::var_os("ONCEWARD_FULL").is_none() {
+        println!("long searches run with ONCEWARD_FULL=1");
+        return;
+    }
+    let three = Config { attempts: 3, ..EVERYTHING };
+    let two_sinks = Config { writers: 2, sinks: 2, ..EVERYTHING };
+    let four = Config { attempts: 4, ..EVERYTHING };
+    for (name, config, limit) in [
+        ("one sink, three attempts, to the end", three, usize::MAX),
+        ("two sinks, two attempts, to the end", two_sinks, usize::MAX),
+        ("four attempts, to 10^8 states", four, 300_000_000),
+    ] {
+        let searched = search(name, config, 2, limit);
+        assert!(searched.broken.is_none(), "{name}: broken: {:#?}", searched.broken);
+    }
+}
+
+#[test]
+fn hunt() {
+    let which = std::env::var("HUNT").unwrap_or_default();
+    let config = match which.as_str() {
+        "two" => Config { attempts: 2, ..EVERYTHING },
+        "three" => Config {
+            attempts: 3,
+            starts_in_turn: true,
+            max_epoch: 3,
+            items: 2,
+            has_stop: false,
+            commit_only: false,
+            has_slow_acknowledgements: false,
+            checkpoint_failures: 0,
+            has_sweep: false,
+            faults: 0,
+            ..EVERYTHING
+        },
+        "sinks" => Config { writers: 2, sinks: 2, has_stop: false, commit_only: false, ..EVERYTHING },
+        _ => return,
+    };
+    let searched = search(&which, config, 1, usize::MAX);
+    assert!(searched.broken.is_none(), "broken: {:#?}", searched.broken);
+}

@@ -1,0 +1,131 @@
+//! The benchmark of `docs/benchmarks.md`: CPU-seconds of the shipped binary beside those of peers in the same run.
+//!
+//! `cargo run --profile dist -p onceward-e2e --bin bench [-- ROWS]` builds `onceward` under the same profile and prints
+//! figures and ratios. It asserts nothing about time.
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the wall clock")]
+
+mod batch;
+mod child;
+mod json;
+mod pipelines;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::child::Measured;
+use crate::pipelines::{Shape, Sinks};
+
+fn main() -> Result<()> {
+    let rows: u64 = match std::env::args().nth(1) {
+        Some(text) => text.parse().context("usage: bench [ROWS]; ROWS is a whole number")?,
+        None => 20_000_000,
+    };
+    let onceward = build_onceward()?;
+    windowed_sum(&onceward, rows)?;
+    checkpoint_cost(&onceward, rows)?;
+    million_keys(&onceward)?;
+    json_lines(&onceward)?;
+    first_row(&onceward)
+}
+
+/// The binary under test, built by the same cargo and into the same folder as this program.
+fn build_onceward() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = std::process::Command::new(cargo);
+    build.args(["build", "--quiet", "--profile", "dist", "--bin", "onceward"]);
+    let status = build.status().context("cargo build --profile dist --bin onceward")?;
+    anyhow::ensure!(status.success(), "cargo build --profile dist --bin onceward failed");
+    let folder = std::env::current_exe()?.parent().context("this program has no folder")?.to_owned();
+    Ok(folder.join("onceward"))
+}
+
+fn windowed_sum(onceward: &std::path::Path, rows: u64) -> Result<()> {
+    println!("## Windowed COUNT and SUM, 10,000 random keys, {rows} rows");
+    let ours = child::run(onceward, &pipelines::windowed(rows, &Shape::default()))?;
+    let peer = batch::cpu_seconds(rows.min(10_000_000))?;
+    report("onceward run", &ours, rows);
+    let per_million = ours.cpu_seconds / millions(rows);
+    println!("DataFusion batch, same GROUP BY over the same batches in memory: {peer:.4} CPU-s per million rows");
+    println!("ratio (batch / onceward, higher is better): {:.2}", peer / per_million);
+    let generator = child::run(onceward, &pipelines::generator_only(rows))?;
+    report("of it, generator to discard", &generator, rows);
+    Ok(())
+}
+
+fn checkpoint_cost(onceward: &std::path::Path, rows: u64) -> Result<()> {
+    println!("\n## What checkpoints cost (rows per wall second, best of three)");
+    let mut rates = Vec::new();
+    for interval in ["1h", "1s", "100ms"] {
+        let shape = Shape { interval, sink: Sinks::Files, ..Shape::default() };
+        let mut best = 0.0_f64;
+        let mut checkpoints = 0;
+        for _ in 0..3 {
+            let measured = child::run(onceward, &pipelines::windowed(rows, &shape))?;
+            best = best.max(rows as f64 / measured.wall_seconds);
+            checkpoints = measured.checkpoints().count();
+        }
+        rates.push(best);
+        let lost = 100.0 * (1.0 - best / rates[0]);
+        println!("every {interval}: {:.2} M rows/s, {checkpoints} checkpoints, {lost:.1} % below none", best / 1e6);
+    }
+    Ok(())
+}
+
+fn million_keys(onceward: &std::path::Path) -> Result<()> {
+    let rows = 10_000_000;
+    let shape = Shape { keys: 1_000_000, step: "1us", window: "1 hour", ..Shape::default() };
+    let measured = child::run(onceward, &pipelines::windowed(rows, &shape))?;
+    println!("\n## One million live keys");
+    report("onceward run", &measured, rows);
+    let largest =
+        |field: &str| measured.checkpoints().filter_map(|c| c["durations"][field].as_u64()).max().unwrap_or(0);
+    let bytes = measured.checkpoints().filter_map(|c| c["sizeBytes"].as_u64()).max().unwrap_or(0);
+    println!(
+        "synchronous part at most {:.1} ms, upload at most {:.0} ms, {:.0} bytes per key in the largest checkpoint",
+        largest("snapshotUs") as f64 / 1e3,
+        largest("uploadUs") as f64 / 1e3,
+        bytes as f64 / 1e6
+    );
+    Ok(())
+}
+
+fn json_lines(onceward: &std::path::Path) -> Result<()> {
+    let rows = 4_000_000;
+    let input = json::Input::write(rows)?;
+    let ours = child::run(onceward, &pipelines::json_to_discard(input.path()))?;
+    let reader = json::reader_cpu_seconds(input.path())?;
+    println!("\n## JSON Lines, {rows} rows, {} MB", input.bytes()? / 1_000_000);
+    report("onceward run, files to discard", &ours, rows);
+    let ours = ours.cpu_seconds / millions(rows);
+    let reader = reader / millions(rows);
+    println!(
+        "arrow's JSON reader alone: {reader:.4} CPU-s per million rows; ratio (reader / onceward): {:.2}",
+        reader / ours
+    );
+    Ok(())
+}
+
+fn first_row(onceward: &std::path::Path) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..11 {
+        times.push(child::time_to_event(onceward, &pipelines::windowed(1_000_000, &Shape::default()), "running")?);
+    }
+    times.sort_by(f64::total_cmp);
+    println!("\n## Process start to records flowing: median {:.0} ms of {}", times[times.len() / 2] * 1e3, times.len());
+    Ok(())
+}
+
+fn report(what: &str, measured: &Measured, rows: u64) {
+    println!(
+        "{what}: {:.4} CPU-s per million rows, {:.2} M rows/s, {:.0} MB resident at most, {} checkpoints",
+        measured.cpu_seconds / millions(rows),
+        rows as f64 / measured.wall_seconds / 1e6,
+        measured.peak_rss_mb,
+        measured.checkpoints().count()
+    );
+}
+
+fn millions(rows: u64) -> f64 {
+    rows as f64 / 1e6
+}
