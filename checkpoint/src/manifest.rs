@@ -7,7 +7,7 @@ use crate::ids::{Attempt, Epoch, OperatorId, Subtask};
 
 /// Everything that `Completed(n)` decides. Written before the decision, inlined into the record when small.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Manifest {
     /// The operators whose state this is, by which a changed pipeline is judged.
     pub operators: Vec<OperatorPlan>,
@@ -28,7 +28,7 @@ pub struct Manifest {
 
 /// What an operator's state depends on, as it was when the state was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OperatorPlan {
     pub operator: OperatorId,
     /// Equal fingerprints mean that the state can be used; made by the planner, opaque here.
@@ -37,7 +37,7 @@ pub struct OperatorPlan {
 
 /// One subtask's state of one operator at the barrier.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OperatorSnapshot {
     pub operator: OperatorId,
     pub subtask: Subtask,
@@ -62,7 +62,7 @@ pub struct ContentHash(pub String);
 
 /// A pre-committed, not yet visible piece of output: serialisable, so that any process with a permit can commit it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Committable {
     pub sink: String,
     pub writer: Subtask,
@@ -78,7 +78,7 @@ pub struct Committable {
 
 /// A target's own deadline. `start` is taken before the transaction's first write, on a clock that counts suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expiry {
     pub start_ms: u64,
     pub timeout_ms: u64,

@@ -48,7 +48,7 @@ pub struct SinkClaim {
 
 /// Why an attempt was begun. Only `Failure` counts against the restart policy; `Start` resets its count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Cause {
     Start,
     Failure { reason: String },
@@ -69,7 +69,7 @@ pub struct Entry {
 
 /// One thing that was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
     /// The decision of an epoch: before it nothing of it may become visible, after it all of it must.
     Completed(Completed),
@@ -96,7 +96,7 @@ pub struct Completed {
 
 /// Where the content of a decision comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Origin {
     /// A checkpoint of the running pipeline.
     Checkpoint,
@@ -120,7 +120,7 @@ pub struct DecisionId {
 
 /// A manifest, inside the record or as an object of its own that was written before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ManifestRef {
     Inline(Box<Manifest>),
     /// `name` is relative to the log's root.
@@ -156,7 +156,7 @@ pub enum Outcome {
 
 /// Why an attempt left by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Released {
     /// Bounded, and everything is committed.
     Finished,

@@ -24,7 +24,7 @@ properties! {
     V10 = 10, "nothing runs past a loss that nobody accepted";
     V11 = 11, "nothing that a rewind took back is committed afterwards";
     V12 = 12, "at most one decision for each attempt and epoch";
-    V13 = 13, "a fenced attempt reports no loss once a later one has decided";
+    V13 = 13, "no loss is reported after a later decision, unless it was recorded before";
     V14 = 14, "an honest store is never refused as damaged";
     V15 = 15, "epochs increase along the log";
 }
@@ -134,10 +134,14 @@ impl World {
         }
     }
 
-    /// `attempt` tells the world of a loss.
+    /// `attempt` tells the world of a loss. Its own record of it shows that it was not fenced when it found out; the
+    /// news itself may travel as slowly as it likes.
     pub(crate) fn check_report(&mut self, attempt: checkpoint::ids::Attempt) {
         self.is_loss_reported = true;
-        if self.decisions.keys().any(|at| at.attempt > attempt) {
+        let is_recorded = self.log.slots.iter().any(|(at, entry)| {
+            at.attempt == attempt && crate::world::is_settlement(entry).is_some_and(|s| s.outcome == Outcome::Lost)
+        });
+        if !is_recorded && self.decisions.keys().any(|at| at.attempt > attempt) {
             self.broken |= V13;
         }
     }
