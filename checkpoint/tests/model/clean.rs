@@ -33,10 +33,9 @@ fn small_worlds_keep_every_property_to_the_end() {
 fn a_million_states_keep_every_property() {
     let all = Config { attempts: 4, faults: 1, has_late_puts: true, has_retention: true, has_sweep: true, ..BASE };
     let mut unique = 0;
-    unique += assert_clean("four attempts, faults", Config { starts_in_turn: true, ..all.clone() }, 1_200_000);
-    let lossy = Config { has_expiry: true, accepts_loss: true, rewinds: 1, max_epoch: 2, ..all.clone() };
-    unique +=
-        assert_clean("four attempts, losses, rewinds", Config { starts_in_turn: true, ..lossy.clone() }, 1_200_000);
+    unique += assert_clean("four attempts, faults", Config { starts_in_turn: true, ..all }, 1_200_000);
+    let lossy = Config { has_expiry: true, accepts_loss: true, rewinds: 1, max_epoch: 2, ..all };
+    unique += assert_clean("four attempts, losses, rewinds", Config { starts_in_turn: true, ..lossy }, 1_200_000);
     let two = Config {
         attempts: 3,
         writers: 2,

@@ -57,6 +57,24 @@ fn hunt() {
             ..EVERYTHING
         },
         "sinks" => Config { writers: 2, sinks: 2, has_stop: false, commit_only: false, ..EVERYTHING },
+        "back" => Config {
+            attempts: 4,
+            returns: 2,
+            rewinds: 1,
+            starts_in_turn: true,
+            max_epoch: 4,
+            has_retention: true,
+            ..BASE
+        },
+        "backloss" => Config {
+            attempts: 3,
+            returns: 1,
+            rewinds: 1,
+            has_expiry: true,
+            accepts_loss: true,
+            has_retention: true,
+            ..BASE
+        },
         _ => return,
     };
     let searched = search(&which, config, 1, usize::MAX);

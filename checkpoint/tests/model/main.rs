@@ -1,4 +1,5 @@
 //! Every interleaving of the protocol in small bounds, over the shipped machines.
+#![allow(clippy::panic, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 #![expect(clippy::disallowed_methods, reason = "a search measures its own wall time")]
 
 mod clean;
@@ -8,6 +9,7 @@ mod properties;
 mod reach;
 mod search;
 mod steps;
+mod targets;
 mod world;
 
 use std::time::Instant;
@@ -35,6 +37,7 @@ const BASE: Config = Config {
     has_stop: false,
     has_sweep: false,
     rewinds: 0,
+    returns: 0,
     accepts_loss: false,
     commit_only: false,
     is_coarse: true,

@@ -13,7 +13,7 @@ const CONTROL: usize = 100_000;
 
 /// The mutant must break a property; the same world with all rules must not, as far as the mutant's search went.
 fn assert_killed(name: &str, config: Config) {
-    let searched = search(name, config.clone(), 1, LIMIT);
+    let searched = search(name, config, 1, LIMIT);
     let Some((says, steps)) = searched.broken else {
         panic!("{name}: the mutant survived {} states: a rule without a test", searched.unique)
     };
@@ -39,47 +39,47 @@ fn every_rule_that_is_turned_off_is_noticed() {
     let three = Config { attempts: 3, ..BASE };
     let faulty = Config { faults: 1, has_late_puts: true, ..BASE };
     assert_killed("seal", without(&[Rule::Seal], BASE));
-    assert_killed("seal all earlier", without(&[Rule::SealAllEarlier], three.clone()));
+    assert_killed("seal all earlier", without(&[Rule::SealAllEarlier], three));
     assert_killed("seal attempts that never ran", without(&[Rule::SealNeverRan], BASE));
     assert_killed("read after seal", without(&[Rule::ReadAfterSeal], BASE));
     assert_killed(
         "seal is highest",
         without(&[Rule::SealIsHighest], Config { has_retention: true, max_epoch: 4, ..BASE }),
     );
-    let found_seal = Config { has_retention: true, ..three.clone() };
-    assert_killed("list after a found seal", without(&[Rule::ListAfterFoundSeal], found_seal.clone()));
-    assert_killed("keep seals", without(&[Rule::KeepSeals], Config { max_epoch: 5, ..found_seal.clone() }));
+    let found_seal = Config { has_retention: true, ..three };
+    assert_killed("list after a found seal", without(&[Rule::ListAfterFoundSeal], found_seal));
+    assert_killed("keep seals", without(&[Rule::KeepSeals], Config { max_epoch: 5, ..found_seal }));
     assert_killed(
         "keep two newest",
-        without(&[Rule::KeepTwoNewest], Config { rewinds: 1, max_epoch: 4, ..found_seal.clone() }),
+        without(&[Rule::KeepTwoNewest], Config { rewinds: 1, max_epoch: 4, ..found_seal }),
     );
     assert_killed("claim nonce", without(&[Rule::ClaimNonce], BASE));
     assert_killed("same nonce", Config { same_nonce: true, ..BASE });
-    assert_killed("same bytes", without(&[Rule::SameBytes], Config { faults: 2, ..faulty.clone() }));
-    assert_killed("exists is read", without(&[Rule::ExistsIsRead], faulty.clone()));
-    assert_killed("same slot", without(&[Rule::SameSlot], faulty.clone()));
-    assert_killed("unknown is not failed", without(&[Rule::UnknownIsNotFailed], faulty.clone()));
+    assert_killed("same bytes", without(&[Rule::SameBytes], Config { faults: 2, ..faulty }));
+    assert_killed("exists is read", without(&[Rule::ExistsIsRead], faulty));
+    assert_killed("same slot", without(&[Rule::SameSlot], faulty));
+    assert_killed("unknown is not failed", without(&[Rule::UnknownIsNotFailed], faulty));
     let slow = Config { has_slow_acknowledgements: true, checkpoint_failures: 1, ..BASE };
-    assert_killed("carry undecided", without(&[Rule::CarryUndecided], slow.clone()));
-    assert_killed("acknowledge all undecided", Config { own_epoch_only: true, ..slow.clone() });
+    assert_killed("carry undecided", without(&[Rule::CarryUndecided], slow));
+    assert_killed("acknowledge all undecided", Config { own_epoch_only: true, ..slow });
     let expiring = Config { has_expiry: true, max_epoch: 2, items: 2, writers: 2, ..BASE };
-    assert_killed("within budget", without(&[Rule::WithinBudget], Config { writers: 1, ..expiring.clone() }));
-    assert_killed("classify first", without(&[Rule::ClassifyFirst], expiring.clone()));
-    assert_killed("stop on loss", without(&[Rule::StopOnLoss], Config { writers: 1, ..expiring.clone() }));
-    let lossy = Config { attempts: 3, writers: 1, rewinds: 1, ..expiring.clone() };
-    assert_killed("loss after append", without(&[Rule::LossAfterAppend], lossy.clone()));
+    assert_killed("within budget", without(&[Rule::WithinBudget], Config { writers: 1, ..expiring }));
+    assert_killed("classify first", without(&[Rule::ClassifyFirst], expiring));
+    assert_killed("stop on loss", without(&[Rule::StopOnLoss], Config { writers: 1, ..expiring }));
+    let lossy = Config { attempts: 3, writers: 1, rewinds: 1, ..expiring };
+    assert_killed("loss after append", without(&[Rule::LossAfterAppend], lossy));
     assert_killed("attempt in ids", Config { shared_ids: true, ..BASE });
     assert_killed("sweep only earlier", Config { sweeps_all: true, has_sweep: true, ..BASE });
     assert_killed("commit before abort", without(&[Rule::CommitBeforeAbort], BASE));
     assert_killed("commit before decide", without(&[Rule::CommitBeforeDecide], Config { attempts: 1, ..BASE }));
     let rewinding = Config { attempts: 3, rewinds: 1, ..BASE };
-    assert_killed("rewind aborts", without(&[Rule::RewindAborts], rewinding.clone()));
-    assert_killed("rewind decides", without(&[Rule::RewindDecides], rewinding.clone()));
-    assert_killed("rewind once", without(&[Rule::RewindOnce], Config { rewinds: 2, ..rewinding.clone() }));
-    let noted = Config { attempts: 3, writers: 1, ..expiring.clone() };
-    assert_killed("settled by its outcome", without(&[Rule::SettledOutcome], noted.clone()));
-    let again = Config { attempts: 4, rewinds: 1, items: 1, starts_in_turn: true, ..noted.clone() };
+    assert_killed("rewind aborts", without(&[Rule::RewindAborts], rewinding));
+    assert_killed("rewind decides", without(&[Rule::RewindDecides], rewinding));
+    assert_killed("rewind once", without(&[Rule::RewindOnce], Config { rewinds: 2, ..rewinding }));
+    let noted = Config { attempts: 3, writers: 1, ..expiring };
+    assert_killed("settled by its outcome", without(&[Rule::SettledOutcome], noted));
+    let again = Config { attempts: 4, rewinds: 1, items: 1, starts_in_turn: true, ..noted };
     assert_killed("record a loss again", without(&[Rule::RecordLossAgain], again));
-    assert_killed("newest first", without(&[Rule::NewestFirst], three.clone()));
-    assert_killed("a hole is not damage", without(&[Rule::HoleIsNotDamage], found_seal.clone()));
+    assert_killed("newest first", without(&[Rule::NewestFirst], three));
+    assert_killed("a hole is not damage", without(&[Rule::HoleIsNotDamage], found_seal));
 }

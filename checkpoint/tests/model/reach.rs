@@ -97,9 +97,9 @@ fn assert_never_stuck(name: &str, config: &Config) {
 fn from_every_reachable_state_a_fresh_attempt_can_finish() {
     let three = Config { attempts: 3, has_retention: true, ..BASE };
     assert_never_stuck("retention", &three);
-    let faulty = Config { faults: 1, has_late_puts: true, max_epoch: 2, starts_in_turn: true, ..three.clone() };
+    let faulty = Config { faults: 1, has_late_puts: true, max_epoch: 2, starts_in_turn: true, ..three };
     assert_never_stuck("lost replies and late puts", &faulty);
-    let expiring = Config { attempts: 2, has_expiry: true, ..three.clone() };
+    let expiring = Config { attempts: 2, has_expiry: true, ..three };
     assert_never_stuck("expiry", &expiring);
     let bounded = Config { is_bounded: true, items: 1, has_stop: true, checkpoint_failures: 1, ..three };
     assert_never_stuck("bounded, stops and failures", &bounded);

@@ -66,6 +66,7 @@ impl Model for Config {
         match step {
             Step::Start(intent) => {
                 world.rewinds += u8::from(intent == Intent::Rewind);
+                world.returns += u8::from(matches!(intent, Intent::GoBack { .. }));
                 world.start(self, intent);
             }
             Step::Request(p, store) => self.request(&mut world, p, store),
@@ -97,7 +98,7 @@ impl Model for Config {
         for process in &mut world.processes {
             process.effects.sort();
         }
-        world.check(false);
+        world.check(self.returns > 0);
         Some(world)
     }
 
@@ -124,6 +125,10 @@ impl Config {
         }
         if world.rewinds < self.rewinds && world.decisions.len() > 1 {
             steps.push(Step::Start(Intent::Rewind));
+        }
+        if world.returns < self.returns {
+            let older = world.log.slots.iter().filter(|(_, entry)| entry.completed().is_some()).map(|(at, _)| *at);
+            steps.extend(older.map(|to| Step::Start(Intent::GoBack { to })));
         }
         if self.accepts_loss
             && world.is_loss_reported

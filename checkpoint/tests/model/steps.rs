@@ -3,24 +3,26 @@
 use std::sync::Arc;
 
 use checkpoint::claim::{ClaimError, ClaimStep, Claimed, Claiming, Depth};
-use checkpoint::commit::{Classification, CommitOutcome, Order};
+use checkpoint::commit::Order;
 use checkpoint::coordinator::{self, Acknowledged, Coordinator, End, Settings};
 use checkpoint::ids::{Attempt, Nonce, OperatorId, PipelineId, Subtask};
 use checkpoint::log::{Reply, Request};
-use checkpoint::manifest::{Committable, Expiry, Manifest, OperatorSnapshot, StatePart};
+use checkpoint::manifest::{Committable, Manifest, OperatorSnapshot, StatePart};
 use checkpoint::record::{Cause, Claim, DecisionId, ManifestRef};
-use checkpoint::recovery::{self, AbortOutcome, Ending, Intent, Recovery, Restored};
+use checkpoint::recovery::{self, Ending, Intent, Recovery, Restored};
 use checkpoint::retention;
 
-use crate::properties::{V7, V8, V9, V14};
+use crate::properties::{V7, V9, V14};
+use crate::targets::committable;
 use crate::world::{Effect, Fate, Key, Phase, Process, Switches, Transaction, Worker, World, key_of, positions};
 
 /// World time between two ticks of its clock; timeouts come half way.
-const TICK_MS: u64 = 1000;
+pub(crate) const TICK_MS: u64 = 1000;
 const TIMEOUT_MS: u64 = TICK_MS / 2;
 
 /// The bounds of a search, and the mistakes outside of the shipped machines that can be planted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one thing that can be turned on alone")]
 pub(crate) struct Config {
     pub(crate) switches: Switches,
     pub(crate) attempts: u8,
@@ -41,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) has_stop: bool,
     pub(crate) has_sweep: bool,
     pub(crate) rewinds: u8,
+    /// Starts from older checkpoints, duplicates accepted.
+    pub(crate) returns: u8,
     pub(crate) accepts_loss: bool,
     pub(crate) commit_only: bool,
     /// A process reads on at once after its own write; pauses only before writes.
@@ -87,7 +91,10 @@ impl World {
 
     /// In a coarse search, everything up to the next write happens at once.
     pub(crate) fn read_on(&mut self, config: &Config, p: usize) {
-        while config.is_coarse {
+        if !config.is_coarse {
+            return;
+        }
+        loop {
             if let Some(reply) = self.processes[p].request.as_ref().and_then(|request| self.log.read(request)) {
                 self.processes[p].request = None;
                 self.answer(config, p, reply);
@@ -189,7 +196,7 @@ impl World {
                     let key = key_of(&committable);
                     self.processes[p].effects.push(Effect::Classify { index, key });
                 }
-                recovery::Action::Commit(order) => self.order(p, order),
+                recovery::Action::Commit(order) => self.order(p, &order),
                 recovery::Action::Abort { index, committable } => {
                     let key = key_of(&committable);
                     self.processes[p].effects.push(Effect::Abort { index, key });
@@ -202,7 +209,7 @@ impl World {
         }
     }
 
-    fn recovered(&mut self, config: &Config, p: usize, event: recovery::Event) {
+    pub(crate) fn recovered(&mut self, config: &Config, p: usize, event: recovery::Event) {
         let now = self.now();
         if let Phase::Recovering(recovery) = &mut self.processes[p].phase {
             let actions = recovery.step(now, event);
@@ -257,7 +264,7 @@ impl World {
         process.withheld.clear();
     }
 
-    fn order(&mut self, p: usize, order: Order) {
+    fn order(&mut self, p: usize, order: &Order) {
         let (attempt, epoch) = order.permit.decided_by();
         let (decision, key) = (DecisionId { attempt, epoch }, key_of(&order.committable));
         self.processes[p].effects.push(Effect::Commit { decision, index: order.index, key });
@@ -291,7 +298,7 @@ impl World {
                     let manifest = ManifestRef::Inline(Box::new(manifest.as_ref().clone()));
                     self.event(config, p, coordinator::Event::ManifestWritten { epoch, manifest });
                 }
-                coordinator::Action::Commit(order) => self.order(p, order),
+                coordinator::Action::Commit(order) => self.order(p, &order),
                 coordinator::Action::Retain if config.has_retention => self.plan_retention(config, p),
                 coordinator::Action::Retain
                 | coordinator::Action::CheckpointFailed { .. }
@@ -381,116 +388,10 @@ impl World {
         }
     }
 
-    /// With shared ids, opening one aborts what was left under it, whoever left it.
-    pub(crate) fn open(&mut self, p: usize, w: usize) {
-        self.processes[p].workers[w].is_open = true;
-        let held: Vec<_> = self.targets.keys().copied().filter(|key| key.writer == w as u32).collect();
-        held.into_iter().for_each(|key| self.abort(key, Fate::Aborted));
-    }
-
-    pub(crate) fn sweep(&mut self, config: &Config, p: usize) {
-        self.abort_leftovers(config, self.processes[p].attempt);
-    }
-
-    fn abort_leftovers(&mut self, config: &Config, me: Attempt) {
-        let is_swept = |key: &Key| if config.sweeps_all { key.attempt != me } else { key.attempt < me };
-        let left: Vec<_> = self.targets.keys().copied().filter(is_swept).collect();
-        left.into_iter().for_each(|key| self.abort(key, Fate::Aborted));
-    }
-
-    fn abort(&mut self, key: Key, fate: Fate) {
-        if self.fate(key) == Some(Fate::Prepared) {
-            if fate == Fate::Aborted {
-                self.check_abort(key);
-            }
-            self.set(key, fate);
-        }
-    }
-
-    pub(crate) fn set(&mut self, key: Key, fate: Fate) {
-        if let Some(transaction) = self.targets.get_mut(&key) {
-            transaction.fate = fate;
-        }
-    }
-
-    pub(crate) fn carry_out(&mut self, config: &Config, p: usize, at: usize) {
-        let effect = self.processes[p].effects.remove(at);
-        match effect {
-            Effect::Classify { index, key } => {
-                let classification = match self.fate(key) {
-                    Some(Fate::Prepared) => Classification::Prepared,
-                    Some(Fate::Committed) => Classification::Committed,
-                    Some(Fate::Aborted | Fate::AbortedByRewind | Fate::Expired) | None => Classification::Lost,
-                };
-                self.recovered(config, p, recovery::Event::Classified { index, classification });
-            }
-            Effect::Commit { decision, index, key } => {
-                let outcome = self.commit(p, decision, key);
-                self.recovered(config, p, recovery::Event::Committed { index, outcome });
-                self.event(config, p, coordinator::Event::Committed { decision, index, outcome });
-            }
-            Effect::Abort { index, key } => {
-                let outcome = match self.fate(key) {
-                    Some(Fate::Committed) => AbortOutcome::Committed,
-                    _ => AbortOutcome::Aborted,
-                };
-                self.abort(key, Fate::AbortedByRewind);
-                self.recovered(config, p, recovery::Event::Aborted { index, outcome });
-            }
-            Effect::Leftovers { before } => {
-                self.abort_leftovers(config, before);
-                self.recovered(config, p, recovery::Event::LeftoversAborted);
-            }
-            Effect::Delete(position) => {
-                self.log.slots.remove(&position);
-            }
-        }
-    }
-
-    fn commit(&mut self, p: usize, decision: DecisionId, key: Key) -> CommitOutcome {
-        match self.fate(key) {
-            Some(Fate::Prepared) => {
-                let is_first = !self.decisions.iter().any(|(at, entry)| {
-                    entry.completed().is_some_and(|c| {
-                        crate::world::id(*at, c) == decision
-                            && crate::world::keys(c).any(|k| self.fate(k) == Some(Fate::Committed))
-                    })
-                });
-                let process = &self.processes[p];
-                let is_plain = matches!(process.intent, Intent::Run | Intent::CommitOnly);
-                if matches!(process.phase, Phase::Recovering(_)) && process.began_with_loss && is_first && is_plain {
-                    self.broken |= V8;
-                }
-                self.check_commit(key);
-                self.set(key, Fate::Committed);
-                CommitOutcome::Committed
-            }
-            Some(Fate::Committed) => CommitOutcome::AlreadyCommitted,
-            Some(Fate::Aborted | Fate::AbortedByRewind | Fate::Expired) | None => CommitOutcome::Lost,
-        }
-    }
-
     /// A late put lands: nobody waits for its answer.
     pub(crate) fn land(&mut self, index: usize) {
         let request = self.late.remove(index);
         self.put(&request);
-    }
-}
-
-fn committable(config: &Config, key: Key, clock: u8) -> Committable {
-    let expiry = config.has_expiry.then(|| Expiry {
-        start_ms: u64::from(clock) * TICK_MS,
-        timeout_ms: 2 * TICK_MS,
-        commit_budget_ms: TICK_MS,
-    });
-    Committable {
-        sink: if config.sinks > 1 { format!("{}", key.writer) } else { String::new() },
-        writer: Subtask(key.writer),
-        attempt: key.attempt,
-        epoch: key.epoch,
-        rows: 1,
-        expiry,
-        handle: String::new(),
     }
 }
 

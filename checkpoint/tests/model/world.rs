@@ -140,6 +140,7 @@ pub(crate) struct World {
     pub(crate) clock: u8,
     pub(crate) faults: u8,
     pub(crate) rewinds: u8,
+    pub(crate) returns: u8,
     pub(crate) failures: u8,
     /// Every decision that ever stood in the log, by place.
     pub(crate) decisions: BTreeMap<Position, Arc<Entry>>,
