@@ -28,7 +28,7 @@ async fn delay(world: &World) {
     tokio::time::sleep(time).await;
 }
 
-pub struct SimStore(pub Arc<World>);
+pub(crate) struct SimStore(pub(crate) Arc<World>);
 
 impl SimStore {
     fn error(operation: &'static str, name: &str) -> StoreError {
@@ -95,9 +95,9 @@ impl CheckpointStore for SimStore {
     }
 }
 
-pub struct SimSink {
-    pub world: Arc<World>,
-    pub name: &'static str,
+pub(crate) struct SimSink {
+    pub(crate) world: Arc<World>,
+    pub(crate) name: &'static str,
 }
 
 fn sink_error(sink: &str, message: &str) -> SinkError {
@@ -251,7 +251,7 @@ impl Committer for SimCommitter {
 }
 
 /// A port that encodes every message: coordinator and worker share nothing, or this would not work.
-pub struct WirePort(pub ChannelPort);
+pub(crate) struct WirePort(pub(crate) ChannelPort);
 
 fn through_the_wire<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(message: T) -> T {
     let bytes = serde_json::to_vec(&message).expect("messages are serialisable");

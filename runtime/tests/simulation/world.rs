@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use checkpoint::ids::Attempt;
+use checkpoint::ids::{Attempt, Slot};
 use checkpoint::manifest::Manifest;
 use checkpoint::paths::{self, ObjectName};
-use checkpoint::record::{self, Entry, ManifestRef, Record};
+use checkpoint::record::{self, Entry, ManifestRef, Position, Record};
 
 /// Kinds of faults. Each must have happened over all seeds of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
+pub(crate) enum Fault {
     StoreErrorBefore,
     StoreLostReply,
     StoreLateWrite,
@@ -30,7 +30,7 @@ pub enum Fault {
     Rescale,
 }
 
-pub const FAULTS: [Fault; 14] = [
+pub(crate) const FAULTS: [Fault; 14] = [
     Fault::StoreErrorBefore,
     Fault::StoreLostReply,
     Fault::StoreLateWrite,
@@ -49,7 +49,7 @@ pub const FAULTS: [Fault; 14] = [
 
 /// Things that must have been seen to happen, or the faults were toothless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Seen {
+pub(crate) enum Seen {
     Claimed,
     Restored,
     CheckpointCompleted,
@@ -63,7 +63,7 @@ pub enum Seen {
     PartStored,
 }
 
-pub const SEEN: [Seen; 11] = [
+pub(crate) const SEEN: [Seen; 11] = [
     Seen::Claimed,
     Seen::Restored,
     Seen::CheckpointCompleted,
@@ -79,13 +79,13 @@ pub const SEEN: [Seen; 11] = [
 
 /// How often what happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub faults: BTreeMap<Fault, u64>,
-    pub seen: BTreeMap<Seen, u64>,
+pub(crate) struct Counts {
+    pub(crate) faults: BTreeMap<Fault, u64>,
+    pub(crate) seen: BTreeMap<Seen, u64>,
 }
 
 impl Counts {
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (fault, count) in &other.faults {
             *self.faults.entry(*fault).or_default() += count;
         }
@@ -96,7 +96,7 @@ impl Counts {
 }
 
 /// A row as it leaves: all columns as numbers.
-pub type Row = Vec<i64>;
+pub(crate) type Row = Vec<i64>;
 
 /// What a sink has of one committable.
 #[derive(Clone, Debug)]
@@ -116,13 +116,13 @@ enum PieceState {
 
 /// What a target says to a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PieceOutcome {
+pub(crate) enum PieceOutcome {
     Committed,
     Already,
     Gone,
 }
 
-pub struct World {
+pub(crate) struct World {
     inner: Mutex<Inner>,
     verbose: bool,
 }
@@ -143,7 +143,7 @@ struct Inner {
 }
 
 impl World {
-    pub fn new(seed: u64, verbose: bool) -> Self {
+    pub(crate) fn new(seed: u64, verbose: bool) -> Self {
         let inner = Inner {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x6f6e_6365,
             now: Duration::ZERO,
@@ -164,16 +164,16 @@ impl World {
     }
 
     /// A number below `bound`.
-    pub fn below(&self, bound: u64) -> u64 {
+    pub(crate) fn below(&self, bound: u64) -> u64 {
         self.lock().below(bound)
     }
 
-    pub fn set_weather(&self, weather: BTreeMap<Fault, u64>) {
+    pub(crate) fn set_weather(&self, weather: BTreeMap<Fault, u64>) {
         self.lock().weather = weather;
     }
 
     /// Whether this fault happens now; counted when it does.
-    pub fn strikes(&self, fault: Fault) -> bool {
+    pub(crate) fn strikes(&self, fault: Fault) -> bool {
         let mut inner = self.lock();
         let chance = inner.weather.get(&fault).copied().unwrap_or(0);
         let strikes = chance > 0 && inner.below(10_000) < chance;
@@ -184,17 +184,17 @@ impl World {
         strikes
     }
 
-    pub fn inflict(&self, fault: Fault) {
+    pub(crate) fn inflict(&self, fault: Fault) {
         *self.lock().counts.faults.entry(fault).or_default() += 1;
         self.note(&format!("fault {fault:?}"));
     }
 
-    pub fn see(&self, seen: Seen) {
+    pub(crate) fn see(&self, seen: Seen) {
         *self.lock().counts.seen.entry(seen).or_default() += 1;
     }
 
     /// Adds to the trace: two runs of a seed must note the same things in the same order.
-    pub fn note(&self, what: &str) {
+    pub(crate) fn note(&self, what: &str) {
         let mut inner = self.lock();
         what.hash(&mut inner.trace);
         if self.verbose {
@@ -202,25 +202,25 @@ impl World {
         }
     }
 
-    pub fn violation(&self, what: String) {
+    pub(crate) fn violation(&self, what: String) {
         self.note(&what);
         self.lock().violations.push(what);
     }
 
-    pub fn violations(&self) -> Vec<String> {
+    pub(crate) fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
     }
 
-    pub fn trace(&self) -> u64 {
+    pub(crate) fn trace(&self) -> u64 {
         self.lock().trace.finish()
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.lock().counts.clone()
     }
 
     /// Time passes; writes that were on their way arrive, whoever sent them.
-    pub fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         let due: Vec<_> = {
             let mut inner = self.lock();
             inner.now += time;
@@ -235,14 +235,14 @@ impl World {
         }
     }
 
-    pub fn send_late(&self, name: &str, body: &Bytes) {
+    pub(crate) fn send_late(&self, name: &str, body: &Bytes) {
         let mut inner = self.lock();
         let at = inner.now + Duration::from_millis(inner.below(3_000));
         inner.late.push((at, name.to_owned(), body.clone()));
     }
 
     /// Creates if absent; judges records as they enter the log.
-    pub fn create(&self, name: &str, body: &Bytes) -> bool {
+    pub(crate) fn create(&self, name: &str, body: &Bytes) -> bool {
         let parsed = match paths::parse(name) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -254,7 +254,7 @@ impl World {
             return false;
         }
         match parsed {
-            Some(ObjectName::Record(_, at)) => self.judge_record(name, at.attempt, body),
+            Some(ObjectName::Record(_, at)) => self.judge_record(name, at, body),
             Some(ObjectName::Part(..)) => self.see(Seen::PartStored),
             Some(ObjectName::Claim(..) | ObjectName::Manifest(..)) | None => {}
         }
@@ -263,31 +263,30 @@ impl World {
         true
     }
 
-    pub fn read(&self, name: &str) -> Option<Bytes> {
+    pub(crate) fn read(&self, name: &str) -> Option<Bytes> {
         self.lock().objects.get(name).cloned()
     }
 
-    pub fn list(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn list(&self, prefix: &str) -> Vec<String> {
         self.lock().objects.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
     }
 
-    pub fn delete(&self, name: &str) {
+    pub(crate) fn delete(&self, name: &str) {
         self.note(&format!("deleted {name}"));
         self.lock().objects.remove(name);
     }
 
     /// A fenced attempt never appends; a decision lists what may become visible.
-    fn judge_record(&self, name: &str, attempt: Attempt, body: &Bytes) {
+    fn judge_record(&self, name: &str, at: Position, body: &Bytes) {
         let Ok(entry) = record::decode::<Entry>(body) else {
             return self.violation(format!("{name} is no record"));
         };
-        let sealed = self.sequence(attempt).iter().any(Record::is_sealed);
-        // A seal may stand above a decision that landed late; a decision never above the last seal of its sequence.
+        // Below its seal an old write may land once more in a slot that retention has emptied: it decides nothing new.
+        if !matches!(entry.record, Record::Sealed { .. }) && self.sealed_at(at.attempt).is_some_and(|sealed| sealed < at.slot) {
+            self.violation(format!("{name} was appended by a fenced attempt"));
+        }
         match &entry.record {
             Record::Completed(completed) => {
-                if sealed {
-                    self.note(&format!("{name}: a decision behind a seal, to be sealed again"));
-                }
                 let manifest = match &completed.manifest {
                     ManifestRef::Inline(manifest) => Some(manifest.as_ref().clone()),
                     ManifestRef::Stored { name, .. } => {
@@ -305,15 +304,19 @@ impl World {
         }
     }
 
-    fn sequence(&self, attempt: Attempt) -> Vec<Record> {
+    /// The highest seal of an attempt.
+    fn sealed_at(&self, attempt: Attempt) -> Option<Slot> {
         let inner = self.lock();
-        let of_attempt = inner.objects.iter().filter(|(name, _)| {
-            matches!(paths::parse(name), Ok(Some(ObjectName::Record(_, at))) if at.attempt == attempt)
+        let seals = inner.objects.iter().filter_map(|(name, body)| match paths::parse(name) {
+            Ok(Some(ObjectName::Record(_, at))) if at.attempt == attempt => {
+                record::decode::<Entry>(body).ok().filter(|entry| matches!(entry.record, Record::Sealed { .. })).map(|_| at.slot)
+            }
+            _ => None,
         });
-        of_attempt.filter_map(|(_, body)| record::decode::<Entry>(body).ok()).map(|entry| entry.record).collect()
+        seals.max()
     }
 
-    pub fn open_piece(&self, handle: &str, sink: &str, attempt: Attempt) {
+    pub(crate) fn open_piece(&self, handle: &str, sink: &str, attempt: Attempt) {
         let piece = Piece { sink: sink.to_owned(), attempt, rows: Vec::new(), state: PieceState::Open };
         if self.lock().pieces.insert(handle.to_owned(), piece).is_some() {
             self.violation(format!("piece {handle} was opened twice"));
@@ -321,7 +324,7 @@ impl World {
     }
 
     /// `false`: somebody took it away, which only a later attempt may do.
-    pub fn prepare_piece(&self, handle: &str, rows: Vec<Row>) -> bool {
+    pub(crate) fn prepare_piece(&self, handle: &str, rows: Vec<Row>) -> bool {
         let mut inner = self.lock();
         let Some(piece) = inner.pieces.get_mut(handle) else { return false };
         piece.rows = rows;
@@ -329,12 +332,12 @@ impl World {
         true
     }
 
-    pub fn piece_is(&self, handle: &str) -> Option<bool> {
+    pub(crate) fn piece_is(&self, handle: &str) -> Option<bool> {
         self.lock().pieces.get(handle).map(|piece| piece.state == PieceState::Committed)
     }
 
     /// Makes a piece visible: never before its decision is in the log.
-    pub fn commit_piece(&self, handle: &str) -> PieceOutcome {
+    pub(crate) fn commit_piece(&self, handle: &str) -> PieceOutcome {
         let (is_decided, state) = {
             let inner = self.lock();
             (inner.decided.contains(handle), inner.pieces.get(handle).map(|piece| piece.state))
@@ -367,7 +370,7 @@ impl World {
     }
 
     /// Takes back what attempts below `before` left open: never anything that was decided.
-    pub fn abort_pieces(&self, sink: &str, before: Attempt) -> u64 {
+    pub(crate) fn abort_pieces(&self, sink: &str, before: Attempt) -> u64 {
         let leftovers: Vec<String> = {
             let inner = self.lock();
             let left = inner.pieces.iter().filter(|(_, piece)| {
@@ -381,7 +384,7 @@ impl World {
         leftovers.len() as u64
     }
 
-    pub fn abort_piece(&self, handle: &str) {
+    pub(crate) fn abort_piece(&self, handle: &str) {
         if self.lock().decided.contains(handle) {
             self.violation(format!("decided piece {handle} was aborted"));
         }
@@ -391,7 +394,7 @@ impl World {
     }
 
     /// All visible rows of a sink, sorted.
-    pub fn visible(&self, sink: &str) -> Vec<Row> {
+    pub(crate) fn visible(&self, sink: &str) -> Vec<Row> {
         let inner = self.lock();
         let committed =
             inner.pieces.values().filter(|piece| piece.sink == sink && piece.state == PieceState::Committed);
