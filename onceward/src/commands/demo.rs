@@ -109,7 +109,11 @@ fn conclude(verdict: &Verdict, demo: &Demo<'_>, seconds: f64, args: &DemoArgs, s
     }
     let style = if verdict.is_good() { Style::Good } else { Style::Bad };
     let runs = demo.runs;
-    screen.say(format!("result  {} ({runs} runs, {} kills, {seconds:.1} s)", screen.paint(style, &verdict.to_string()), demo.kills))?;
+    screen.say(format!(
+        "result  {} ({runs} runs, {} kills, {seconds:.1} s)",
+        screen.paint(style, &verdict.to_string()),
+        demo.kills
+    ))?;
     if demo.kills < args.kills {
         screen.say(format!("        only {} of {} kills could be dealt", demo.kills, args.kills))?;
     }

@@ -1,7 +1,12 @@
 //! One file per command. Each returns the exit code; what it has to say it has said.
 
+pub mod checkpoints;
 pub mod completion;
-// pub mod demo;
+pub mod crashpoints;
+pub mod demo;
+pub mod lint;
+pub(crate) mod manifest;
+pub mod run;
 
 use crate::checker;
 use crate::screen::Gone;

@@ -17,6 +17,39 @@ use crate::worker::source_operator;
 /// # Errors
 /// [`CoordinatorError::Refused`] with every fault and what to do about it.
 pub fn check(setup: &Setup, decided: &Manifest, is_settled: bool, claim: &Claim) -> Result<(), CoordinatorError> {
+    let mut faults = lost_state(setup, decided);
+    if !is_settled {
+        faults.extend(unsettled_sinks(setup, decided, claim));
+    }
+    refuse(&faults)
+}
+
+/// Refuses a manifest that cannot take over the state of `decided`, whatever its sinks are.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_state(setup: &Setup, decided: &Manifest) -> Result<(), CoordinatorError> {
+    refuse(&lost_state(setup, decided))
+}
+
+/// Refuses a manifest that cannot finish the commits of `decided`.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_sinks(
+    setup: &Setup,
+    decided: &Manifest,
+    is_settled: bool,
+    claim: &Claim,
+) -> Result<(), CoordinatorError> {
+    if is_settled { Ok(()) } else { refuse(&unsettled_sinks(setup, decided, claim)) }
+}
+
+fn refuse(faults: &[String]) -> Result<(), CoordinatorError> {
+    if faults.is_empty() { Ok(()) } else { Err(CoordinatorError::Refused(faults.join("\n"))) }
+}
+
+fn lost_state(setup: &Setup, decided: &Manifest) -> Vec<String> {
     let mut faults = Vec::new();
     if decided.max_parallelism != setup.max_parallelism {
         faults.push(format!(
@@ -40,10 +73,7 @@ pub fn check(setup: &Setup, decided: &Manifest, is_settled: bool, claim: &Claim)
             Some(_) => {}
         }
     }
-    if !is_settled {
-        faults.extend(unsettled_sinks(setup, decided, claim));
-    }
-    if faults.is_empty() { Ok(()) } else { Err(CoordinatorError::Refused(faults.join("\n"))) }
+    faults
 }
 
 fn unsettled_sinks(setup: &Setup, decided: &Manifest, claim: &Claim) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
 use checkpoint::manifest::{Manifest, StatePart};
 use checkpoint::paths;
-use checkpoint::record::{Completed, DecisionId, Entry, Origin, Outcome, Position, Record, Released};
+use checkpoint::record::{Claim, Completed, DecisionId, Entry, Origin, Outcome, Position, Record, Released};
 use serde::Serialize;
 
 use super::error::CoordinatorError;
@@ -107,6 +107,45 @@ pub async fn inspect(store: Arc<dyn CheckpointStore>, verify: bool) -> Result<Op
         checkpoints: reader.checkpoints,
         faults: reader.faults,
     }))
+}
+
+/// The newest decision as a reader sees it: nobody is sealed, so a newer one may follow at any time.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    pub at: Position,
+    pub claim: Claim,
+    pub manifest: Manifest,
+    pub is_settled: bool,
+    /// The pipeline is bounded and done.
+    pub finished: bool,
+}
+
+/// Looks for the newest decision of a log without claiming it; `None`: there is none.
+///
+/// # Errors
+/// The store, or an object that is damaged.
+pub async fn newest(log: &Log) -> Result<Option<Newest>, CoordinatorError> {
+    let (listing, _) = log.list().await?;
+    let mut above = Vec::new();
+    for (attempt, slots) in listing.attempts.iter().rev() {
+        for slot in slots.iter().rev() {
+            let at = Position { attempt: *attempt, slot: *slot };
+            let Some(entry) = log.entry(at).await? else { continue };
+            if let Some(completed) = entry.completed() {
+                let decision = DecisionId { attempt: at.attempt, epoch: completed.epoch };
+                let is_released = |entry: &Entry| entry.record == Record::Released(Released::Finished);
+                return Ok(Some(Newest {
+                    at,
+                    claim: log.claim(at.attempt).await?,
+                    manifest: log.read_manifest(&completed.manifest).await?,
+                    is_settled: above.iter().any(|entry| settles(entry, decision)),
+                    finished: above.iter().any(is_released),
+                }));
+            }
+            above.push(entry);
+        }
+    }
+    Ok(None)
 }
 
 /// Does this record say that the commits of `decision` are done?

@@ -125,8 +125,14 @@ pub async fn run_attempt(
     let attempt = won.claimed.attempt();
     context.progress.set(Phase::Recovering { attempt });
     let newest = newest_manifest(&log, &won).await?;
-    if let (Some((claim, manifest, is_settled)), Intent::Run | Intent::CommitOnly) = (&newest, &start.intent) {
-        compatibility::check(&context.setup, manifest, *is_settled, claim)?;
+    if let Some((claim, manifest, is_settled)) = &newest {
+        // Before anything is committed: a refusal leaves the log as the old manifest needs it.
+        match start.intent {
+            Intent::Run => compatibility::check(&context.setup, manifest, *is_settled, claim)?,
+            Intent::CommitOnly | Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
+                compatibility::check_sinks(&context.setup, manifest, *is_settled, claim)?;
+            }
+        }
     }
     let committers = commit::Committers::new(context, attempt, &won.claim, &won.earlier);
     let recoverer = recover::Recoverer { context, log: &log, committers: &committers, attempt };

@@ -2,8 +2,9 @@
 //!
 //! Always compiled in: an unarmed step costs one relaxed load, and no step lies on the path of a record.
 //! Armed by `ONCEWARD_CRASHPOINT='step[:nth]=kill|pause:1s|error'`, several separated by commas; `nth` counts the hits
-//! of that step in this process from 1 (the default). A step that acts says `crashpoint <step> <nth>` on standard error
-//! first, so that whoever armed it can tell where the process died.
+//! of that step in this process from 1 (the default), `*` stands for every hit (a run slowed down lives long enough to be
+//! struck). A step that acts says `crashpoint <step> <nth>` on standard error first (with `*` only the first time), so
+//! that whoever armed it can tell where the process died.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,7 @@ pub struct Injected {
 /// A text that does not arm anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArmError {
-    #[error("`{text}` is not of the form step[:nth]=kill|pause:1s|error")]
+    #[error("`{text}` is not of the form step[:nth|:*]=kill|pause:1s|error")]
     Syntax { text: String },
     #[error("there is no crash point `{step}`; `onceward crashpoints` lists them")]
     UnknownStep { step: String },
@@ -80,9 +81,11 @@ pub fn arm(text: &str) -> Result<(), ArmError> {
 #[cold]
 fn act(step: &'static str) -> Result<(), Injected> {
     let due = PLAN.lock().unwrap_or_else(PoisonError::into_inner).count(step);
-    let Some((nth, action)) = due else { return Ok(()) };
-    // A closed standard error must not keep the step from happening.
-    let _ = writeln!(std::io::stderr().lock(), "crashpoint {step} {nth}");
+    let Some(Due { nth, says, action }) = due else { return Ok(()) };
+    if says {
+        // A closed standard error must not keep the step from happening.
+        let _ = writeln!(std::io::stderr().lock(), "crashpoint {step} {nth}");
+    }
     match action {
         Action::Error => Err(Injected { step, nth }),
         Action::Pause(time) => {
@@ -109,9 +112,18 @@ struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fault {
     step: &'static str,
-    nth: u32,
+    /// `None` stands for every hit.
+    nth: Option<u32>,
     action: Action,
     hits: u32,
+}
+
+/// A fault at the hit that it waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Due {
+    nth: u32,
+    says: bool,
+    action: Action,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,12 +140,14 @@ impl Plan {
     }
 
     /// Counts a hit of `step`; what to do about it, if anything.
-    fn count(&mut self, step: &str) -> Option<(u32, Action)> {
+    fn count(&mut self, step: &str) -> Option<Due> {
         let mut due = None;
         for fault in self.faults.iter_mut().filter(|fault| fault.step == step) {
             fault.hits = fault.hits.saturating_add(1);
-            if fault.hits == fault.nth {
-                due = Some((fault.nth, fault.action));
+            if fault.nth.is_none_or(|nth| nth == fault.hits) {
+                let says = fault.nth.is_some() || fault.hits == 1;
+                // The one that was named first counts.
+                due.get_or_insert(Due { nth: fault.hits, says, action: fault.action });
             }
         }
         due
@@ -144,8 +158,9 @@ fn parse_fault(text: &str) -> Result<Fault, ArmError> {
     let syntax = || ArmError::Syntax { text: text.chars().take(120).collect() };
     let (place, action) = text.split_once('=').ok_or_else(syntax)?;
     let (name, nth) = match place.split_once(':') {
-        Some((name, nth)) => (name, nth.parse().ok().filter(|nth| *nth > 0).ok_or_else(syntax)?),
-        None => (place, 1),
+        Some((name, "*")) => (name, None),
+        Some((name, nth)) => (name, Some(nth.parse().ok().filter(|nth| *nth > 0).ok_or_else(syntax)?)),
+        None => (place, Some(1)),
     };
     let step = STEPS.iter().find(|step| step.name == name);
     let step = step.ok_or_else(|| ArmError::UnknownStep { step: name.chars().take(120).collect() })?.name;

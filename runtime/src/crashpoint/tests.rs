@@ -1,12 +1,16 @@
 use super::*;
 
+fn due(nth: u32, action: Action) -> Due {
+    Due { nth, says: true, action }
+}
+
 #[test]
 fn a_step_acts_at_its_nth_hit_and_only_then() {
     let mut plan = Plan::parse("coordinator.decided:3=kill, store.linked=error").unwrap();
     assert_eq!(plan.count("coordinator.decided"), None);
-    assert_eq!(plan.count("store.linked"), Some((1, Action::Error)));
+    assert_eq!(plan.count("store.linked"), Some(due(1, Action::Error)));
     assert_eq!(plan.count("coordinator.decided"), None);
-    assert_eq!(plan.count("coordinator.decided"), Some((3, Action::Kill)));
+    assert_eq!(plan.count("coordinator.decided"), Some(due(3, Action::Kill)));
     assert_eq!(plan.count("coordinator.decided"), None);
     assert_eq!(plan.count("store.linked"), None);
     assert_eq!(plan.count("worker.acked"), None);
@@ -15,10 +19,18 @@ fn a_step_acts_at_its_nth_hit_and_only_then() {
 #[test]
 fn a_pause_has_a_bounded_time() {
     let mut plan = Plan::parse("worker.acked=pause:250ms,worker.restored:2=pause:2s").unwrap();
-    assert_eq!(plan.count("worker.acked"), Some((1, Action::Pause(Duration::from_millis(250)))));
+    assert_eq!(plan.count("worker.acked"), Some(due(1, Action::Pause(Duration::from_millis(250)))));
     for text in ["worker.acked=pause", "worker.acked=pause:1h", "worker.acked=pause:3601s", "worker.acked=pause:-1s"] {
         assert!(matches!(Plan::parse(text), Err(ArmError::Syntax { .. })), "{text}");
     }
+}
+
+#[test]
+fn a_star_stands_for_every_hit_and_speaks_once() {
+    let mut plan = Plan::parse("sink.written:2=kill,sink.written:*=error").unwrap();
+    assert_eq!(plan.count("sink.written"), Some(due(1, Action::Error)));
+    assert_eq!(plan.count("sink.written"), Some(due(2, Action::Kill)), "the one that was named first counts");
+    assert_eq!(plan.count("sink.written"), Some(Due { nth: 3, says: false, action: Action::Error }));
 }
 
 #[test]

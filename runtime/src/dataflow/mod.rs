@@ -1,4 +1,5 @@
 //! From manifest and SQL to a graph of stages.
+mod definition;
 mod explain;
 mod factories;
 mod functions;

@@ -34,6 +34,17 @@ pub struct Names {
     pub sinks: Vec<String>,
 }
 
+/// An error and what caused it, in one line.
+pub fn with_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
 /// All metrics of one run, shared by its attempts. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {

@@ -6,13 +6,26 @@ use std::time::Duration;
 
 use checkpoint::ids::{Attempt, Epoch};
 
+use self::collect::collect;
+use self::supervise::Supervisor;
+use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use crate::coordinator::{Context, Progress};
+use crate::metrics::{Metrics, MetricsServer};
+use crate::store::probe::probe;
+use crate::store::{CheckpointStore, LocalStore};
+use crate::worker::Statistics;
+
+pub use assemble::{Assembled, assemble};
 pub use event::{Durations, Observer, RunEvent};
 pub use restart::{RestartBudget, Verdict, retry_delay};
 pub use stop::{StopHandle, StopSignal, stop_channel};
 
+mod assemble;
+mod collect;
 mod event;
 mod restart;
 mod stop;
+mod supervise;
 
 /// What the manifest does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +142,14 @@ pub enum FailureReason {
     Violation,
 }
 
+/// What a run reaches the world through: the machine's own, or a simulation's.
+#[derive(Clone)]
+pub struct World {
+    pub store: Arc<dyn CheckpointStore>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
 /// Runs `pipeline` (paths resolved, validated) until it finishes, fails or is stopped.
 ///
 /// # Errors
@@ -139,6 +160,66 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     stop: StopSignal,
 ) -> Result<Outcome, RunError> {
-    let _ = (pipeline, options, observer, stop);
-    Err(RunError::Refused { message: "the supervisor is not wired yet".to_owned() })
+    let assembled = assemble(pipeline)?;
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let store = Arc::new(LocalStore::new(&assembled.store, Arc::clone(&random)));
+    let world = World { store, clock: Arc::new(SystemClock), random };
+    run_in(world, assembled, options, observer, stop).await
+}
+
+/// As [`run`], in a world of the caller's choice. Dropping the future is a crash of the process: safe at any point.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run_in(
+    world: World,
+    assembled: Assembled,
+    options: RunOptions,
+    observer: Arc<dyn Observer>,
+    stop: StopSignal,
+) -> Result<Outcome, RunError> {
+    let ended = start(world, assembled, options, Arc::clone(&observer), stop).await;
+    if let Err(error) = &ended {
+        let reason = match error {
+            RunError::Failed { reason, .. } => Some(*reason),
+            RunError::Refused { .. } | RunError::Fenced { .. } => None,
+        };
+        observer.event(RunEvent::Failed { reason, message: error.to_string(), exit_code: error.exit_code() });
+    }
+    ended
+}
+
+async fn start(
+    world: World,
+    assembled: Assembled,
+    options: RunOptions,
+    observer: Arc<dyn Observer>,
+    stop: StopSignal,
+) -> Result<Outcome, RunError> {
+    let Assembled { plan, setup, names, store: _ } = assembled;
+    let metrics_failed = |message| RunError::Failed { reason: FailureReason::Metrics, message };
+    let metrics = Metrics::new(&names).map_err(|error| metrics_failed(error.to_string()))?;
+    metrics.checkpoints.interval_seconds.set(setup.interval.as_secs_f64());
+    metrics.checkpoints.timeout_seconds.set(setup.timeout.as_secs_f64());
+    metrics.checkpoints.last_completed_timestamp_seconds.set(world.clock.wall_ms() as f64 / 1_000.0);
+    for sink in setup.sinks.values() {
+        let failed = |message| RunError::Failed { reason: FailureReason::CannotHeal, message };
+        sink.check().map_err(|error| failed(error.to_string()))?;
+    }
+    probe(world.store.as_ref(), world.random.as_ref())
+        .await
+        .map_err(|error| RunError::Failed { reason: FailureReason::Store, message: error.to_string() })?;
+    let statistics = Statistics::default();
+    // Bound before anything is claimed; both end with the run.
+    let _served = match options.metrics {
+        Some(address) => {
+            let server = MetricsServer::bind(address, metrics.clone()).await;
+            let server = server.map_err(|error| metrics_failed(crate::metrics::with_cause(&error)))?;
+            Some((server, collect(metrics.clone(), statistics.clone(), Arc::clone(&world.clock))))
+        }
+        None => None,
+    };
+    let World { store, clock, random } = world;
+    let context = Context { setup, store, clock, random, observer, metrics, progress: Progress::default() };
+    Supervisor { context: Arc::new(context), plan, statistics, options, stop }.run().await
 }

@@ -101,7 +101,10 @@ impl<'a> Drive<'a> {
         mut stop: StopSignal,
     ) -> Result<Ended, CoordinatorError> {
         let (setup, (pipeline, attempt)) = (&self.context.setup, self.owner);
+        let decided = restored.decision.epoch;
+        self.context.progress.set(Phase::Running { attempt, decided, open_commits: 0, pending: None });
         if !is_first {
+            compatibility::check_state(setup, &restored.manifest)?;
             let (epoch, handle) = (restored.decision.epoch, self.log.handle(restored.at));
             self.context.observer.event(RunEvent::Restored { attempt, epoch, handle });
         }

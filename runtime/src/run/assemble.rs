@@ -1,0 +1,160 @@
+//! From a manifest to everything that an attempt runs: graph, connectors, and what the coordinator knows of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::pipeline::{DiscardSink, FilesSink, Guarantee, Pipeline, PipelineSpec, Sink, Source};
+use checkpoint::ids::OperatorId;
+use checkpoint::manifest::OperatorPlan;
+use checkpoint::record::SinkClaim;
+
+use super::RunError;
+use crate::connectors::registry::{build_sink, build_source, source_schema};
+use crate::connectors::{SinkConnector, SourceConnector};
+use crate::coordinator::Setup;
+use crate::dataflow::graph::{Graph, StageInput};
+use crate::dataflow::{self, Definition, Query, SinkInput, SourceTable};
+use crate::metrics::Names;
+use crate::worker::{Plan, source_operator};
+
+/// A manifest made ready to run; nothing has been opened or written.
+pub struct Assembled {
+    pub plan: Arc<Plan>,
+    pub setup: Setup,
+    pub names: Names,
+    /// Where the checkpoint log lives.
+    pub store: PathBuf,
+}
+
+/// Plans `pipeline` (paths resolved, validated) and makes its connectors.
+///
+/// # Errors
+/// [`RunError::Refused`] with the manifest's field and the reason.
+pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
+    let spec = &pipeline.spec;
+    let graph = dataflow::plan(&definition(spec)).map_err(|error| {
+        let line = error.position.map_or_else(String::new, |(line, column)| format!(" (line {line}, column {column})"));
+        RunError::Refused { message: format!("{error}{line}") }
+    })?;
+    let sources = build_sources(spec, &graph)?;
+    let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
+    for sink in &spec.sinks {
+        let built = build_sink(sink).map_err(|error| refused(&error))?;
+        sinks.insert(sink.name.clone(), Arc::from(built));
+    }
+    let operators = operators(spec, &graph);
+    let names = names(pipeline, &graph, &operators);
+    let setup = Setup {
+        sources: sources.clone(),
+        sinks: sinks.clone(),
+        operators,
+        parallelism: spec.parallelism,
+        max_parallelism: spec.max_parallelism,
+        interval: spec.checkpoint.interval.as_std().max(Duration::from_millis(1)),
+        timeout: spec.checkpoint.timeout.as_std(),
+        tolerable_failures: spec.checkpoint.tolerable_failed_checkpoints,
+        retain: spec.checkpoint.retain,
+        restart: spec.restart_policy.strategy(),
+        drop_state_of: spec.drop_state_of.iter().cloned().collect(),
+        former_sink,
+    };
+    let plan = Plan { graph, sources, sinks, max_parallelism: spec.max_parallelism };
+    Ok(Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::from(&spec.checkpoint.storage.local.path) })
+}
+
+fn definition(spec: &PipelineSpec) -> Definition {
+    let source = |source: &Source| SourceTable {
+        name: source.name.clone(),
+        schema: source_schema(source),
+        event_time: source.event_time.as_ref().map(|event_time| event_time.column.clone()),
+    };
+    Definition {
+        max_parallelism: spec.max_parallelism,
+        sources: spec.sources.iter().map(source).collect(),
+        transforms: spec.transforms.iter().map(|q| Query { name: q.name.clone(), sql: q.sql.clone() }).collect(),
+        sinks: spec.sinks.iter().map(|s| SinkInput { name: s.name.clone(), input: s.input.clone() }).collect(),
+    }
+}
+
+/// Connectors of the sources that the graph reads, with the columns it reads.
+fn build_sources(spec: &PipelineSpec, graph: &Graph) -> Result<BTreeMap<String, Arc<dyn SourceConnector>>, RunError> {
+    let mut sources: BTreeMap<String, Arc<dyn SourceConnector>> = BTreeMap::new();
+    for stage in &graph.stages {
+        let StageInput::Source { name, columns } = &stage.input else { continue };
+        let Some(source) = spec.sources.iter().find(|source| source.name == *name) else { continue };
+        let built = build_source(source, columns).map_err(|error| refused(&error))?;
+        sources.insert(name.clone(), Arc::from(built));
+    }
+    Ok(sources)
+}
+
+/// Everything with state, each once, sources first.
+fn operators(spec: &PipelineSpec, graph: &Graph) -> Vec<OperatorPlan> {
+    let mut operators: BTreeMap<OperatorId, String> = BTreeMap::new();
+    for stage in &graph.stages {
+        if let StageInput::Source { name, .. } = &stage.input
+            && let Some(source) = spec.sources.iter().find(|source| source.name == *name)
+        {
+            operators.insert(source_operator(name), source_fingerprint(source));
+        }
+        for operator in stage.chain.stateful_operators() {
+            operators.insert(operator.id, operator.fingerprint);
+        }
+    }
+    operators.into_iter().map(|(operator, fingerprint)| OperatorPlan { operator, fingerprint }).collect()
+}
+
+/// What a source's positions depend on: where it reads, and the event time that its watermarks are made of.
+fn source_fingerprint(source: &Source) -> String {
+    let input = match (&source.files, &source.generator) {
+        (Some(files), _) => format!("files {}", files.path),
+        (None, Some(generator)) => {
+            let rows = generator.rows.map_or_else(|| "unbounded".to_owned(), |rows| rows.to_string());
+            format!("generator rows {rows} seed {}", generator.seed)
+        }
+        (None, None) => "nothing".to_owned(),
+    };
+    match &source.event_time {
+        Some(event_time) => format!("{input}, event time {}", event_time.column),
+        None => input,
+    }
+}
+
+fn names(pipeline: &Pipeline, graph: &Graph, operators: &[OperatorPlan]) -> Names {
+    let spec = &pipeline.spec;
+    let source = |input: &StageInput| match input {
+        StageInput::Source { name, .. } => Some(name.clone()),
+        StageInput::Edges(_) => None,
+    };
+    Names {
+        pipeline: pipeline.metadata.name.clone().unwrap_or_default(),
+        sources: graph.stages.iter().filter_map(|stage| source(&stage.input)).collect(),
+        operators: operators.iter().map(|operator| operator.operator.0.clone()).collect(),
+        stages: graph.stages.iter().map(|stage| (stage.name.clone(), spec.parallelism)).collect(),
+        sinks: spec.sinks.iter().map(|sink| sink.name.clone()).collect(),
+    }
+}
+
+/// A sink that only a claim remembers: enough of it to abort what was left there.
+fn former_sink(claim: &SinkClaim) -> Option<Arc<dyn SinkConnector>> {
+    let mut spec = Sink {
+        name: claim.name.clone(),
+        input: String::new(),
+        files: None,
+        discard: None,
+        format: None,
+        guarantee: Guarantee::ExactlyOnce,
+    };
+    match claim.kind.as_str() {
+        "files" => spec.files = Some(FilesSink { path: claim.target.clone() }),
+        "discard" => spec.discard = Some(DiscardSink {}),
+        _ => return None,
+    }
+    build_sink(&spec).ok().map(Arc::from)
+}
+
+fn refused(error: &dyn std::error::Error) -> RunError {
+    RunError::Refused { message: error.to_string() }
+}
