@@ -62,6 +62,13 @@ fn a_header_without_a_declared_column_is_refused() {
 }
 
 #[test]
+fn a_file_with_nothing_but_a_header_has_no_rows() {
+    for text in ["a,b", "a,b\n", "\u{feff}a,b\r\n"] {
+        assert_eq!(decode(text.as_bytes(), CsvFormat::default()).unwrap().len(), 0, "{text:?}");
+    }
+}
+
+#[test]
 fn a_quote_that_nothing_closes_is_an_error() {
     assert!(decode(b"a,b\n1,\"x\n", CsvFormat::default()).unwrap_err().to_string().contains("quotes do not pair up"));
 }
