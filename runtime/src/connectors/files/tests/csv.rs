@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 
 use api::pipeline::{ColumnType, CsvFormat, Format, OnError};
@@ -89,7 +90,7 @@ proptest! {
     fn what_is_quoted_reads_back(rows in prop::collection::vec((any::<i64>(), "[a-z\",\n\r é]*"), 1..20)) {
         let mut text = "b,a\n".to_owned();
         for (number, note) in &rows {
-            text += &format!("\"{}\",{number}\r\n", note.replace('"', "\"\""));
+            let _ = write!(text, "\"{}\",{number}\r\n", note.replace('"', "\"\""));
         }
         let expected: Vec<_> = rows.iter().map(|(number, note)| object!({"a": number, "b": note})).collect();
         prop_assert_eq!(decode(text.as_bytes(), CsvFormat::default()).unwrap(), expected);
