@@ -10,10 +10,14 @@ use super::super::filesystem::{FileSystem, LocalFiles, OutputFile};
 #[derive(Clone, Default)]
 pub(super) struct Recording {
     calls: Arc<Mutex<Vec<String>>>,
-    pub(super) fault: Option<(&'static str, io::ErrorKind)>,
+    fault: Option<(&'static str, io::ErrorKind)>,
 }
 
 impl Recording {
+    pub(super) fn failing(fault: Option<(&'static str, io::ErrorKind)>) -> Self {
+        Self { fault, ..Self::default() }
+    }
+
     fn note(&self, call: &'static str, path: &Path) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let fails = self.fault.filter(|(failing, _)| *failing == call);

@@ -37,7 +37,7 @@ pub(super) struct Stage {
 
 fn stage_with(fault: Option<(&'static str, io::ErrorKind)>) -> Stage {
     let folder = tempdir().unwrap();
-    let files = Recording { fault, ..Recording::default() };
+    let files = Recording::failing(fault);
     let sink = FilesSink::new("out", folder.path(), Arc::new(files.clone()));
     let committer = FilesCommitter::new("out", folder.path(), Arc::new(files.clone()));
     Stage { folder, files, sink, committer }
@@ -305,7 +305,7 @@ fn a_fault_at_any_call_is_told_with_its_class_and_acknowledges_nothing() {
         for (kind, retry) in kinds {
             let stage = stage();
             let committable = stage.prepare(1, 0..10);
-            let files = Recording { fault: Some((call, kind)), ..Recording::default() };
+            let files = Recording::failing(Some((call, kind)));
             let failing = FilesCommitter::new("out", stage.folder.path(), Arc::new(files.clone()));
             assert_eq!(failing.commit_for_test(&committable).unwrap_err().retry(), retry);
             assert_eq!(files.calls().iter().filter(|call| call.contains("fails")).count(), 1);
