@@ -242,7 +242,7 @@ impl Committer for SimCommitter {
         })
     }
 
-    fn abort_leftovers<'a>(&'a self, _: PipelineId, before: Attempt) -> BoxFuture<'a, Result<u64, SinkError>> {
+    fn abort_leftovers(&self, _: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         Box::pin(async move {
             delay(&self.world).await;
             Ok(self.world.abort_pieces(self.sink, before))
