@@ -113,7 +113,9 @@ impl ContextProvider for Provider {
     }
 
     fn udf_names(&self) -> Vec<String> {
-        self.scalars.keys().cloned().collect()
+        let mut names: Vec<String> = self.scalars.keys().cloned().collect();
+        names.sort();
+        names
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
@@ -121,7 +123,9 @@ impl ContextProvider for Provider {
     }
 
     fn udaf_names(&self) -> Vec<String> {
-        self.aggregates.keys().cloned().collect()
+        let mut names: Vec<String> = self.aggregates.keys().cloned().collect();
+        names.sort();
+        names
     }
 
     fn udwf_names(&self) -> Vec<String> {

@@ -48,7 +48,7 @@ pub(crate) fn of_planner(error: &DataFusionError) -> Refusal {
         DataFusionError::SQL(parser, _) => return Refusal::syntax(&parser.to_string()),
         other => plain(other),
     };
-    Refusal { message, position }
+    Refusal { message: message.replace('\n', " "), position }
 }
 
 pub(crate) fn check_query(query: &Query) -> Result<(), Refusal> {

@@ -129,8 +129,17 @@ impl Aggregate {
     /// State can be kept when this is equal: window, key types, aggregates with their argument and state types.
     pub(crate) fn fingerprint(&self) -> String {
         let fields: Vec<String> = self.partial.fields().iter().map(|field| field.data_type().to_string()).collect();
+        let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let calls: Vec<String> = self.calls.iter().map(describe_call).collect();
-        format!("{:?}; lag {}; {}; {}", self.window, self.lag, calls.join(", "), fields.join(", "))
+        let text = format!(
+            "{:?}; lag {}; [{}]; {}; {}",
+            self.window,
+            self.lag,
+            keys.join(", "),
+            calls.join(", "),
+            fields.join(", ")
+        );
+        without_positions(&text)
     }
 }
 
@@ -146,8 +155,15 @@ impl Aggregate {
         };
         let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let calls: Vec<String> = self.calls.iter().map(describe_call).collect();
-        format!("{window}, key [{}], {}", keys.join(", "), calls.join(", "))
+        without_positions(&format!("{window}, key [{}], {}", keys.join(", "), calls.join(", ")))
     }
+}
+
+/// Expressions print columns as `name@position`; positions change when another reader wants another column.
+fn without_positions(text: &str) -> String {
+    let mut parts = text.split('@');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 fn describe_call(call: &Call) -> String {

@@ -190,7 +190,13 @@ impl Groups {
                 *seen = false;
                 Ok(Vec::new())
             }
-            Keys::Many(values) => values.emit(EmitTo::All),
+            Keys::Many(values) => {
+                let count = values.len();
+                let columns = values.emit(EmitTo::All)?;
+                // Not all implementations forget their hash table when everything is emitted.
+                values.clear_shrink(count);
+                Ok(columns)
+            }
         }
     }
 

@@ -116,12 +116,15 @@ impl Operator for Preaggregate {
     fn process(&mut self, batch: Batch, emit: Emit<'_>) -> Result<(), OperatorError> {
         let spec = self.spec.clone();
         let times = spec.times(&batch.rows)?;
-        let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) else { return Ok(()) };
+        if times.is_empty() {
+            return Ok(());
+        }
+        let (min, max) = times.iter().fold((i64::MAX, i64::MIN), |(min, max), time| (min.min(*time), max.max(*time)));
         self.counters.records_in += times.len() as u64;
         let late = shift(batch.late_before, spec.lag);
         let inputs = Inputs::evaluate(&spec.keys, &spec.calls, &batch.rows).map_err(|error| spec.failed(&error))?;
-        let first = spec.window.pane_start(*min);
-        if first == spec.window.pane_start(*max) {
+        let first = spec.window.pane_start(min);
+        if first == spec.window.pane_start(max) {
             self.add(first, late, &inputs)?;
         } else {
             self.add_mixed(times, late, &inputs)?;

@@ -195,6 +195,11 @@ impl Window {
         pieces(&rows).try_for_each(|rows| emit(Batch { rows, late_before: Timestamp::MIN }))
     }
 
+    fn forget_unused_runs(&mut self) {
+        let used = self.buckets.values().flat_map(|state| &state.sealed).filter_map(|piece| piece.run).collect();
+        self.runs.retain(&used);
+    }
+
     /// Takes sealed pieces of young runs back into live accumulators, so that the next seal writes them as one run.
     fn compact(&mut self) -> Result<(), OperatorError> {
         let young = self.runs.to_compact();
@@ -248,9 +253,9 @@ impl Operator for Window {
     }
 
     fn snapshot(&mut self) -> Result<Option<OperatorRuns>, OperatorError> {
-        let used = self.buckets.values().flat_map(|state| &state.sealed).filter_map(|piece| piece.run).collect();
-        self.runs.retain(&used);
+        self.forget_unused_runs();
         self.compact()?;
+        self.forget_unused_runs();
         let id = self.runs.next_id();
         let mut fresh = Vec::new();
         for (bucket, state) in &mut self.buckets {

@@ -16,7 +16,7 @@ const QUERY: &str = "SELECT date_bin(INTERVAL '1 second', ts) AS w, customer, CO
                      FROM orders GROUP BY 1, 2";
 
 /// CPU-seconds per million rows of the query alone: batches are made before, results dropped as they come.
-pub fn cpu_seconds(rows: u64) -> Result<f64> {
+pub(crate) fn cpu_seconds(rows: u64) -> Result<f64> {
     let partitions = [generate(rows, 0)?, generate(rows, 1)?];
     let schema = partitions[0].first().context("no rows")?.schema();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -58,7 +58,7 @@ fn generate(rows: u64, subtask: usize) -> Result<Vec<RecordBatch>> {
 }
 
 /// User and system time of this process.
-pub fn process_cpu() -> Duration {
+pub(crate) fn process_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

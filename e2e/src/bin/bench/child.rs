@@ -10,22 +10,22 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 
 /// One finished child.
-pub struct Measured {
-    pub wall_seconds: f64,
+pub(crate) struct Measured {
+    pub(crate) wall_seconds: f64,
     /// User and system time of all threads.
-    pub cpu_seconds: f64,
-    pub peak_rss_mb: f64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) peak_rss_mb: f64,
     events: Vec<Value>,
 }
 
 impl Measured {
-    pub fn checkpoints(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn checkpoints(&self) -> impl Iterator<Item = &Value> {
         self.events.iter().filter(|event| event["event"] == "checkpoint.completed")
     }
 }
 
 /// Runs a manifest in a fresh folder to its end.
-pub fn run(onceward: &Path, manifest: &str) -> Result<Measured> {
+pub(crate) fn run(onceward: &Path, manifest: &str) -> Result<Measured> {
     let folder = tempfile::tempdir()?;
     let begin = Instant::now();
     let mut child = spawn(onceward, manifest, folder.path())?;
@@ -48,7 +48,7 @@ pub fn run(onceward: &Path, manifest: &str) -> Result<Measured> {
 }
 
 /// Seconds from the start of the process to its first event of this name; the process is ended then.
-pub fn time_to_event(onceward: &Path, manifest: &str, name: &str) -> Result<f64> {
+pub(crate) fn time_to_event(onceward: &Path, manifest: &str, name: &str) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let begin = Instant::now();
     let mut child = spawn(onceward, manifest, folder.path())?;

@@ -11,13 +11,13 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use crate::batch::process_cpu;
 
 /// A file of orders that is removed afterwards.
-pub struct Input {
+pub(crate) struct Input {
     path: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl Input {
-    pub fn write(rows: u64) -> Result<Self> {
+    pub(crate) fn write(rows: u64) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("orders.jsonl");
         let mut file = BufWriter::new(File::create(&path)?);
@@ -35,17 +35,17 @@ impl Input {
         Ok(Self { path, _folder: folder })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn bytes(&self) -> Result<u64> {
+    pub(crate) fn bytes(&self) -> Result<u64> {
         Ok(std::fs::metadata(&self.path)?.len())
     }
 }
 
 /// CPU-seconds of reading the whole file into batches.
-pub fn reader_cpu_seconds(path: &Path) -> Result<f64> {
+pub(crate) fn reader_cpu_seconds(path: &Path) -> Result<f64> {
     let schema = Arc::new(Schema::new(vec![
         Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true),
         Field::new("customer", DataType::Int64, true),

@@ -3,17 +3,17 @@
 use std::path::Path;
 
 /// What varies between measurements of the windowed sum.
-pub struct Shape {
-    pub keys: u64,
+pub(crate) struct Shape {
+    pub(crate) keys: u64,
     /// Event time between two rows.
-    pub step: &'static str,
-    pub window: &'static str,
-    pub interval: &'static str,
-    pub sink: Sinks,
+    pub(crate) step: &'static str,
+    pub(crate) window: &'static str,
+    pub(crate) interval: &'static str,
+    pub(crate) sink: Sinks,
 }
 
 #[derive(Clone, Copy)]
-pub enum Sinks {
+pub(crate) enum Sinks {
     Files,
     Discard,
 }
@@ -25,7 +25,7 @@ impl Default for Shape {
     }
 }
 
-pub fn windowed(rows: u64, shape: &Shape) -> String {
+pub(crate) fn windowed(rows: u64, shape: &Shape) -> String {
     let sink = match shape.sink {
         Sinks::Files => "files: {path: out/}, format: {json: {}}",
         Sinks::Discard => "discard: {}",
@@ -64,12 +64,12 @@ spec:
     )
 }
 
-pub fn generator_only(rows: u64) -> String {
+pub(crate) fn generator_only(rows: u64) -> String {
     let text = windowed(rows, &Shape { sink: Sinks::Discard, ..Shape::default() });
     text.replace("input: per_customer", "input: orders")
 }
 
-pub fn json_to_discard(input: &Path) -> String {
+pub(crate) fn json_to_discard(input: &Path) -> String {
     format!(
         r#"
 apiVersion: onceward.dev/v1alpha1

@@ -78,6 +78,7 @@ impl MiniSessions {
         let mut numbers = Vec::with_capacity(inputs.rows);
         keys.intern(&inputs.keys, &mut numbers)?;
         keys.emit(EmitTo::All)?;
+        keys.clear_shrink(inputs.rows);
         Ok(numbers)
     }
 
