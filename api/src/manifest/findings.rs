@@ -8,6 +8,9 @@ use super::tree::{Content, Node, Style};
 /// Findings per manifest; more of them help nobody.
 const MAX_FINDINGS: usize = 100;
 
+/// Length of a finding's path, message or fix.
+const MAX_CHARS: usize = 500;
+
 /// Where every field of a manifest stands.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -54,8 +57,7 @@ impl Places {
             Some(index) => format!("--set {}", self.sets.get(index).map_or("", String::as_str)),
             None => self.file.clone(),
         };
-        let (path, message, fix) = (path.to_owned(), message.to_owned(), fix.map(str::to_owned));
-        Finding { severity, origin, place, path, message, fix }
+        Finding { severity, origin, place, path: printable(path), message: printable(message), fix: fix.map(printable) }
     }
 
     pub(super) fn record(&mut self, path: &str, node: &Node) {
@@ -69,6 +71,11 @@ impl Places {
             self.blocks.insert(path.to_owned(), block);
         }
     }
+}
+
+/// Findings quote the manifest, and terminals obey control characters.
+fn printable(text: &str) -> String {
+    text.chars().take(MAX_CHARS).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// What was found so far.

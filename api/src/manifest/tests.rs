@@ -323,6 +323,14 @@ fn hostile_yaml_is_refused_in_bounds() {
 }
 
 #[test]
+fn quoted_text_cannot_command_a_terminal() {
+    let said = said_of("name: small", r#"name: "\e[31mred\n""#).join("\n");
+    assert!(said.contains("\u{fffd}[31mred\u{fffd}"), "{said:?}");
+    let said = said_of("path: state", &format!("path: {}", "7".repeat(100_000)));
+    assert!(said[0].len() < 1200, "{}", said[0].len());
+}
+
+#[test]
 fn relative_paths_resolve_against_the_manifests_folder() {
     let mut spec = accepted(FULL, &["sinks.out.files.path=/abs//out/./"]).pipeline.spec;
     spec.resolve_paths(std::path::Path::new("/jobs/a[1]")).unwrap();

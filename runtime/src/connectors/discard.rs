@@ -94,7 +94,7 @@ impl Committer for NothingToCommit {
         self.refuse()
     }
 
-    fn abort_leftovers<'a>(&'a self, _: PipelineId, _: Attempt) -> BoxFuture<'a, Result<u64, SinkError>> {
+    fn abort_leftovers(&self, _: PipelineId, _: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         Box::pin(ready(Ok(0)))
     }
 }

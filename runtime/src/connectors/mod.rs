@@ -124,5 +124,5 @@ pub trait Committer: Send + Sync {
     /// Takes back a pre-committed, never to be decided committable (rewind); `Ok` only when proven gone.
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>>;
     /// Removes what attempts below `before` left open; returns how many pieces. Decided ones were committed before.
-    fn abort_leftovers<'a>(&'a self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'a, Result<u64, SinkError>>;
+    fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>>;
 }

@@ -64,10 +64,10 @@ impl FilesCommitter {
     }
 
     /// File operations block: they run off the caller's thread.
-    fn blocking<'a, T: Send + 'static>(
-        &'a self,
+    fn blocking<T: Send + 'static>(
+        &self,
         work: impl FnOnce(&Shared) -> Result<T, SinkError> + Send + 'static,
-    ) -> BoxFuture<'a, Result<T, SinkError>> {
+    ) -> BoxFuture<'_, Result<T, SinkError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let task = tasks::spawn_blocking("files-committer", move || work(&shared));
@@ -109,7 +109,7 @@ impl Committer for FilesCommitter {
         self.blocking(move |shared| shared.abort(&shared.target(&committable)?))
     }
 
-    fn abort_leftovers<'a>(&'a self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'a, Result<u64, SinkError>> {
+    fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         self.blocking(move |shared| shared.abort_leftovers(pipeline, before))
     }
 }

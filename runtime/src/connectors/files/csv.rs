@@ -54,7 +54,7 @@ impl CsvDecoder {
         self.found.clear();
         let (mut at, mut lines, mut right) = (0, 0, true);
         loop {
-            let Some(mut field) = self.field(bytes, at, last) else { return Record::Incomplete };
+            let Some(mut field) = find_field(bytes, at, last) else { return Record::Incomplete };
             lines += bytes.get(field.begin..field.end).map_or(0, |text| memchr::memchr_iter(b'\n', text).count());
             let mut behind = field.end + usize::from(field.quoted);
             let tail = bytes.get(behind..).unwrap_or_default();
@@ -84,30 +84,6 @@ impl CsvDecoder {
         }
     }
 
-    /// The field that begins at `at`; of an unquoted one only the begin. `None` if a quoted one has no end yet.
-    fn field(&self, bytes: &[u8], at: usize, last: bool) -> Option<Field> {
-        if bytes.get(at) != Some(&b'"') {
-            return Some(Field { begin: at, end: at, quoted: false, escaped: false });
-        }
-        let (begin, mut end, mut escaped) = (at + 1, at + 1, false);
-        loop {
-            let rest = bytes.get(end..).unwrap_or_default();
-            let Some(quote) = memchr::memchr(b'"', rest) else {
-                // A quote that nothing closes ends with the input; the record is refused for the missing quote.
-                return last.then_some(Field { begin, end: bytes.len(), quoted: true, escaped });
-            };
-            end += quote;
-            match bytes.get(end + 1) {
-                Some(b'"') => {
-                    escaped = true;
-                    end += 2;
-                }
-                None if !last => return None,
-                _ => return Some(Field { begin, end, quoted: true, escaped }),
-            }
-        }
-    }
-
     /// Sets the row's columns from the fields that were found.
     fn record(&mut self, bytes: &[u8], right: bool, rows: &mut Rows) -> Result<(), Box<Fault>> {
         let fault = |at: usize, column: Option<&str>, message: String| {
@@ -129,6 +105,30 @@ impl CsvDecoder {
             }
         }
         Ok(())
+    }
+}
+
+/// The field that begins at `at`; of an unquoted one only the begin. `None` if a quoted one has no end yet.
+fn find_field(bytes: &[u8], at: usize, last: bool) -> Option<Field> {
+    if bytes.get(at) != Some(&b'"') {
+        return Some(Field { begin: at, end: at, quoted: false, escaped: false });
+    }
+    let (begin, mut end, mut escaped) = (at + 1, at + 1, false);
+    loop {
+        let rest = bytes.get(end..).unwrap_or_default();
+        let Some(quote) = memchr::memchr(b'"', rest) else {
+            // A quote that nothing closes ends with the input; the record is refused for the missing quote.
+            return last.then_some(Field { begin, end: bytes.len(), quoted: true, escaped });
+        };
+        end += quote;
+        match bytes.get(end + 1) {
+            Some(b'"') => {
+                escaped = true;
+                end += 2;
+            }
+            None if !last => return None,
+            _ => return Some(Field { begin, end, quoted: true, escaped }),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ impl JsonDecoder {
         }
         cursor.skip_blanks();
         if !cursor.at_end() {
-            return Err(cursor.fault("something follows the object; a line holds one object"));
+            return cursor.fault("something follows the object; a line holds one object");
         }
         if line.is_ascii() || std::str::from_utf8(line).is_ok() {
             Ok(())
@@ -74,7 +74,7 @@ impl JsonDecoder {
                     cursor.at += 1;
                     return Ok(());
                 }
-                _ => return Err(cursor.fault("expected `,` or `}` behind a value")),
+                _ => return cursor.fault("expected `,` or `}` behind a value"),
             }
             cursor.skip_blanks();
         }
@@ -93,7 +93,7 @@ impl JsonDecoder {
         let name = if raw.escaped {
             self.scratch.clear();
             if !unescape(raw.text, &mut self.scratch) {
-                return Err(cursor.fault("a key holds an escape that is none"));
+                return cursor.fault("a key holds an escape that is none");
             }
             self.scratch.as_slice()
         } else {
@@ -138,7 +138,7 @@ fn value(cursor: &mut Cursor<'_>, row: usize, column: &mut ColumnBuffer, scratch
         b'"' => string(cursor, row, column, scratch),
         b'n' if cursor.take_exactly(b"null") => {
             if column.required {
-                return Err(missing(&column.name));
+                return missing(&column.name);
             }
             column.set_null(row);
             Ok(())
@@ -153,7 +153,7 @@ fn value(cursor: &mut Cursor<'_>, row: usize, column: &mut ColumnBuffer, scratch
             let begin = cursor.at;
             cursor.skip_value(scratch)?;
             cursor.at = begin;
-            Err(cursor.fault(format!("is not a {}", column.column_type)))
+            cursor.fault(format!("is not a {}", column.column_type))
         }
     }
 }
@@ -175,7 +175,7 @@ fn number(cursor: &mut Cursor<'_>, row: usize, column: &mut ColumnBuffer) -> Par
         ColumnType::Decimal { .. } => column.set_decimal(row, cursor.number()?),
         _ => false,
     };
-    if fits { Ok(()) } else { Err(refused(cursor, column)) }
+    if fits { Ok(()) } else { refused(cursor, column) }
 }
 
 #[inline]
@@ -198,7 +198,7 @@ fn string(cursor: &mut Cursor<'_>, row: usize, column: &mut ColumnBuffer, scratc
             let text = if raw.escaped {
                 scratch.clear();
                 if !unescape(raw.text, scratch) {
-                    return Err(refused(cursor, column));
+                    return refused(cursor, column);
                 }
                 scratch.as_slice()
             } else {
@@ -210,11 +210,11 @@ fn string(cursor: &mut Cursor<'_>, row: usize, column: &mut ColumnBuffer, scratc
             }
         }
     };
-    if fits { Ok(()) } else { Err(refused(cursor, column)) }
+    if fits { Ok(()) } else { refused(cursor, column) }
 }
 
 #[cold]
-fn refused(cursor: &Cursor<'_>, column: &ColumnBuffer) -> Box<Fault> {
+fn refused(cursor: &Cursor<'_>, column: &ColumnBuffer) -> Parsed<()> {
     let hint = match column.column_type {
         ColumnType::Timestamp => " (an RFC 3339 text, or an integer of milliseconds since 1970)",
         ColumnType::Date => " (a text as 2026-01-31)",

@@ -53,7 +53,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn take(&mut self, expected: u8, name: &str) -> Parsed<()> {
         if self.peek() != expected {
-            return Err(self.fault(format!("expected {name}, found {}", self.found())));
+            return self.fault(format!("expected {name}, found {}", self.found()));
         }
         self.at += 1;
         Ok(())
@@ -70,8 +70,8 @@ impl<'a> Cursor<'a> {
     }
 
     #[cold]
-    pub(super) fn fault(&self, message: impl Into<String>) -> Box<Fault> {
-        Box::new(Fault { at: self.at.min(self.line.len()), column: None, message: message.into() })
+    pub(super) fn fault<T>(&self, message: impl Into<String>) -> Parsed<T> {
+        Err(Box::new(Fault { at: self.at.min(self.line.len()), column: None, message: message.into() }))
     }
 
     #[cold]
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     self.at += 2;
                 }
-                _ => return Err(self.fault(format!("expected the end of a string, found {}", self.found()))),
+                _ => return self.fault(format!("expected the end of a string, found {}", self.found())),
             }
         }
     }
@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
         match self.peek() {
             b'0' => self.at += 1,
             b'1'..=b'9' => self.digits()?,
-            _ => return Err(self.fault(format!("expected a value, found {}", self.found()))),
+            _ => return self.fault(format!("expected a value, found {}", self.found())),
         }
         if self.peek() == b'.' {
             self.at += 1;
@@ -134,7 +134,7 @@ impl<'a> Cursor<'a> {
 
     fn digits(&mut self) -> Parsed<()> {
         if !self.peek().is_ascii_digit() {
-            return Err(self.fault(format!("expected a digit, found {}", self.found())));
+            return self.fault(format!("expected a digit, found {}", self.found()));
         }
         while self.peek().is_ascii_digit() {
             self.at += 1;
@@ -178,7 +178,7 @@ impl<'a> Cursor<'a> {
             match self.peek() {
                 open @ (b'{' | b'[') => {
                     if depth == MAX_DEPTH {
-                        return Err(self.fault(format!("is nested deeper than {MAX_DEPTH} levels")));
+                        return self.fault(format!("is nested deeper than {MAX_DEPTH} levels"));
                     }
                     self.at += 1;
                     self.skip_blanks();
@@ -214,7 +214,7 @@ impl<'a> Cursor<'a> {
                     }
                     b'}' if is_object => {}
                     b']' if !is_object => {}
-                    _ => return Err(self.fault(format!("expected `,` or a closing bracket, found {}", self.found()))),
+                    _ => return self.fault(format!("expected `,` or a closing bracket, found {}", self.found())),
                 }
                 self.at += 1;
                 depth -= 1;
@@ -232,7 +232,7 @@ impl<'a> Cursor<'a> {
         let raw = self.string()?;
         scratch.clear();
         if raw.escaped && !unescape(raw.text, scratch) {
-            return Err(self.fault("a string holds an escape that is none"));
+            return self.fault("a string holds an escape that is none");
         }
         Ok(())
     }
@@ -254,7 +254,7 @@ impl<'a> Cursor<'a> {
         } else if self.take_exactly(b"null") {
             Ok(None)
         } else {
-            Err(self.fault(format!("expected a value, found {}", self.found())))
+            self.fault(format!("expected a value, found {}", self.found()))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 
 use super::buffer::ColumnBuffer;
-use super::json_text::Fault;
+use super::json_text::{Fault, Parsed};
 
 /// Rows per chunk.
 pub(super) const CHUNK_ROWS: usize = 8192;
@@ -49,7 +49,7 @@ pub(super) trait Decode: Send {
     fn decode(&mut self, bytes: &[u8], last: bool, rows: &mut Rows) -> Result<(), BadRecord>;
 
     /// Bytes at the start of a file that are no records, if they are whole in `bytes`.
-    fn header(&mut self, bytes: &[u8], last: bool, rows: &Rows) -> Result<Option<Mark>, Box<Fault>> {
+    fn header(&mut self, bytes: &[u8], last: bool, rows: &Rows) -> Parsed<Option<Mark>> {
         let _ = (bytes, last, rows);
         Ok(Some(Mark::default()))
     }
@@ -77,7 +77,7 @@ impl Rows {
     /// Ends a record: its values become a row, or are forgotten.
     pub(super) fn end_record(
         &mut self,
-        record: Result<(), Box<Fault>>,
+        record: Parsed<()>,
         end: Mark,
         on_fault: OnFault,
     ) -> Result<(), BadRecord> {
@@ -96,14 +96,14 @@ impl Rows {
 
     /// Missing fields are nulls, except where a value is needed.
     #[inline]
-    fn fill(&mut self) -> Result<(), Box<Fault>> {
+    fn fill(&mut self) -> Parsed<()> {
         let row = self.ends.len();
         for column in &mut self.columns {
             if column.is_set(row) {
                 continue;
             }
             if column.required {
-                return Err(missing(&column.name));
+                return missing(&column.name);
             }
             column.set_null(row);
         }
@@ -121,8 +121,8 @@ impl Rows {
 
 /// Event time that is null or not there.
 #[cold]
-pub(super) fn missing(column: &str) -> Box<Fault> {
-    Box::new(Fault { at: 0, column: Some(column.to_owned()), message: "event time is missing or null".to_owned() })
+pub(super) fn missing(column: &str) -> Parsed<()> {
+    Err(Box::new(Fault { at: 0, column: Some(column.to_owned()), message: "event time is missing or null".to_owned() }))
 }
 
 /// Columns of a source by name, for decoders that look fields up.

@@ -87,7 +87,7 @@ impl GeneratorFeed {
         }
         let due = self.due.unwrap_or(now).max(now.saturating_sub(CATCH_UP));
         if due > now {
-            return Some(due - now);
+            return Some(due.saturating_sub(now));
         }
         self.due = Some(due.saturating_add(self.block_pause));
         None

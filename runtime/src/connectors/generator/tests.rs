@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use api::pipeline::{Column, ColumnType, Generate, GeneratorSource, Literal, Random, Sequence, Source};
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
@@ -98,7 +98,11 @@ fn rows_are_frozen_for_ever() {
     assert_eq!(rows, GOLDEN);
 }
 
-const GOLDEN: [&str; 3] = ["", "", ""];
+const GOLDEN: [&str; 3] = [
+    "0 2026-01-01T00:00:00 427 -5 DE 2.44",
+    "1 2026-01-01T00:00:00.001 491 -5 SE 2.49",
+    "2 2026-01-01T00:00:00.002 2248 0 DE 2.15",
+];
 
 #[test]
 fn rows_depend_on_seed_and_number_only() {

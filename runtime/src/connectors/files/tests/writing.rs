@@ -181,6 +181,7 @@ fn nothing_is_acknowledged_before_its_fsync_returned() {
     let stage = stage();
     let mut writer = stage.writer(3);
     writer.write(&numbers(0..100_000)).unwrap();
+    writer.write(&numbers([1])).unwrap();
     let pre_commit = writer.pre_commit(Epoch(7)).unwrap();
     assert!(!stage.files.calls().iter().any(|call| call.starts_with("sync")), "the slow half is not on the data path");
     let committables = pre_commit().unwrap();
@@ -191,13 +192,13 @@ fn nothing_is_acknowledged_before_its_fsync_returned() {
     assert!(calls.ends_with(&last), "{calls:?}");
     let [committable] = committables.as_slice() else { panic!("one part") };
     let shape = (committable.attempt, committable.epoch, committable.rows, committable.expiry);
-    assert_eq!(shape, (Attempt(3), Epoch(7), 100_000, None));
+    assert_eq!(shape, (Attempt(3), Epoch(7), 100_001, None));
     let handle: Handle = serde_json::from_str(&committable.handle).unwrap();
     assert_eq!((handle.hidden, handle.published), (hidden.clone(), name(3, 7)));
     let text = &stage.seen()[&hidden];
     assert_eq!(handle.length, text.len() as u64);
     assert_eq!(handle.hash.0, blake3::hash(text.as_bytes()).to_hex().to_string());
-    assert_eq!(writer.counters().records, 100_000);
+    assert_eq!(writer.counters().records, 100_001);
     assert_eq!(writer.counters().bytes, handle.length);
 }
 
@@ -465,7 +466,7 @@ fn values_of_every_type_are_written() {
         r#"{"long":-9223372036854775808,"count":18446744073709551615,"real":0.1,"float":0.1,"flag":true,"te\"xt":"é\"\\\n\u0001","#,
         r#""view":"a longer text than twelve bytes","ts":"2026-01-01T00:00:00Z","day":"1970-01-01","price":-0.05,"bytes":"00ff"}"#,
         "\n",
-        r#"{"long":null,"count":0,"real":-1e300,"float":3.0,"flag":false,"te\"xt":"","#,
+        r#"{"long":null,"count":0,"real":-1e+300,"float":3.0,"flag":false,"te\"xt":"","#,
         r#""view":null,"ts":"1970-01-01T00:00:00.001500Z","day":"1969-12-31","price":1234.56,"bytes":""}"#,
         "\n",
     );
