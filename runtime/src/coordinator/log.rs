@@ -126,7 +126,10 @@ impl Log {
     }
 
     fn known(&self, reply: Reply) -> Result<Reply, CoordinatorError> {
-        self.unknown.store(0, Ordering::Relaxed);
+        // A read that finds nothing says only that the create before it has come to nothing so far.
+        if !matches!(reply, Reply::Entry(None) | Reply::Claim(None)) {
+            self.unknown.store(0, Ordering::Relaxed);
+        }
         Ok(reply)
     }
 

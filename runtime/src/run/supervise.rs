@@ -52,10 +52,9 @@ impl Supervisor {
 
     fn outcome(&self, ended: Ended) -> Outcome {
         let (outcome, event) = match ended {
-            Ended::Finished { rows_in, rows_out } => (
-                Outcome::Finished { rows_in, rows_out },
-                RunEvent::Finished { rows_in, rows_out, already: false },
-            ),
+            Ended::Finished { rows_in, rows_out } => {
+                (Outcome::Finished { rows_in, rows_out }, RunEvent::Finished { rows_in, rows_out, already: false })
+            }
             Ended::AlreadyFinished { rows_in, rows_out } => (
                 Outcome::AlreadyFinished { rows_in, rows_out },
                 RunEvent::Finished { rows_in, rows_out, already: true },
@@ -109,12 +108,7 @@ impl Supervisor {
         }
     }
 
-    fn go_back(
-        &self,
-        handle: &str,
-        log: LogIndex,
-        newest: Option<&inspect::Newest>,
-    ) -> Result<Intent, RunError> {
+    fn go_back(&self, handle: &str, log: LogIndex, newest: Option<&inspect::Newest>) -> Result<Intent, RunError> {
         let refused = |message: String| Err(RunError::Refused { message });
         let Some((root, of, to)) = paths::parse_handle(handle) else {
             return refused(format!("`{handle}` is no handle; `onceward checkpoints` lists them"));
@@ -166,11 +160,8 @@ impl Supervisor {
                 start.intent = Intent::Run;
             }
             let pause = self.pause(&mut budget, &error, begun, counted)?;
-            start.cause = if counted {
-                Cause::Failure { reason: bounded(&error.to_string()) }
-            } else {
-                Cause::CommitBlocked
-            };
+            start.cause =
+                if counted { Cause::Failure { reason: bounded(&error.to_string()) } } else { Cause::CommitBlocked };
             if !self.wait(&error, pause).await {
                 return Ok(Series::Cut);
             }
@@ -226,8 +217,7 @@ impl Supervisor {
             clock: Arc::clone(&self.context.clock),
             statistics: self.statistics.clone(),
         };
-        let mut worker =
-            tasks::spawn("worker", worker::run(Arc::clone(&self.plan), environment, commands, reports));
+        let mut worker = tasks::spawn("worker", worker::run(Arc::clone(&self.plan), environment, commands, reports));
         let ended = run_attempt(&self.context, start, &mut port, &self.stop).await;
         drop(port);
         tokio::select! {
