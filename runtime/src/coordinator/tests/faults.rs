@@ -24,7 +24,7 @@ struct Seeded {
 impl Faults for Seeded {
     fn next(&self, operation: Operation, _: &str) -> Option<StoreFault> {
         let drawn = self.random.u64();
-        if drawn % self.one_in != 0 {
+        if !drawn.is_multiple_of(self.one_in) {
             return None;
         }
         let late = Duration::from_millis(drawn >> 32 & 0xff);

@@ -133,7 +133,7 @@ impl Committer for Sink {
         })
     }
 
-    fn abort_leftovers<'a>(&'a self, _: PipelineId, before: Attempt) -> BoxFuture<'a, Result<u64, SinkError>> {
+    fn abort_leftovers(&self, _: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             Ok(self.with(|target| {
