@@ -60,6 +60,8 @@ pub enum Rule {
     RewindDecides,
     /// What a rewind decided cannot be taken back to the epoch that it had aborted.
     RewindOnce,
+    /// Going back to the newest decision is a plain start, which stops at a loss.
+    BackToNewestIsRun,
     /// Retention keeps seals and the highest record of each attempt.
     KeepSeals,
     /// Retention keeps the two newest decisions.

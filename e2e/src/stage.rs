@@ -104,11 +104,7 @@ impl Stage {
     /// It ended otherwise.
     pub fn crash_at(&self, step: &str, nth: u64, more_faults: &str) -> Result<Ended> {
         let ended = self.run(&format!("{step}:{nth}=kill{more_faults}"), &[])?;
-        ensure!(
-            ended.signal() == Some(9) && ended.crashed_at() == Some((step.to_owned(), nth)),
-            "the child did not die at {step}:{nth}: {}",
-            ended.describe()
-        );
+        ensure!(ended.died_at(step, nth), "the child did not die at {step}:{nth}: {}", ended.describe());
         Ok(ended)
     }
 

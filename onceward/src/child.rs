@@ -159,12 +159,10 @@ impl Ended {
             .collect()
     }
 
-    /// The step and occurrence at which the child killed itself, if it said so.
-    pub fn crashed_at(&self) -> Option<(String, u64)> {
-        self.lines().find_map(|line| {
-            let (step, nth) = line.strip_prefix("crashpoint ")?.split_once(' ')?;
-            Some((step.to_owned(), nth.trim().parse().ok()?))
-        })
+    /// Whether the child was killed, and said that it had come to the `nth` hit of `step`, where it was to die.
+    pub fn died_at(&self, step: &str, nth: u64) -> bool {
+        let there = format!("crashpoint {step} {nth}");
+        self.signal() == Some(rustix::process::Signal::KILL.as_raw()) && self.lines().any(|line| line == there)
     }
 
     /// Lines on standard error.
@@ -233,7 +231,7 @@ mod tests {
         assert!(child.wait_for(|said| said.is_event("restored")).is_ok());
         let ended = child.finish().unwrap();
         assert_eq!((ended.code(), ended.signal()), (Some(3), None));
-        assert_eq!(ended.crashed_at(), Some(("a.b".to_owned(), 2)));
+        assert!(!ended.died_at("a.b", 2), "it came there, but did not die");
         assert_eq!(ended.events("restored").len(), 1);
     }
 
@@ -241,6 +239,12 @@ mod tests {
     fn a_child_that_ends_early_is_an_error_and_not_a_wait() {
         let fault = shell("echo nothing").wait_for(|said| said.is_event("restored")).unwrap_err();
         assert!(matches!(fault, Error::Ended { .. }));
+    }
+
+    #[test]
+    fn a_child_that_dies_where_it_was_to_is_told_from_one_that_dies_elsewhere() {
+        let ended = shell("echo 'crashpoint a.b 2' >&2; kill -9 $$").finish().unwrap();
+        assert!(ended.died_at("a.b", 2) && !ended.died_at("a.b", 1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The encoding is JSON with a fixed field order, so the same value is the same bytes every time: "same bytes" and
 //! "equal value" are one question, and the machines of this crate ask it of values. A reader refuses a newer format
-//! by name and never skips a field that it does not know.
+//! by name, never skips a field that it does not know, and refuses bytes that do not match their checksum.
 
 use serde::{Deserialize, Serialize};
 
@@ -212,7 +212,8 @@ impl Stored for Manifest {
 pub fn encode<T: Stored>(value: &T) -> Result<Vec<u8>, TooLarge> {
     let mut bytes = format!("{{\"version\":{FORMAT_VERSION},\"content\":").into_bytes();
     serde_json::to_writer(&mut bytes, value).expect("plain data with string keys always encodes");
-    bytes.extend_from_slice(b"}\n");
+    let sum = checksum::crc32c(&bytes);
+    bytes.extend_from_slice(format!("{SUM_FIELD}{sum:08x}\"}}\n").as_bytes());
     if bytes.len() > T::LIMIT { Err(TooLarge { length: bytes.len(), limit: T::LIMIT }) } else { Ok(bytes) }
 }
 
@@ -231,6 +232,8 @@ pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, DecodeError> {
         #[serde(rename = "version")]
         _version: u32,
         content: T,
+        #[serde(rename = "crc32c")]
+        _sum: String,
     }
     if bytes.len() > T::LIMIT {
         return Err(DecodeError::TooLarge { length: bytes.len(), limit: T::LIMIT });
@@ -244,7 +247,24 @@ pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, DecodeError> {
     if head.version == 0 {
         return Err(DecodeError::Malformed { message: "format version 0 never existed".to_owned() });
     }
+    check_sum(bytes)?;
     serde_json::from_slice::<Envelope<T>>(bytes).map(|envelope| envelope.content).map_err(malformed)
+}
+
+/// Begins the last field of every stored value: the checksum of all bytes before it.
+const SUM_FIELD: &str = ",\"crc32c\":\"";
+
+/// A flipped bit may leave good JSON with another number in it: only the sum tells.
+fn check_sum(bytes: &[u8]) -> Result<(), DecodeError> {
+    let damaged = |message: &str| DecodeError::Malformed { message: message.to_owned() };
+    let whole = bytes.strip_suffix(b"\"}\n").ok_or_else(|| damaged("its end is missing"))?;
+    let (rest, sum) = whole.split_last_chunk::<8>().ok_or_else(|| damaged("it is too short"))?;
+    let content = rest.strip_suffix(SUM_FIELD.as_bytes()).ok_or_else(|| damaged("it has no checksum at its end"))?;
+    if format!("{:08x}", checksum::crc32c(content)).as_bytes() == sum {
+        Ok(())
+    } else {
+        Err(damaged("the checksum does not match: the bytes are not those that were written"))
+    }
 }
 
 /// Cuts free text to [`MAX_TEXT_BYTES`] at a character boundary.
@@ -277,5 +297,6 @@ pub struct Position {
     pub slot: Slot,
 }
 
+mod checksum;
 #[cfg(test)]
 mod tests;

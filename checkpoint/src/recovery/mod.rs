@@ -292,6 +292,11 @@ impl<R: Rules> Recovery<R> {
                 }
             };
         };
+        // Going back to the newest decision is going on from it: nothing comes twice, and nothing may be passed over.
+        let is_newest = |to: Position| self.newest().is_some_and(|(at, _)| at == to);
+        if matches!(self.intent, Intent::GoBack { to } if is_newest(to)) && self.holds(Rule::BackToNewestIsRun) {
+            self.intent = Intent::Run;
+        }
         if let Some(refusal) = self.refusal(newest) {
             return self.end(Ending::Refused(refusal));
         }

@@ -46,6 +46,8 @@ fn a_million_states_keep_every_property() {
         ..lossy
     };
     unique += assert_clean("three attempts, two sinks, everything on", two, 1_200_000);
+    let returning = Config { attempts: 4, returns: 2, rewinds: 1, max_epoch: 4, has_retention: true, ..BASE };
+    unique += assert_clean("four attempts, older checkpoints", Config { starts_in_turn: true, ..returning }, 300_000);
     println!("{unique} unique states");
     assert!(unique >= 1_000_000, "only {unique} states");
 }

@@ -67,6 +67,6 @@ fn die_while_stopping(stage: &Stage) -> Result<()> {
     child.wait_for(|said| said.is_event("running"))?;
     kill_process(Pid::from_raw(child.id().cast_signed()).context("a child has an id")?, Signal::TERM)?;
     let ended = child.finish()?;
-    ensure!(ended.signal() == Some(9) && ended.crashed_at().is_some(), "{}", ended.describe());
+    ensure!(ended.died_at("coordinator.stopping", 1), "{}", ended.describe());
     Ok(())
 }

@@ -185,7 +185,7 @@ impl Demo<'_> {
             let how = match strike {
                 Strike::Moment(moment) => format!("killed after {} ms", moment.as_millis()),
                 Strike::Step(step, nth) => {
-                    if ended.crashed_at().as_ref() != Some(&(step.to_owned(), nth)) {
+                    if !ended.died_at(step, nth) {
                         return Err(Error::Other(format!("the child did not die at {step}: {}", ended.describe())));
                     }
                     format!("killed at {step}, hit {nth}")

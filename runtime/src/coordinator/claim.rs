@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use checkpoint::claim::{ClaimError, ClaimStep, Claimed, Claiming, Depth};
-use checkpoint::ids::{LogIndex, Nonce, PipelineId};
+use checkpoint::ids::{Attempt, LogIndex, Nonce, PipelineId};
 use checkpoint::log::{Listing, Reply, Request};
 use checkpoint::paths;
 use checkpoint::record::{Cause, Claim, SinkClaim};
@@ -21,6 +21,17 @@ use crate::run::RunEvent;
 pub async fn current_log(context: &Context) -> Result<LogIndex, CoordinatorError> {
     let names = context.store.list("").await?;
     Ok(paths::current_log(names.iter().map(String::as_str)).unwrap_or_default())
+}
+
+/// The attempt of another process that owns the log by now, if there is one.
+///
+/// # Errors
+/// The store.
+pub(super) async fn rival(context: &Context, log: &Log) -> Result<Option<Attempt>, CoordinatorError> {
+    let (listing, _) = log.list().await?;
+    let Some(attempt) = listing.highest_attempt() else { return Ok(None) };
+    let nonce = log.claim(attempt).await?.nonce;
+    Ok(context.progress.is_rival(log.index, attempt, nonce).then_some(attempt))
 }
 
 /// A won claim and what it was made with.
@@ -45,13 +56,22 @@ pub async fn claim(context: &Context, log: &Log, cause: Cause, depth: Depth) -> 
     };
     crashpoint::hit("claim.listed")?;
     let pipeline = match listing.highest_attempt() {
-        Some(attempt) => log.claim(attempt).await?.pipeline,
+        Some(attempt) => {
+            let newest = log.claim(attempt).await?;
+            if context.progress.is_rival(log.index, attempt, newest.nonce) {
+                // Between two attempts of this process another one has taken over: claiming again would fence it.
+                return Err(CoordinatorError::Fenced { by: attempt });
+            }
+            newest.pipeline
+        }
         None => PipelineId(context.random.u128()),
     };
     let nonce = Nonce(context.random.u128());
+    context.progress.tries_claim(nonce);
     let claim = Arc::new(Claim { pipeline, cause, nonce, sinks: sink_claims(&context.setup) });
     let claimed = drive(log, Arc::clone(&claim), depth, &listing).await?;
     let attempt = claimed.attempt();
+    context.progress.won_claim(log.index, attempt);
     crashpoint::hit("claim.finished")?;
     context.observer.event(RunEvent::Claimed { pipeline_id: pipeline, log: log.index, attempt });
     let earlier = earlier_claims(log, &listing, &claimed).await?;

@@ -36,12 +36,7 @@ pub fn check_state(setup: &Setup, decided: &Manifest) -> Result<(), CoordinatorE
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_sinks(
-    setup: &Setup,
-    decided: &Manifest,
-    is_settled: bool,
-    claim: &Claim,
-) -> Result<(), CoordinatorError> {
+pub fn check_sinks(setup: &Setup, decided: &Manifest, is_settled: bool, claim: &Claim) -> Result<(), CoordinatorError> {
     if is_settled { Ok(()) } else { refuse(&unsettled_sinks(setup, decided, claim)) }
 }
 

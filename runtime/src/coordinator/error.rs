@@ -76,6 +76,7 @@ impl CoordinatorError {
             | Self::WorkerGone
             | Self::CheckpointsFailed { .. }
             | Self::BudgetExhausted
+            | Self::Worker { heals: true, .. }
             | Self::Injected(_) => Next::Restart,
             Self::CommitBlocked => Next::RestartUncounted,
             Self::Fenced { .. } | Self::Outrun { .. } => Next::Leave,
@@ -86,7 +87,6 @@ impl CoordinatorError {
             Self::Source(SourceError::DataLost { .. }) => Next::Stop(FailureReason::SourceDataLost),
             Self::Source(error) => by_retry(error.retry(), FailureReason::CannotHeal),
             Self::Sink(error) => by_retry(error.retry(), FailureReason::CannotHeal),
-            Self::Worker { heals: true, .. } => Next::Restart,
             Self::Worker { .. } => Next::Stop(FailureReason::CannotHeal),
         }
     }

@@ -46,20 +46,20 @@ impl Log {
     pub async fn carry_out(&self, request: Request) -> Result<Reply, CoordinatorError> {
         let answer = match request {
             Request::List => match self.store.list(&paths::attempts(self.index)).await {
-                Ok(names) => return self.known(Reply::Listed(self.sort(&names)?)),
+                Ok(names) => return Ok(self.known(Reply::Listed(self.sort(&names)?))),
                 Err(error) => Err(error),
             },
             Request::ReadClaim(attempt) => match self.store.read(&paths::claim(self.index, attempt)).await {
                 Ok(body) => {
                     let claim = body.map(|body| self.decode(&paths::claim(self.index, attempt), &body));
-                    return self.known(Reply::Claim(claim.transpose()?.map(Arc::new)));
+                    return Ok(self.known(Reply::Claim(claim.transpose()?.map(Arc::new))));
                 }
                 Err(error) => Err(error),
             },
             Request::ReadSlot(at) => match self.store.read(&paths::record(self.index, at)).await {
                 Ok(body) => {
                     let entry = body.map(|body| self.decode(&paths::record(self.index, at), &body));
-                    return self.known(Reply::Entry(entry.transpose()?.map(Arc::new)));
+                    return Ok(self.known(Reply::Entry(entry.transpose()?.map(Arc::new))));
                 }
                 Err(error) => Err(error),
             },
@@ -69,8 +69,8 @@ impl Log {
             Request::CreateSlot(at, entry) => self.create(&paths::record(self.index, at), entry.as_ref()).await?,
         };
         match answer {
-            Ok(Created::New) => self.known(Reply::Created),
-            Ok(Created::Exists) => self.known(Reply::Exists),
+            Ok(Created::New) => Ok(self.known(Reply::Created)),
+            Ok(Created::Exists) => Ok(self.known(Reply::Exists)),
             Err(error) => self.unknown(error).await,
         }
     }
@@ -125,9 +125,12 @@ impl Log {
         Ok(self.store.create(name, Bytes::from(body)).await)
     }
 
-    fn known(&self, reply: Reply) -> Result<Reply, CoordinatorError> {
-        self.unknown.store(0, Ordering::Relaxed);
-        Ok(reply)
+    fn known(&self, reply: Reply) -> Reply {
+        // A read that finds nothing says only that the create before it has come to nothing so far.
+        if !matches!(reply, Reply::Entry(None) | Reply::Claim(None)) {
+            self.unknown.store(0, Ordering::Relaxed);
+        }
+        reply
     }
 
     async fn unknown(&self, error: StoreError) -> Result<Reply, CoordinatorError> {

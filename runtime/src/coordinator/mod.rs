@@ -122,9 +122,27 @@ pub async fn run_attempt(
         Intent::GoBack { to } => Depth::DownTo(*to),
     };
     let won = claim::claim(context, &log, start.cause.clone(), depth).await?;
+    let ended = recover_and_run(context, start, &log, won, (worker, stop)).await;
+    match ended {
+        Err(error) if matches!(error.next(), Next::Stop(_)) => match claim::rival(context, &log).await {
+            // A fenced attempt may find its checkpoint deleted by its successor: that says nothing about the pipeline.
+            Ok(Some(by)) => Err(CoordinatorError::Fenced { by }),
+            Ok(None) | Err(_) => Err(error),
+        },
+        ended => ended,
+    }
+}
+
+async fn recover_and_run(
+    context: &Arc<Context>,
+    start: &Start,
+    log: &Log,
+    won: claim::Won,
+    (worker, stop): (&mut dyn WorkerPort, &StopSignal),
+) -> Result<Ended, CoordinatorError> {
     let attempt = won.claimed.attempt();
     context.progress.set(Phase::Recovering { attempt });
-    let newest = newest_manifest(&log, &won).await?;
+    let newest = newest_manifest(log, &won).await?;
     if let Some((claim, manifest, is_settled)) = &newest {
         // Before anything is committed: a refusal leaves the log as the old manifest needs it.
         match start.intent {
@@ -135,7 +153,7 @@ pub async fn run_attempt(
         }
     }
     let committers = commit::Committers::new(context, attempt, &won.claim, &won.earlier);
-    let recoverer = recover::Recoverer { context, log: &log, committers: &committers, attempt };
+    let recoverer = recover::Recoverer { context, log, committers: &committers, attempt };
     let recovered = recoverer.run(won.claimed, start.intent.clone(), start.floor).await?;
     let (restored, is_first) = match recovered {
         recover::Recovered::Go { restored, is_first } => (restored, is_first),
@@ -145,7 +163,7 @@ pub async fn run_attempt(
             return Ok(Ended::AlreadyFinished { rows_in, rows_out });
         }
     };
-    let drive = drive::Drive::new(context, log, committers, (won.claim.pipeline, attempt), worker);
+    let drive = drive::Drive::new(context, log.clone(), committers, (won.claim.pipeline, attempt), worker);
     drive.run(*restored, is_first, stop.clone()).await
 }
 

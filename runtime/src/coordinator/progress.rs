@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use checkpoint::ids::{Attempt, Epoch};
+use checkpoint::ids::{Attempt, Epoch, LogIndex, Nonce};
 
 use super::describe;
 
@@ -28,6 +28,17 @@ pub enum Phase {
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     phase: Arc<Mutex<Phase>>,
+    claims: Arc<Mutex<Claims>>,
+}
+
+/// Claims of one process.
+#[derive(Clone, Debug, Default)]
+struct Claims {
+    /// The newest that this process has won.
+    won: Option<(LogIndex, Attempt)>,
+    /// Of claims since then: they may stand in the log although nobody was told so. One for each try of the restart
+    /// policy.
+    tried: Vec<Nonce>,
 }
 
 impl Progress {
@@ -37,6 +48,21 @@ impl Progress {
 
     pub fn phase(&self) -> Phase {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tries_claim(&self, nonce: Nonce) {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).tried.push(nonce);
+    }
+
+    pub(super) fn won_claim(&self, log: LogIndex, attempt: Attempt) {
+        *self.claims.lock().unwrap_or_else(PoisonError::into_inner) =
+            Claims { won: Some((log, attempt)), tried: Vec::new() };
+    }
+
+    /// Whether a claim above those of this process was made by another one, which owns the log since.
+    pub(super) fn is_rival(&self, log: LogIndex, attempt: Attempt, nonce: Nonce) -> bool {
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(claims.won, Some((of, won)) if of == log && won < attempt) && !claims.tried.contains(&nonce)
     }
 
     /// What the next run will have to do if this one ends now.

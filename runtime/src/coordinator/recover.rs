@@ -56,7 +56,7 @@ impl Recoverer<'_> {
             }
             is_first |= matches!(action, Action::ResolveFirst);
             let event = match action {
-                Action::Done(ending) => return self.end(ending, is_first),
+                Action::Done(ending) => return Self::end(ending, is_first),
                 action => self.carry_out(action).await?,
             };
             let now = self.context.clock.monotonic().as_millis() as u64;
@@ -110,7 +110,7 @@ impl Recoverer<'_> {
         })
     }
 
-    fn end(&self, ending: Ending, is_first: bool) -> Result<Recovered, CoordinatorError> {
+    fn end(ending: Ending, is_first: bool) -> Result<Recovered, CoordinatorError> {
         match ending {
             Ending::Restore(restored) => Ok(Recovered::Go { restored, is_first }),
             Ending::Finished => Ok(Recovered::Finished),

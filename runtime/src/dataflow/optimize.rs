@@ -47,9 +47,8 @@ fn column_type(found: &DataType) -> Option<DataType> {
         DataType::UInt32 => DataType::Int64,
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
-        DataType::Date64 => TIMESTAMP,
         DataType::Timestamp(TimeUnit::Microsecond, None) => return None,
-        DataType::Timestamp(_, _) => TIMESTAMP,
+        DataType::Date64 | DataType::Timestamp(_, _) => TIMESTAMP,
         DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
             DataType::Decimal128(*precision, *scale)
         }

@@ -251,9 +251,10 @@ impl Compiler {
             grouping.key_expressions.iter().map(|expr| physical(expr, input_schema)).collect::<Result<Vec<_>>>()?;
         let arrow_input = self.schema(input);
         let mut key_fields = Vec::new();
-        for (number, key) in keys.iter().enumerate() {
+        for (key, expr) in keys.iter().zip(&grouping.key_expressions) {
             let data_type = key.data_type(&arrow_input).map_err(|error| of_planner(&error))?;
-            key_fields.push(Field::new(format!("key_{number}"), data_type, true));
+            let name = bare_column(expr).map_or_else(|| expr.schema_name().to_string(), |column| column.name.clone());
+            key_fields.push(Field::new(name, data_type, true));
         }
         let mut bucket = vec![Field::new("window_start", TIMESTAMP, true)];
         match window {

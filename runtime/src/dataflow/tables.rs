@@ -43,13 +43,11 @@ impl Role {
     /// Lag of the column, if it can be the event time of another window.
     pub(crate) fn lag(self) -> Option<i64> {
         match self {
-            Self::Plain => None,
-            Self::Time { lag } => Some(lag),
-            Self::Window { part: Part::Time, lag, .. } => Some(lag),
+            // A session can begin arbitrarily long before the watermark.
+            Self::Plain | Self::Window { part: Part::Start, kind: WindowKind::Session { .. }, .. } => None,
+            Self::Time { lag } | Self::Window { part: Part::Time, lag, .. } => Some(lag),
             // The end is one more than the last moment inside, so it never trails as far.
             Self::Window { part: Part::End, lag, .. } => Some(lag.saturating_sub(1)),
-            // A session can begin arbitrarily long before the watermark.
-            Self::Window { part: Part::Start, kind: WindowKind::Session { .. }, .. } => None,
             Self::Window { part: Part::Start, kind, lag } => Some(lag.saturating_add(kind.size() - 1)),
         }
     }

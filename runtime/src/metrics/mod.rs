@@ -39,7 +39,7 @@ pub fn with_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        text = format!("{text}: {error}");
         cause = error.source();
     }
     text
@@ -65,7 +65,7 @@ pub const RESTART_REASONS: [&str; 2] = ["failure", "commit_blocked"];
 
 #[derive(Clone)]
 pub struct CheckpointMetrics {
-    /// By result: completed, failed, timed_out, aborted.
+    /// By result: `completed`, `failed`, `timed_out`, `aborted`.
     pub total: IntCounterVec,
     pub consecutive_failures: IntGauge,
     pub in_progress: IntGauge,

@@ -160,7 +160,7 @@ impl Aggregate {
 }
 
 /// Expressions print columns as `name@position`; positions change when another reader wants another column.
-fn without_positions(text: &str) -> String {
+pub(crate) fn without_positions(text: &str) -> String {
     let mut parts = text.split('@');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_digit()))

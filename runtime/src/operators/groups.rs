@@ -164,7 +164,7 @@ impl Groups {
 
     /// Merges partial results: `columns` are key columns, then the state columns of all calls.
     pub(crate) fn merge(&mut self, columns: &[ArrayRef], key_count: usize) -> Result<()> {
-        let rows = columns.first().map_or(0, |column| column.len());
+        let rows = columns.first().map_or(0, Array::len);
         let (keys, states) = columns.split_at(key_count.min(columns.len()));
         let total = self.number(keys, rows)?;
         let numbers = std::mem::take(&mut self.numbers);

@@ -9,7 +9,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::Result;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::aggregate::plain;
+use super::aggregate::{plain, without_positions};
 use super::chain::Factory;
 use super::{Emit, Operator, OperatorError};
 use crate::dataflow::key_groups::Place;
@@ -48,7 +48,7 @@ impl Factory for Filter {
     }
 
     fn describe(&self) -> String {
-        format!("{}: filter {}", self.transform, self.predicate)
+        format!("{}: filter {}", self.transform, without_positions(&self.predicate.to_string()))
     }
 }
 
@@ -86,9 +86,8 @@ impl Factory for Project {
         let columns = self.expressions.iter().zip(self.schema.fields());
         let columns: Vec<String> = columns
             .map(|(expression, field)| {
-                let text = expression.to_string();
-                let plain = text.rsplit_once('@').map_or(text.as_str(), |(name, _)| name);
-                if plain == field.name() { plain.to_owned() } else { format!("{text} AS {}", field.name()) }
+                let text = without_positions(&expression.to_string());
+                if text == *field.name() { text } else { format!("{text} AS {}", field.name()) }
             })
             .collect();
         format!("{}: select {}", self.transform, columns.join(", "))

@@ -60,7 +60,7 @@ pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
         drop_state_of: spec.drop_state_of.iter().cloned().collect(),
         former_sink,
     };
-    let plan = Plan { graph, sources, sinks, max_parallelism: spec.max_parallelism };
+    let plan = Plan { graph: Arc::new(graph), sources, sinks, max_parallelism: spec.max_parallelism };
     Ok(Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::from(&spec.checkpoint.storage.local.path) })
 }
 

@@ -38,11 +38,24 @@ enum Series {
     Cut,
 }
 
+/// What there is to do.
+enum Begin {
+    In(LogIndex, Intent),
+    /// An earlier run has finished: nothing is claimed, so that looking again leaves no trace.
+    Finished(Ended),
+    /// Stopped before that was known.
+    Cut,
+}
+
 impl Supervisor {
     /// The whole run.
     pub(super) async fn run(mut self) -> Result<Outcome, RunError> {
         let log = claim::current_log(&self.context).await.map_err(|error| refuse_or_fail(&error))?;
-        let Some((log, intent)) = self.begin(log).await? else { return Ok(self.cut()) };
+        let (log, intent) = match self.begin(log).await? {
+            Begin::In(log, intent) => (log, intent),
+            Begin::Finished(ended) => return Ok(self.outcome(ended)),
+            Begin::Cut => return Ok(self.cut()),
+        };
         let start = Start { log, cause: Cause::Start, intent, floor: None };
         match self.series(start).await? {
             Series::Cut => Ok(self.cut()),
@@ -52,10 +65,9 @@ impl Supervisor {
 
     fn outcome(&self, ended: Ended) -> Outcome {
         let (outcome, event) = match ended {
-            Ended::Finished { rows_in, rows_out } => (
-                Outcome::Finished { rows_in, rows_out },
-                RunEvent::Finished { rows_in, rows_out, already: false },
-            ),
+            Ended::Finished { rows_in, rows_out } => {
+                (Outcome::Finished { rows_in, rows_out }, RunEvent::Finished { rows_in, rows_out, already: false })
+            }
             Ended::AlreadyFinished { rows_in, rows_out } => (
                 Outcome::AlreadyFinished { rows_in, rows_out },
                 RunEvent::Finished { rows_in, rows_out, already: true },
@@ -71,8 +83,8 @@ impl Supervisor {
         Outcome::StoppedUndecided { message: self.context.progress.remains() }
     }
 
-    /// The log to run in and what to do there; `None`: stopped before that was known.
-    async fn begin(&mut self, log: LogIndex) -> Result<Option<(LogIndex, Intent)>, RunError> {
+    /// The log to run in and what to do there.
+    async fn begin(&mut self, log: LogIndex) -> Result<Begin, RunError> {
         let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
         let newest = inspect::newest(&reader).await.map_err(|error| refuse_or_fail(&error))?;
         let intent = match (&self.options.start, &newest) {
@@ -89,32 +101,27 @@ impl Supervisor {
             (StartFrom::Handle(handle), _) => self.go_back(handle, log, newest.as_ref())?,
         };
         if let (Some(newest), Intent::Run) = (&newest, &intent) {
+            if newest.finished {
+                let (rows_in, rows_out) = (newest.manifest.rows_in, newest.manifest.rows_out);
+                return Ok(Begin::Finished(Ended::AlreadyFinished { rows_in, rows_out }));
+            }
             // Looked at before anything is claimed, so that a manifest that cannot go on leaves a running one alone.
-            let checked = if newest.finished {
-                Ok(())
-            } else {
-                compatibility::check(&self.context.setup, &newest.manifest, newest.is_settled, &newest.claim)
-            };
-            checked.map_err(|error| refuse_or_fail(&error))?;
+            compatibility::check(&self.context.setup, &newest.manifest, newest.is_settled, &newest.claim)
+                .map_err(|error| refuse_or_fail(&error))?;
         }
-        Ok(Some((log, intent)))
+        Ok(Begin::In(log, intent))
     }
 
     /// Finishes what the current log has decided; the next log of the store path takes over.
-    async fn supersede(&mut self, log: LogIndex) -> Result<Option<(LogIndex, Intent)>, RunError> {
+    async fn supersede(&mut self, log: LogIndex) -> Result<Begin, RunError> {
         let start = Start { log, cause: Cause::CommitOnly, intent: Intent::CommitOnly, floor: None };
         match self.series(start).await? {
-            Series::Cut => Ok(None),
-            Series::Ended(_) => Ok(Some((log.next(), Intent::Run))),
+            Series::Cut => Ok(Begin::Cut),
+            Series::Ended(_) => Ok(Begin::In(log.next(), Intent::Run)),
         }
     }
 
-    fn go_back(
-        &self,
-        handle: &str,
-        log: LogIndex,
-        newest: Option<&inspect::Newest>,
-    ) -> Result<Intent, RunError> {
+    fn go_back(&self, handle: &str, log: LogIndex, newest: Option<&inspect::Newest>) -> Result<Intent, RunError> {
         let refused = |message: String| Err(RunError::Refused { message });
         let Some((root, of, to)) = paths::parse_handle(handle) else {
             return refused(format!("`{handle}` is no handle; `onceward checkpoints` lists them"));
@@ -166,11 +173,8 @@ impl Supervisor {
                 start.intent = Intent::Run;
             }
             let pause = self.pause(&mut budget, &error, begun, counted)?;
-            start.cause = if counted {
-                Cause::Failure { reason: bounded(&error.to_string()) }
-            } else {
-                Cause::CommitBlocked
-            };
+            start.cause =
+                if counted { Cause::Failure { reason: bounded(&error.to_string()) } } else { Cause::CommitBlocked };
             if !self.wait(&error, pause).await {
                 return Ok(Series::Cut);
             }
@@ -226,8 +230,7 @@ impl Supervisor {
             clock: Arc::clone(&self.context.clock),
             statistics: self.statistics.clone(),
         };
-        let mut worker =
-            tasks::spawn("worker", worker::run(Arc::clone(&self.plan), environment, commands, reports));
+        let mut worker = tasks::spawn("worker", worker::run(Arc::clone(&self.plan), environment, commands, reports));
         let ended = run_attempt(&self.context, start, &mut port, &self.stop).await;
         drop(port);
         tokio::select! {

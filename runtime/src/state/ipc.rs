@@ -87,9 +87,9 @@ mod tests {
 
     fn batch(numbers: &[Option<i64>]) -> RecordBatch {
         let texts: StringArray = numbers.iter().map(|n| n.map(|n| format!("text {n}"))).collect();
-        let columns: [(&str, ArrayRef); 2] =
-            [("n", Arc::new(Int64Array::from(numbers.to_vec()))), ("t", Arc::new(texts))];
-        RecordBatch::try_from_iter(columns).expect("same lengths")
+        let columns: [(&str, ArrayRef, bool); 2] =
+            [("n", Arc::new(Int64Array::from(numbers.to_vec())), true), ("t", Arc::new(texts), true)];
+        RecordBatch::try_from_iter_with_nullable(columns).expect("same lengths")
     }
 
     proptest! {

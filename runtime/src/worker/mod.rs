@@ -47,7 +47,7 @@ mod wiring;
 
 /// What is run: a graph and the connectors that it names. The same for every attempt of a manifest.
 pub struct Plan {
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     pub sources: BTreeMap<String, Arc<dyn SourceConnector>>,
     pub sinks: BTreeMap<String, Arc<dyn SinkConnector>>,
     pub max_parallelism: u32,

@@ -75,12 +75,7 @@ impl Rows {
     }
 
     /// Ends a record: its values become a row, or are forgotten.
-    pub(super) fn end_record(
-        &mut self,
-        record: Parsed<()>,
-        end: Mark,
-        on_fault: OnFault,
-    ) -> Result<(), BadRecord> {
+    pub(super) fn end_record(&mut self, record: Parsed<()>, end: Mark, on_fault: OnFault) -> Result<(), BadRecord> {
         match record.and_then(|()| self.fill()) {
             Ok(()) => self.ends.push(end),
             Err(fault) if on_fault == OnFault::Fail => return Err(BadRecord { begin: self.consumed, fault }),

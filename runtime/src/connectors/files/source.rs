@@ -20,7 +20,7 @@ use crate::connectors::{EventTime, Retry, SourceConnector, SourceError, SourceRe
 use crate::element::Watermark;
 
 /// Files of one source: each is held in every checkpoint, so their number is bounded.
-const MAX_FILES: usize = 100_000;
+const MAX_FILES: usize = 10_000;
 
 /// A configured files source.
 pub struct FilesSource {

@@ -101,6 +101,10 @@ impl TextFeed {
         }
         self.rows.clear();
         self.open()?;
+        if self.next.offset >= self.position.file.length {
+            // Nothing but a header.
+            return Ok(Fed::End);
+        }
         let (left, unread) = (self.left(), self.open.as_ref().map_or(0, |open| open.unread().len()));
         if left > 0 && unread < BUFFER_BYTES / 2 {
             self.fill(left)?;

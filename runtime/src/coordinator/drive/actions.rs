@@ -74,7 +74,7 @@ impl Running<'_> {
         let now = self.context.clock.monotonic();
         let size = self.ledger.decided(epoch, now);
         let durations = self.ledger.timing.take().map(|timing| timing.decided(now)).unwrap_or_default();
-        self.tell_metrics(epoch, size.size_bytes, size.written_bytes);
+        self.tell_metrics(epoch, size.state_bytes, size.written_bytes);
         timing::observe(&self.context.metrics.checkpoints, &durations);
         let manifest = &self.ledger.decided;
         let objects = self.ledger.manifest_name.take().into_iter().chain(part_names(manifest)).collect();
@@ -87,7 +87,7 @@ impl Running<'_> {
             epoch,
             handle,
             durations,
-            size_bytes: size.size_bytes,
+            size_bytes: size.state_bytes,
             written_bytes: size.written_bytes,
             committables: manifest.committables.len() as u64,
             rows: size.rows,

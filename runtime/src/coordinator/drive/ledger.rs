@@ -34,7 +34,7 @@ pub(super) struct Ledger {
 
 /// What a decided checkpoint consists of.
 pub(super) struct Size {
-    pub(super) size_bytes: u64,
+    pub(super) state_bytes: u64,
     pub(super) written_bytes: u64,
     pub(super) rows: u64,
 }
@@ -102,11 +102,11 @@ impl Ledger {
         let stored: u64 = parts.values().sum();
         let new: u64 =
             parts.iter().filter(|(name, _)| !self.known_parts.contains(**name)).map(|(_, length)| length).sum();
-        let size_bytes = state_bytes(&self.decided);
-        let written_bytes = size_bytes.saturating_sub(stored) + new;
+        let state_bytes = state_bytes(&self.decided);
+        let written_bytes = state_bytes.saturating_sub(stored) + new;
         self.known_parts = parts.into_keys().map(str::to_owned).collect();
         let rows = self.decided.committables.iter().map(|committable| committable.rows).sum();
-        Size { size_bytes, written_bytes, rows }
+        Size { state_bytes, written_bytes, rows }
     }
 
     /// Committables of the decision by sink.

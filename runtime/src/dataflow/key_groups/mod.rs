@@ -9,6 +9,7 @@
 //! - floats: bits of the value as f64, all NaN alike, -0.0 as 0.0;
 //! - decimals: `mix(low 64 bits) + high 64 bits`;
 //! - text and bytes: `h = length; for each 8 bytes (little endian, last ones zero padded): h = mix(h ^ chunk)`.
+//!
 //! Types other than these are hashed as their text.
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};

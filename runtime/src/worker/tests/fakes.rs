@@ -377,7 +377,7 @@ fn plan(stages: Vec<Stage>, edges: Vec<Edge>, source: Numbers, target: &Arc<Targ
     let source: Arc<dyn SourceConnector> = Arc::new(source);
     let sink: Arc<dyn SinkConnector> = Arc::new(MemorySink(Arc::clone(target)));
     Plan {
-        graph: Graph { stages, edges },
+        graph: Arc::new(Graph { stages, edges }),
         sources: BTreeMap::from([("numbers".into(), source)]),
         sinks: BTreeMap::from([("out".into(), sink)]),
         max_parallelism: MAX_PARALLELISM,

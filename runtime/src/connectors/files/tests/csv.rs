@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 
 use api::pipeline::{ColumnType, CsvFormat, Format, OnError};
@@ -62,6 +63,13 @@ fn a_header_without_a_declared_column_is_refused() {
 }
 
 #[test]
+fn a_file_with_nothing_but_a_header_has_no_rows() {
+    for text in ["a,b", "a,b\n", "\u{feff}a,b\r\n"] {
+        assert_eq!(decode(text.as_bytes(), CsvFormat::default()).unwrap().len(), 0, "{text:?}");
+    }
+}
+
+#[test]
 fn a_quote_that_nothing_closes_is_an_error() {
     assert!(decode(b"a,b\n1,\"x\n", CsvFormat::default()).unwrap_err().to_string().contains("quotes do not pair up"));
 }
@@ -82,7 +90,7 @@ proptest! {
     fn what_is_quoted_reads_back(rows in prop::collection::vec((any::<i64>(), "[a-z\",\n\r é]*"), 1..20)) {
         let mut text = "b,a\n".to_owned();
         for (number, note) in &rows {
-            text += &format!("\"{}\",{number}\r\n", note.replace('"', "\"\""));
+            let _ = write!(text, "\"{}\",{number}\r\n", note.replace('"', "\"\""));
         }
         let expected: Vec<_> = rows.iter().map(|(number, note)| object!({"a": number, "b": note})).collect();
         prop_assert_eq!(decode(text.as_bytes(), CsvFormat::default()).unwrap(), expected);

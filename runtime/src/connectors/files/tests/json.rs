@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 
 use api::pipeline::{ColumnType, OnError};
@@ -225,10 +226,10 @@ proptest! {
             let other = other.to_string();
             reals.push(real);
             let (real, string) = (object!(real), object!(string));
-            text += &if swap {
-                format!("{{\"other\":{other}, \"s\":{string},\"i\":{integer},\"f\":{real}}}\n")
+            let _ = if swap {
+                writeln!(text, "{{\"other\":{other}, \"s\":{string},\"i\":{integer},\"f\":{real}}}")
             } else {
-                format!("{{\"i\":{integer},\"f\":{real},\"s\":{string},\"other\":{other}}}\n")
+                writeln!(text, "{{\"i\":{integer},\"f\":{real},\"s\":{string},\"other\":{other}}}")
             };
             expected.push(object!({"i": integer, "s": string}));
         }

@@ -1,9 +1,11 @@
 //! What holds for files, read and written.
 
 mod csv;
+mod encoding;
 mod json;
 mod parquet;
 mod reading;
+mod recording;
 mod writing;
 
 use std::path::Path;

@@ -1,118 +1,24 @@
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::Schema;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
 use checkpoint::manifest::Committable;
-use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
 use super::super::committer::{FilesCommitter, Handle};
-use super::super::filesystem::{FileSystem, LocalFiles, OutputFile};
+use super::super::filesystem::{FileSystem, LocalFiles};
+use super::recording::Recording;
 use crate::connectors::files::FilesSink;
 use crate::connectors::{
     Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, WriterIdentity,
 };
 
-/// Calls in order, and which of them fails how.
-#[derive(Clone, Default)]
-struct Recording {
-    calls: Arc<Mutex<Vec<String>>>,
-    fault: Option<(&'static str, io::ErrorKind)>,
-}
-
-impl Recording {
-    fn note(&self, call: &'static str, path: &Path) -> io::Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let fails = self.fault.filter(|(failing, _)| *failing == call);
-        self.calls.lock().unwrap().push(format!("{call}{} {name}", if fails.is_some() { " fails" } else { "" }));
-        fails.map_or(Ok(()), |(_, kind)| Err(kind.into()))
-    }
-
-    fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.calls.lock().unwrap())
-    }
-}
-
-struct RecordedFile {
-    file: Box<dyn OutputFile>,
-    name: std::path::PathBuf,
-    recording: Recording,
-}
-
-impl Write for RecordedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.recording.note("write", &self.name)?;
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl OutputFile for RecordedFile {
-    fn sync(&mut self) -> io::Result<()> {
-        self.recording.note("sync", &self.name)?;
-        self.file.sync()
-    }
-}
-
-impl FileSystem for Recording {
-    fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        self.note("create_folder", folder)?;
-        LocalFiles.create_folder(folder)
-    }
-
-    fn check_writable(&self, folder: &Path) -> io::Result<()> {
-        self.note("check_writable", folder)?;
-        LocalFiles.check_writable(folder)
-    }
-
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn OutputFile>> {
-        self.note("create_new", path)?;
-        let file = LocalFiles.create_new(path)?;
-        Ok(Box::new(RecordedFile { file, name: path.to_owned(), recording: self.clone() }))
-    }
-
-    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.note("rename", from)?;
-        LocalFiles.rename_noreplace(from, to)
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.note("sync_folder", folder)?;
-        LocalFiles.sync_folder(folder)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.note("remove", path)?;
-        LocalFiles.remove(path)
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        LocalFiles.list(folder)
-    }
-
-    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        LocalFiles.length(path)
-    }
-
-    fn is_folder(&self, path: &Path) -> bool {
-        LocalFiles.is_folder(path)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
-        LocalFiles.open(path)
-    }
-}
-
 const PIPELINE: PipelineId = PipelineId(0xabc);
 
-fn identity(attempt: u64) -> WriterIdentity {
+pub(super) fn identity(attempt: u64) -> WriterIdentity {
     WriterIdentity { pipeline: PIPELINE, attempt: Attempt(attempt), sink: "out".to_owned(), subtask: Subtask(1) }
 }
 
@@ -122,22 +28,22 @@ fn numbers(values: impl IntoIterator<Item = i64>) -> RecordBatch {
 }
 
 /// A folder with its sink and committer.
-struct Stage {
+pub(super) struct Stage {
     folder: TempDir,
     files: Recording,
-    sink: FilesSink,
+    pub(super) sink: FilesSink,
     committer: FilesCommitter,
 }
 
 fn stage_with(fault: Option<(&'static str, io::ErrorKind)>) -> Stage {
     let folder = tempdir().unwrap();
-    let files = Recording { fault, ..Recording::default() };
+    let files = Recording::failing(fault);
     let sink = FilesSink::new("out", folder.path(), Arc::new(files.clone()));
     let committer = FilesCommitter::new("out", folder.path(), Arc::new(files.clone()));
     Stage { folder, files, sink, committer }
 }
 
-fn stage() -> Stage {
+pub(super) fn stage() -> Stage {
     stage_with(None)
 }
 
@@ -154,7 +60,7 @@ impl Stage {
     }
 
     /// Names and contents of the folder.
-    fn seen(&self) -> BTreeMap<String, String> {
+    pub(super) fn seen(&self) -> BTreeMap<String, String> {
         let names = LocalFiles.list(self.folder.path()).unwrap();
         let read = |name: String| {
             let text = std::fs::read_to_string(self.folder.path().join(&name)).unwrap();
@@ -399,7 +305,7 @@ fn a_fault_at_any_call_is_told_with_its_class_and_acknowledges_nothing() {
         for (kind, retry) in kinds {
             let stage = stage();
             let committable = stage.prepare(1, 0..10);
-            let files = Recording { fault: Some((call, kind)), ..Recording::default() };
+            let files = Recording::failing(Some((call, kind)));
             let failing = FilesCommitter::new("out", stage.folder.path(), Arc::new(files.clone()));
             assert_eq!(failing.commit_for_test(&committable).unwrap_err().retry(), retry);
             assert_eq!(files.calls().iter().filter(|call| call.contains("fails")).count(), 1);
@@ -432,85 +338,4 @@ fn a_missing_folder_is_created_and_a_file_in_its_place_is_refused() {
     std::fs::write(nested.join("file"), "").unwrap();
     let error = sink(&nested.join("file")).check().unwrap_err();
     assert!(error.to_string().contains("folder cannot be written"), "{error}");
-}
-
-fn encode(columns: Vec<(&str, ArrayRef)>) -> Result<String, SinkError> {
-    let stage = stage();
-    let rows = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer = stage.sink.open_writer(identity(1), rows.schema())?;
-    writer.write(&rows)?;
-    writer.pre_commit(Epoch(1))?()?;
-    Ok(stage.seen().into_values().next().unwrap_or_default())
-}
-
-#[test]
-fn values_of_every_type_are_written() {
-    use arrow::array::{
-        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, StringViewArray, UInt64Array,
-    };
-    let decimal = Decimal128Array::from(vec![-5, 123_456]).with_precision_and_scale(10, 2).unwrap();
-    let text = encode(vec![
-        ("long", Arc::new(Int64Array::from(vec![Some(i64::MIN), None])) as ArrayRef),
-        ("count", Arc::new(UInt64Array::from(vec![u64::MAX, 0]))),
-        ("real", Arc::new(Float64Array::from(vec![0.1, -1e300]))),
-        ("float", Arc::new(Float32Array::from(vec![0.1, 3.0]))),
-        ("flag", Arc::new(BooleanArray::from(vec![true, false]))),
-        ("te\"xt", Arc::new(StringArray::from(vec!["é\"\\\n\u{1}", ""]))),
-        ("view", Arc::new(StringViewArray::from(vec![Some("a longer text than twelve bytes"), None]))),
-        ("ts", Arc::new(TimestampMicrosecondArray::from(vec![1_767_225_600_000_000, 1_500]))),
-        ("day", Arc::new(Date32Array::from(vec![0, -1]))),
-        ("price", Arc::new(decimal)),
-        ("bytes", Arc::new(BinaryArray::from(vec![b"\x00\xff".as_slice(), b""]))),
-    ]);
-    let expected = concat!(
-        r#"{"long":-9223372036854775808,"count":18446744073709551615,"real":0.1,"float":0.1,"flag":true,"te\"xt":"é\"\\\n\u0001","#,
-        r#""view":"a longer text than twelve bytes","ts":"2026-01-01T00:00:00Z","day":"1970-01-01","price":-0.05,"bytes":"00ff"}"#,
-        "\n",
-        r#"{"long":null,"count":0,"real":-1e+300,"float":3.0,"flag":false,"te\"xt":"","#,
-        r#""view":null,"ts":"1970-01-01T00:00:00.001500Z","day":"1969-12-31","price":1234.56,"bytes":""}"#,
-        "\n",
-    );
-    assert_eq!(text.unwrap(), expected);
-}
-
-#[test]
-fn a_row_that_json_cannot_hold_names_its_column_and_value() {
-    for (column, expected) in [
-        (Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef, "column `v`: NaN is no JSON number"),
-        (Arc::new(Float64Array::from(vec![f64::NEG_INFINITY])), "column `v`: -inf is no JSON number"),
-        (Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX])), "column `v`: 9223372036854775807 microseconds"),
-    ] {
-        let error = encode(vec![("v", column)]).unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
-        assert_eq!(error.retry(), Retry::Never);
-    }
-    let list = Schema::new(vec![arrow::datatypes::Field::new_list(
-        "tags",
-        arrow::datatypes::Field::new("item", arrow::datatypes::DataType::Utf8, true),
-        true,
-    )]);
-    let refused = stage().sink.open_writer(identity(1), Arc::new(list)).err().unwrap().to_string();
-    assert!(refused.contains("column `tags`") && refused.contains("CAST(tags AS VARCHAR)"), "{refused}");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn what_is_written_is_json_with_the_same_values(
-        rows in prop::collection::vec((any::<Option<i64>>(), any::<String>(), any::<f32>().prop_filter("finite", |f| f.is_finite())), 1..50),
-    ) {
-        let text = encode(vec![
-            ("n", Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()) as ArrayRef),
-            ("s", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.1)))),
-            ("f", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| f64::from(row.2))))),
-        ]).unwrap();
-        let read: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        prop_assert_eq!(read.len(), rows.len());
-        for (value, (n, s, f)) in read.iter().zip(rows) {
-            prop_assert_eq!(value["n"].as_i64(), n);
-            prop_assert_eq!(value["s"].as_str(), Some(s.as_str()));
-            prop_assert_eq!(value["f"].as_f64().unwrap() as f32, f);
-        }
-    }
 }

@@ -1,0 +1,5 @@
+//! The driver over a store in memory, a scripted worker and a sink that remembers everything.
+
+mod faults;
+mod rules;
+mod world;
