@@ -39,8 +39,7 @@ impl TaskFailure {
     pub fn heals(&self) -> bool {
         let retry = match self {
             Self::Source(error) => error.retry(),
-            Self::Sink(error) => error.retry(),
-            Self::Operator(OperatorError::Sink(error)) => error.retry(),
+            Self::Sink(error) | Self::Operator(OperatorError::Sink(error)) => error.retry(),
             Self::Part(error) => error.retry(),
             Self::Operator(OperatorError::Row { .. } | OperatorError::State { .. })
             | Self::State(_)

@@ -187,9 +187,10 @@ impl Worker {
     async fn request(&mut self, attempt: Attempt, epoch: Epoch) {
         let Some(running) = self.running_attempt(attempt) else { return };
         // A source that has ended for good is closed; its failure is reported on its own.
-        let full = running.sources.iter().any(|source| {
-            matches!(source.try_send(epoch), Err(mpsc::error::TrySendError::Full(_)))
-        });
+        let full = running
+            .sources
+            .iter()
+            .any(|source| matches!(source.try_send(epoch), Err(mpsc::error::TrySendError::Full(_))));
         if full {
             let task = TaskId { stage: "worker".into(), subtask: Subtask(0) };
             let reason = "a source has not emitted a barrier for too many checkpoints".to_owned();

@@ -74,11 +74,7 @@ impl Restore<'_> {
     }
 
     /// Gives a chain the runs of all stored subtasks that may hold key groups of this one.
-    pub(crate) async fn chain(
-        &self,
-        operators: &[StatefulOperator],
-        chain: &mut dyn Chain,
-    ) -> Result<(), TaskFailure> {
+    pub(crate) async fn chain(&self, operators: &[StatefulOperator], chain: &mut dyn Chain) -> Result<(), TaskFailure> {
         for StatefulOperator { id, .. } in operators {
             for snapshot in self.snapshots_of(id) {
                 if self.holds_groups_of_ours(snapshot.subtask) {

@@ -92,11 +92,7 @@ impl Task {
     ///
     /// Declined, with nothing sealed, when the writer is too far behind: rows go on into the open transactions and
     /// the next checkpoint covers them.
-    pub(crate) async fn snapshot(
-        &mut self,
-        epoch: Epoch,
-        sealed: Sealed,
-    ) -> Result<(), TaskFailure> {
+    pub(crate) async fn snapshot(&mut self, epoch: Epoch, sealed: Sealed) -> Result<(), TaskFailure> {
         let permit = match self.jobs.clone().try_reserve_owned() {
             Ok(permit) => permit,
             Err(mpsc::error::TrySendError::Full(_)) => {

@@ -58,12 +58,7 @@ impl Wiring {
 }
 
 /// Edge and upstream subtask of every input of one subtask.
-fn origins(
-    graph: &Graph,
-    edges: &[usize],
-    to: usize,
-    subtasks: usize,
-) -> Result<Vec<(usize, usize)>, TaskFailure> {
+fn origins(graph: &Graph, edges: &[usize], to: usize, subtasks: usize) -> Result<Vec<(usize, usize)>, TaskFailure> {
     let mut origins = Vec::new();
     for index in edges {
         let edge = graph.edges.get(*index).ok_or_else(|| no_edge(*index))?;

@@ -235,7 +235,12 @@ fn every_row_is_visible_once_whatever_fails() {
     let (counts, mut failed) = simulate_all(0..count);
     println!("{count} seeds; faults {:?}; seen {:?}", counts.faults, counts.seen);
     failed.sort_by_key(|(seed, _)| *seed);
-    assert!(failed.is_empty(), "{} seeds failed, replay with SEED=n: {:#?}", failed.len(), &failed[..failed.len().min(5)]);
+    assert!(
+        failed.is_empty(),
+        "{} seeds failed, replay with SEED=n: {:#?}",
+        failed.len(),
+        &failed[..failed.len().min(5)]
+    );
     if count >= SEEDS {
         for fault in FAULTS {
             assert!(counts.faults.contains_key(&fault), "{fault:?} never happened");

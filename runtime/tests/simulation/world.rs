@@ -282,7 +282,9 @@ impl World {
             return self.violation(format!("{name} is no record"));
         };
         // Below its seal an old write may land once more in a slot that retention has emptied: it decides nothing new.
-        if !matches!(entry.record, Record::Sealed { .. }) && self.sealed_at(at.attempt).is_some_and(|sealed| sealed < at.slot) {
+        if !matches!(entry.record, Record::Sealed { .. })
+            && self.sealed_at(at.attempt).is_some_and(|sealed| sealed < at.slot)
+        {
             self.violation(format!("{name} was appended by a fenced attempt"));
         }
         match &entry.record {
@@ -308,9 +310,10 @@ impl World {
     fn sealed_at(&self, attempt: Attempt) -> Option<Slot> {
         let inner = self.lock();
         let seals = inner.objects.iter().filter_map(|(name, body)| match paths::parse(name) {
-            Ok(Some(ObjectName::Record(_, at))) if at.attempt == attempt => {
-                record::decode::<Entry>(body).ok().filter(|entry| matches!(entry.record, Record::Sealed { .. })).map(|_| at.slot)
-            }
+            Ok(Some(ObjectName::Record(_, at))) if at.attempt == attempt => record::decode::<Entry>(body)
+                .ok()
+                .filter(|entry| matches!(entry.record, Record::Sealed { .. }))
+                .map(|_| at.slot),
             _ => None,
         });
         seals.max()

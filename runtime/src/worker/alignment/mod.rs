@@ -32,7 +32,7 @@ pub struct OutOfOrder {
 /// The state of all inputs of one subtask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
-    inputs: Vec<Input>,
+    each: Vec<Input>,
     aligning: Option<Epoch>,
     last_aligned: Epoch,
     combined: Timestamp,
@@ -66,20 +66,14 @@ pub struct InputWatermark {
 impl Inputs {
     pub fn new(count: usize) -> Self {
         let input = Input { delivered: false, watermark: Timestamp::MIN, idle: false };
-        Self {
-            inputs: vec![input; count],
-            aligning: None,
-            last_aligned: Epoch(0),
-            combined: Timestamp::MIN,
-            idle: false,
-        }
+        Self { each: vec![input; count], aligning: None, last_aligned: Epoch(0), combined: Timestamp::MIN, idle: false }
     }
 
     /// Continues from watermarks of a snapshot. `exact`: same inputs as then, else only the combined one is a promise.
     pub fn restore(&mut self, watermarks: &InputWatermarks, exact: bool) {
         self.combined = self.combined.max(watermarks.combined);
-        if exact && watermarks.inputs.len() == self.inputs.len() {
-            for (input, then) in self.inputs.iter_mut().zip(&watermarks.inputs) {
+        if exact && watermarks.inputs.len() == self.each.len() {
+            for (input, then) in self.each.iter_mut().zip(&watermarks.inputs) {
                 input.watermark = then.at;
                 input.idle = then.idle;
             }
@@ -92,12 +86,12 @@ impl Inputs {
     pub fn barrier(&mut self, input: usize, epoch: Epoch) -> Result<Alignment, OutOfOrder> {
         let expected = self.aligning.unwrap_or(epoch);
         let stale = epoch <= self.last_aligned;
-        match self.inputs.get_mut(input) {
+        match self.each.get_mut(input) {
             Some(state) if !state.delivered && !stale && epoch == expected => state.delivered = true,
             _ => return Err(OutOfOrder { input, delivered: epoch, expected: self.expected() }),
         }
-        if self.inputs.iter().all(|input| input.delivered) {
-            for input in &mut self.inputs {
+        if self.each.iter().all(|input| input.delivered) {
+            for input in &mut self.each {
                 input.delivered = false;
             }
             self.aligning = None;
@@ -113,7 +107,7 @@ impl Inputs {
     /// The combined watermark is the minimum over inputs that are neither idle nor ended, and never goes back.
     /// It is [`Watermark::END`] only when every input ended: an idle one may still come back.
     pub fn watermark(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
-        let state = self.inputs.get_mut(input)?;
+        let state = self.each.get_mut(input)?;
         match watermark {
             Watermark::At(at) => {
                 state.watermark = state.watermark.max(at);
@@ -137,7 +131,7 @@ impl Inputs {
 
     /// Every input ended: nothing but barriers will come.
     pub fn ended(&self) -> bool {
-        self.inputs.iter().all(|input| input.watermark == Timestamp::MAX)
+        self.each.iter().all(|input| input.watermark == Timestamp::MAX)
     }
 
     pub fn is_aligning(&self) -> bool {
@@ -154,7 +148,7 @@ impl Inputs {
     }
 
     pub fn snapshot(&self) -> InputWatermarks {
-        let inputs = self.inputs.iter().map(|input| InputWatermark { at: input.watermark, idle: input.idle }).collect();
+        let inputs = self.each.iter().map(|input| InputWatermark { at: input.watermark, idle: input.idle }).collect();
         InputWatermarks { combined: self.combined, inputs }
     }
 
@@ -163,12 +157,12 @@ impl Inputs {
     }
 
     fn all_live_are_idle(&self) -> bool {
-        !self.ended() && self.inputs.iter().all(|input| input.idle || input.watermark == Timestamp::MAX)
+        !self.ended() && self.each.iter().all(|input| input.idle || input.watermark == Timestamp::MAX)
     }
 
     /// `MAX` when all ended; only asked for when some live input is not idle, or all ended.
     fn minimum(&self) -> Timestamp {
-        let live = self.inputs.iter().filter(|input| !input.idle).map(|input| input.watermark);
+        let live = self.each.iter().filter(|input| !input.idle).map(|input| input.watermark);
         live.min().unwrap_or(self.combined)
     }
 }

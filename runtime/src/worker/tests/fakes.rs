@@ -37,7 +37,8 @@ pub(super) fn schema() -> SchemaRef {
 
 fn rows_of(pairs: impl Iterator<Item = (i64, i64)>) -> RecordBatch {
     let (keys, values): (Vec<i64>, Vec<i64>) = pairs.unzip();
-    let columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(Int64Array::from(keys)), Arc::new(Int64Array::from(values))];
+    let columns: Vec<arrow::array::ArrayRef> =
+        vec![Arc::new(Int64Array::from(keys)), Arc::new(Int64Array::from(values))];
     RecordBatch::try_new(schema(), columns).expect("two columns of one length")
 }
 
@@ -102,7 +103,8 @@ impl SourceReader for NumberReader {
             return Ok(Next::Wait(Duration::from_millis(1)));
         }
         self.rested = false;
-        let Some(position) = self.positions.iter_mut().filter(|position| position.next < position.end).min_by_key(|p| p.next)
+        let Some(position) =
+            self.positions.iter_mut().filter(|position| position.next < position.end).min_by_key(|p| p.next)
         else {
             self.rested = true;
             if std::mem::replace(&mut self.ended, true) {
@@ -240,7 +242,12 @@ impl Chain for Sum {
         for run in runs {
             let ours = |rows: &RecordBatch| -> Vec<(i64, i64)> {
                 let owners = key_groups::assign(rows, &[0], self.parallelism, MAX_PARALLELISM).expect("a key");
-                pairs_of(rows).into_iter().zip(owners).filter(|(_, owner)| *owner == self.subtask).map(|(p, _)| p).collect()
+                pairs_of(rows)
+                    .into_iter()
+                    .zip(owners)
+                    .filter(|(_, owner)| *owner == self.subtask)
+                    .map(|(p, _)| p)
+                    .collect()
             };
             let rows = rows_of(run.rows.iter().flat_map(ours));
             self.runs.push(Run { rows: Arc::new(vec![rows]), part: run.part });
@@ -329,13 +336,17 @@ impl Committer for NoCommitter {
     fn classify<'a>(&'a self, _: &'a Committable) -> BoxFuture<'a, Result<Classification, SinkError>> {
         Box::pin(async { Ok(Classification::Prepared) })
     }
-    fn commit<'a>(&'a self, _: &'a CommitPermit, _: &'a Committable) -> BoxFuture<'a, Result<CommitOutcome, SinkError>> {
+    fn commit<'a>(
+        &'a self,
+        _: &'a CommitPermit,
+        _: &'a Committable,
+    ) -> BoxFuture<'a, Result<CommitOutcome, SinkError>> {
         Box::pin(async { Ok(CommitOutcome::Committed) })
     }
     fn abort<'a>(&'a self, _: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async { Ok(()) })
     }
-    fn abort_leftovers<'a>(&'a self, _: PipelineId, _: Attempt) -> BoxFuture<'a, Result<u64, SinkError>> {
+    fn abort_leftovers(&self, _: PipelineId, _: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         Box::pin(async { Ok(0) })
     }
 }

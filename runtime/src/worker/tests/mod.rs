@@ -175,7 +175,8 @@ async fn every_task_takes_part_in_every_checkpoint_until_the_end() {
     assert!(last.iter().all(|one| one.finished));
     assert_eq!(last.iter().map(|one| one.rows_in).sum::<u64>(), 5_000);
     assert_eq!(bench.rows(&last), expected_sums(5_000));
-    let read = bench.statistics.read().into_values().filter_map(|task| task.source).map(|(_, counters)| counters.records);
+    let read =
+        bench.statistics.read().into_values().filter_map(|task| task.source).map(|(_, counters)| counters.records);
     assert_eq!(read.sum::<u64>(), 5_000);
     bench.stop(1).await;
     drop(bench.commands);
