@@ -237,13 +237,16 @@ impl Reader {
     }
 }
 
+/// Rows by sink.
+pub(crate) type Results = BTreeMap<String, Vec<RecordBatch>>;
+
 /// Runs a bounded pipeline to its end; splits take turns. Results by sink, and the counters of the last attempt.
 pub(crate) fn run(
     definition: &Definition,
     inputs: &[SplitInput],
     parallelism: u32,
     restarts: &[Restart],
-) -> Result<(BTreeMap<String, Vec<RecordBatch>>, Vec<OperatorCounters>), OperatorError> {
+) -> Result<(Results, Vec<OperatorCounters>), OperatorError> {
     let mut engine = Engine::new(definition, parallelism);
     let mut readers: Vec<Reader> =
         inputs.iter().map(|input| Reader { input: input.clone(), at: 0, watermark: Timestamp::MIN }).collect();
@@ -276,7 +279,9 @@ pub(crate) fn run(
         }
     }
     // Splits without a row have ended, too.
-    readers.iter_mut().for_each(|reader| reader.watermark = Timestamp::MAX);
+    for reader in &mut readers {
+        reader.watermark = Timestamp::MAX;
+    }
     report_watermarks(&mut engine, &readers)?;
     engine.drain()?;
     let counters = engine.counters();

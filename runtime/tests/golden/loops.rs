@@ -119,7 +119,9 @@ fn check(from: &str, seed: u64, expected: impl Fn(&[(Order, i64)]) -> (Vec<Strin
             // Less tolerance than jitter: some rows are late.
             let max_out_of_orderness = dice.roll(jitter as u64 + 1) as i64;
             let mut orders = dice.orders(count, step, jitter);
-            orders.iter_mut().for_each(|order| order.ts += 3_600 * SECOND);
+            for order in &mut orders {
+                order.ts += 3_600 * SECOND;
+            }
             Split { orders, max_out_of_orderness }
         })
         .collect();
@@ -174,10 +176,10 @@ fn late_rows_do_occur_in_these_tests() {
     let mut dice = Dice(3);
     let splits = [Split { orders: dice.orders(300, 500_000, 20 * SECOND), max_out_of_orderness: 2 * SECOND }];
     let mut rows = with_watermarks(&splits);
-    rows.iter_mut().for_each(|(order, watermark)| {
+    for (order, watermark) in &mut rows {
         order.ts += 60 * SECOND;
         *watermark = watermark.saturating_add(60 * SECOND);
-    });
+    }
     assert!(windows(&rows, 7 * SECOND, 7 * SECOND).1 > 10);
     assert!(sessions(&rows, 2 * SECOND).1 > 10);
 }

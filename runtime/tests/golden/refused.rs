@@ -22,7 +22,10 @@ fn refused_queries_say_why_and_what_to_write_instead() {
                 format!("{error}{place}")
             }
         };
-        written.push_str(&format!("{}\n=> {message}\n\n", queries.join("\n")));
+        written.push_str(&queries.join("\n"));
+        written.push_str("\n=> ");
+        written.push_str(&message);
+        written.push_str("\n\n");
         count += 1;
     }
     assert!(count > 25, "cases were found");

@@ -94,7 +94,9 @@ pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
 pub(crate) fn assert_same(found: &[String], expected: &[String], context: &str) {
     let count = |lines: &[String]| {
         let mut counts = std::collections::BTreeMap::<String, i64>::new();
-        lines.iter().for_each(|line| *counts.entry(line.clone()).or_default() += 1);
+        for line in lines {
+            *counts.entry(line.clone()).or_default() += 1;
+        }
         counts
     };
     let (found, expected) = (count(found), count(expected));
@@ -110,7 +112,7 @@ pub(crate) fn assert_same(found: &[String], expected: &[String], context: &str) 
     );
 }
 
-/// SplitMix64: seeded rows without another crate.
+/// The `SplitMix64` generator: seeded rows without another crate.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
