@@ -14,6 +14,8 @@ use serde_json::Value;
 
 /// Arms the crash points of a child.
 const VARIABLE: &str = "ONCEWARD_CRASHPOINT";
+/// Every write of a batch takes this much longer, so that small data lives long enough to have several epochs.
+pub const SLOW: &str = "sink.written:*=pause:40ms";
 
 /// The binary under test: `ONCEWARD_BIN`, or the one that was built beside this test.
 ///
@@ -98,12 +100,12 @@ impl Stage {
         Ok(ended)
     }
 
-    /// Runs until the child kills itself at `step` for the `nth` time, which must happen.
+    /// Runs slowly until the child kills itself at the `nth` hit of `step`, which must happen.
     ///
     /// # Errors
     /// It ended otherwise.
-    pub fn crash_at(&self, step: &str, nth: u64, more_faults: &str) -> Result<Ended> {
-        let ended = self.run(&format!("{step}:{nth}=kill{more_faults}"), &[])?;
+    pub fn crash_at(&self, step: &str, nth: u64) -> Result<Ended> {
+        let ended = self.run(&format!("{step}:{nth}=kill,{SLOW}"), &[])?;
         ensure!(ended.died_at(step, nth), "the child did not die at {step}:{nth}: {}", ended.describe());
         Ok(ended)
     }

@@ -2,14 +2,11 @@
 //! nothing had been.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::stage::Stage;
+use e2e::stage::{SLOW, Stage};
 use onceward::checker::expected::Window;
 use onceward::workload::Workload;
 use runtime::crashpoint::STEPS;
 use rustix::process::{Pid, Signal, kill_process};
-
-/// Small data lives long enough to have several epochs.
-const SLOW: &str = ",sink.written:*=pause:25ms";
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -28,21 +25,21 @@ fn a_death_at_any_step_loses_and_doubles_nothing() {
 
 fn die(case: Case) -> Result<()> {
     // A manifest is an object of its own only when it is large: many files make many positions.
-    let files = if case.step == "coordinator.manifest_written" { 400 } else { 4 };
+    let files = if case.step == "coordinator.manifest_written" { 400 } else { 24 };
     let window = Window::Hop { slide: 5_000_000, size: 15_000_000 };
     let stage =
         Stage::new(Workload { seed: 11, records: 30_000, files, customers: 1_000, window, ..Workload::default() })?;
     stage.edit_manifest("    interval: 100ms", "    interval: 100ms\n    retain: 2")?;
     if case.later {
-        stage.crash_at("coordinator.all_committed", 3, SLOW).context("some epochs before")?;
+        stage.crash_at("coordinator.all_committed", 3).context("some epochs before")?;
     }
     for (step, nth) in preparation(case.step) {
-        stage.crash_at(step, *nth, SLOW).context("preparation")?;
+        stage.crash_at(step, *nth).context("preparation")?;
     }
     if case.step == "coordinator.stopping" {
         die_while_stopping(&stage)?;
     } else {
-        stage.crash_at(case.step, 1, SLOW)?;
+        stage.crash_at(case.step, 1)?;
     }
     stage.assert_nothing_undecided_is_visible()?;
     stage.run_well()?;
@@ -63,7 +60,7 @@ fn preparation(step: &str) -> &'static [(&'static str, u64)] {
 }
 
 fn die_while_stopping(stage: &Stage) -> Result<()> {
-    let mut child = stage.start(&format!("coordinator.stopping=kill{SLOW}"), &[])?;
+    let mut child = stage.start(&format!("coordinator.stopping=kill,{SLOW}"), &[])?;
     child.wait_for(|said| said.is_event("running"))?;
     kill_process(Pid::from_raw(child.id().cast_signed()).context("a child has an id")?, Signal::TERM)?;
     let ended = child.finish()?;

@@ -1,12 +1,10 @@
 //! Signals, and running again after the end.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::stage::Stage;
+use e2e::stage::{SLOW, Stage};
 use onceward::child::{Child, Said};
 use onceward::workload::Workload;
 use rustix::process::{Pid, Signal, kill_process};
-
-const SLOW: &str = "sink.written:*=pause:25ms";
 
 fn stage() -> Result<Stage> {
     Stage::new(Workload { seed: 9, records: 30_000, ..Workload::default() })
