@@ -14,8 +14,8 @@ use serde_json::Value;
 
 /// Arms the crash points of a child.
 const VARIABLE: &str = "ONCEWARD_CRASHPOINT";
-/// Every write of a batch takes this much longer, so that small data lives long enough to have several epochs.
-pub const SLOW: &str = "sink.written:*=pause:40ms";
+/// Every batch that is read takes this much longer, so that small data lives long enough to have several epochs.
+pub const SLOW: &str = "worker.batch_read:*=pause:40ms";
 
 /// The binary under test: `ONCEWARD_BIN`, or the one that was built beside this test.
 ///
