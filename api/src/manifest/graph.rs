@@ -105,12 +105,21 @@ fn warn_unread(path: &str, name: &str, findings: &mut Findings) {
 
 fn check_recipes(sources: &[Value], findings: &mut Findings) {
     for (i, source) in sources.iter().enumerate() {
+        let rows = source.pointer("/generator/rows").and_then(Value::as_u64);
         for (k, column) in items(source, "columns").iter().enumerate() {
             let Ok(column) = serde_json::from_value::<Column>(column.clone()) else { continue };
-            if let Err(invalid) = column.recipe() {
-                let path = format!("spec.sources[{i}].columns[{k}].{}", invalid.field);
-                let (message, fix) = super::wording::split(&invalid.message);
-                findings.fault(&path, &message, fix.as_deref());
+            let path = format!("spec.sources[{i}].columns[{k}]");
+            match column.recipe() {
+                Err(invalid) => {
+                    let (message, fix) = super::wording::split(&invalid.message);
+                    findings.fault(&format!("{path}.{}", invalid.field), &message, fix.as_deref());
+                }
+                Ok(Some(recipe)) if !recipe.lasts(column.column_type, rows.unwrap_or(1)) => {
+                    let message = format!("leaves the range of {} before the last row", column.column_type);
+                    let fix = "write a smaller step, fewer rows or a wider type";
+                    findings.fault(&format!("{path}.generate.sequence"), &message, Some(fix));
+                }
+                Ok(_) => {}
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `generate` read against the column's type: what the generator makes, in the units that the column holds.
 
+use std::ops::RangeInclusive;
+
 use super::columns::{Column, ColumnType, Literal};
 use super::duration::Duration;
 use super::instant;
@@ -8,10 +10,10 @@ use super::instant;
 /// unscaled for DECIMAL.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recipe {
-    /// start + k * step in row k; wraps never: out of range is the generator's error.
+    /// start + k * step in row k.
     Sequence {
-        start: i64,
-        step: i64,
+        start: i128,
+        step: i128,
     },
     SequenceFloat {
         start: f64,
@@ -19,8 +21,8 @@ pub enum Recipe {
     },
     /// Both ends included; min <= max.
     Random {
-        min: i64,
-        max: i64,
+        min: i128,
+        max: i128,
     },
     RandomFloat {
         min: f64,
@@ -32,10 +34,9 @@ pub enum Recipe {
 /// One value of a choice.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    Integer(i64),
+    Integer(i128),
     Float(f64),
     Boolean(bool),
-    /// VARCHAR; VARBINARY takes the text's bytes.
     Text(String),
 }
 
@@ -45,6 +46,15 @@ pub enum Value {
 pub struct InvalidRecipe {
     pub field: String,
     pub message: String,
+}
+
+impl Recipe {
+    /// Whether a sequence stays within its column's type up to row `rows - 1`; true for all others.
+    pub fn lasts(&self, column_type: ColumnType, rows: u64) -> bool {
+        let Self::Sequence { start, step } = self else { return true };
+        let last = step.checked_mul(i128::from(rows.saturating_sub(1))).and_then(|way| way.checked_add(*start));
+        last.is_some_and(|last| range(column_type).contains(&last))
+    }
 }
 
 impl Column {
@@ -73,14 +83,16 @@ impl Column {
             (None, ColumnType::Timestamp) => Value::Integer(1_000),
             (None, ColumnType::Double | ColumnType::Float) => Value::Float(1.0),
             (None, _) => Value::Integer(1),
-            (Some(Literal::Text(text)), ColumnType::Timestamp) => Value::Integer(
-                step_micros(text)
-                    .ok_or_else(|| refuse(field, format!("`{text}` is no step; write as 1ms, 2s or 10us")))?,
-            ),
+            (Some(Literal::Text(text)), ColumnType::Timestamp) => {
+                let micros = step_micros(text);
+                let micros =
+                    micros.ok_or_else(|| refuse(field, format!("`{text}` is no step; write as 1ms, 2s or 10us")))?;
+                Value::Integer(micros.into())
+            }
             (Some(literal @ Literal::Integer(_)), ColumnType::Timestamp) => {
                 return Err(refuse(field, format!("`{literal}` has no unit; write a duration, as 1ms")));
             }
-            (Some(Literal::Integer(days)), ColumnType::Date) => Value::Integer(*days),
+            (Some(Literal::Integer(days)), ColumnType::Date) => Value::Integer(i128::from(*days)),
             (Some(literal), _) => self.number(field, literal)?,
         };
         match (start, step) {
@@ -111,25 +123,48 @@ impl Column {
 
     fn value(&self, field: &str, literal: &Literal) -> Result<Value, InvalidRecipe> {
         let (value, wanted) = match self.column_type {
-            ColumnType::BigInt => (whole(literal, i64::MIN, i64::MAX), "a whole number of 64 bits"),
-            ColumnType::Int => (whole(literal, i32::MIN.into(), i32::MAX.into()), "a whole number of 32 bits"),
-            ColumnType::SmallInt => (whole(literal, i16::MIN.into(), i16::MAX.into()), "a whole number of 16 bits"),
+            ColumnType::BigInt => (whole(literal), "a whole number of 64 bits"),
+            ColumnType::Int => (whole(literal), "a whole number of 32 bits"),
+            ColumnType::SmallInt => (whole(literal), "a whole number of 16 bits"),
             ColumnType::Double | ColumnType::Float => {
                 (float(literal), "a number; a fraction stands in quotes, as \"0.5\"")
             }
             ColumnType::Boolean => (boolean(literal), "\"true\" or \"false\", in quotes"),
-            ColumnType::Varchar | ColumnType::Varbinary => (Some(Value::Text(literal.to_string())), "text"),
-            ColumnType::Timestamp => {
-                (text(literal).and_then(instant::micros_of_rfc3339).map(Value::Integer), "as \"2026-01-01T00:00:00Z\"")
+            ColumnType::Varchar => (Some(Value::Text(literal.to_string())), "text"),
+            ColumnType::Timestamp => (timestamp(literal), "as \"2026-01-01T00:00:00Z\""),
+            ColumnType::Date => (date(literal), "as \"2026-01-01\""),
+            ColumnType::Decimal { scale, .. } => {
+                (decimal(&literal.to_string(), scale), "a number within precision and scale, in quotes")
             }
-            ColumnType::Date => {
-                (text(literal).and_then(instant::days_of_date).map(Value::Integer), "as \"2026-01-01\"")
-            }
-            ColumnType::Decimal { precision, scale } => {
-                (decimal(&literal.to_string(), precision, scale), "a number within precision and scale, in quotes")
+            ColumnType::Varbinary => {
+                return Err(refuse(field, "VARBINARY cannot be generated; generate a VARCHAR".to_owned()));
             }
         };
-        value.ok_or_else(|| refuse(field, format!("`{literal}` is no {}; write {wanted}", self.column_type)))
+        let fits = |value: &Value| match value {
+            Value::Integer(number) => range(self.column_type).contains(number),
+            Value::Float(_) | Value::Boolean(_) | Value::Text(_) => true,
+        };
+        let refusal = || refuse(field, format!("`{literal}` is no {}; write {wanted}", self.column_type));
+        value.filter(fits).ok_or_else(refusal)
+    }
+}
+
+/// What a type holds, in its own unit.
+fn range(column_type: ColumnType) -> RangeInclusive<i128> {
+    match column_type {
+        ColumnType::Int | ColumnType::Date => i32::MIN.into()..=i32::MAX.into(),
+        ColumnType::SmallInt => i16::MIN.into()..=i16::MAX.into(),
+        ColumnType::Decimal { precision, .. } => {
+            let limit = 10_i128.checked_pow(precision.into()).unwrap_or(i128::MAX);
+            1 - limit..=limit - 1
+        }
+        ColumnType::BigInt
+        | ColumnType::Double
+        | ColumnType::Float
+        | ColumnType::Boolean
+        | ColumnType::Varchar
+        | ColumnType::Timestamp
+        | ColumnType::Varbinary => i64::MIN.into()..=i64::MAX.into(),
     }
 }
 
@@ -137,19 +172,26 @@ fn refuse(field: &str, message: String) -> InvalidRecipe {
     InvalidRecipe { field: field.to_owned(), message }
 }
 
-fn text(literal: &Literal) -> Option<&str> {
+fn whole(literal: &Literal) -> Option<Value> {
     match literal {
-        Literal::Text(text) => Some(text),
-        Literal::Integer(_) => None,
+        Literal::Integer(number) => Some(Value::Integer(i128::from(*number))),
+        Literal::Text(text) => text.parse().ok().map(Value::Integer),
     }
 }
 
-fn whole(literal: &Literal, min: i64, max: i64) -> Option<Value> {
-    let number = match literal {
-        Literal::Integer(number) => *number,
-        Literal::Text(text) => text.parse().ok()?,
-    };
-    (min..=max).contains(&number).then_some(Value::Integer(number))
+/// RFC 3339, or milliseconds since 1970 as in the data.
+fn timestamp(literal: &Literal) -> Option<Value> {
+    match literal {
+        Literal::Integer(millis) => Some(Value::Integer(i128::from(*millis) * 1000)),
+        Literal::Text(text) => instant::micros_of_rfc3339(text).map(|micros| Value::Integer(micros.into())),
+    }
+}
+
+fn date(literal: &Literal) -> Option<Value> {
+    match literal {
+        Literal::Integer(_) => None,
+        Literal::Text(text) => instant::days_of_date(text).map(|days| Value::Integer(days.into())),
+    }
 }
 
 fn float(literal: &Literal) -> Option<Value> {
@@ -158,15 +200,14 @@ fn float(literal: &Literal) -> Option<Value> {
 }
 
 fn boolean(literal: &Literal) -> Option<Value> {
-    match text(literal)? {
-        "true" => Some(Value::Boolean(true)),
-        "false" => Some(Value::Boolean(false)),
-        _ => None,
+    match literal {
+        Literal::Text(text) => text.parse().ok().map(Value::Boolean),
+        Literal::Integer(_) => None,
     }
 }
 
-/// Unscaled; the generator makes decimals of at most 18 digits.
-fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value> {
+/// Unscaled; `None` where it would have to be rounded.
+fn decimal(text: &str, scale: u8) -> Option<Value> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
@@ -174,12 +215,7 @@ fn decimal(text: &str, precision: u8, scale: u8) -> Option<Value> {
         return None;
     }
     let unscaled = format!("{whole}{fraction:0<width$}", width = usize::from(scale));
-    let significant = unscaled.trim_start_matches('0');
-    if significant.len() > usize::from(precision.min(18)) {
-        return None;
-    }
-    let number: i64 = if significant.is_empty() { 0 } else { significant.parse().ok()? };
-    Some(Value::Integer(sign * number))
+    unscaled.parse::<i128>().ok().map(|number| Value::Integer(sign * number))
 }
 
 /// A duration, or whole microseconds as `10us`: event times may be closer than the milliseconds of other durations.
@@ -229,6 +265,16 @@ mod tests {
         assert_eq!(decimals, Ok(Some(Recipe::Random { min: -150, max: 200 })));
         let floats = column("DOUBLE", random(Literal::Integer(0), text("0.5"))).recipe();
         assert_eq!(floats, Ok(Some(Recipe::RandomFloat { min: 0.0, max: 0.5 })));
+    }
+
+    #[test]
+    fn sequence_must_last() {
+        let recipe =
+            column("SMALLINT", sequence(Literal::Integer(0), Some(Literal::Integer(2)))).recipe().unwrap().unwrap();
+        assert!(recipe.lasts(ColumnType::SmallInt, 16_384));
+        assert!(!recipe.lasts(ColumnType::SmallInt, 16_385));
+        let far = Recipe::Sequence { start: i128::MAX, step: i128::MAX };
+        assert!(!far.lasts(ColumnType::BigInt, 3));
     }
 
     #[test]

@@ -207,7 +207,7 @@ fn simulate_all(seeds: std::ops::Range<u64>) -> (Counts, Vec<(u64, Vec<String>)>
                         break;
                     }
                     let verdict = simulate(seed, &scenarios, false);
-                    let mut total = total.lock().unwrap();
+                    let mut total = total.lock().expect("no thread panics inside");
                     total.0.add(&verdict.counts);
                     if !verdict.faults.is_empty() {
                         total.1.push((seed, verdict.faults));
@@ -216,7 +216,7 @@ fn simulate_all(seeds: std::ops::Range<u64>) -> (Counts, Vec<(u64, Vec<String>)>
             });
         }
     });
-    total.into_inner().unwrap()
+    total.into_inner().expect("no thread panics inside")
 }
 
 fn number(variable: &str) -> Option<u64> {

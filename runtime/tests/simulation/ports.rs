@@ -186,7 +186,7 @@ fn rows_of(batch: &RecordBatch) -> Vec<Row> {
         .map(|column| match column.data_type() {
             DataType::Int64 => column.as_primitive::<Int64Type>().values().to_vec(),
             DataType::Timestamp(..) => column.as_primitive::<TimestampMicrosecondType>().values().to_vec(),
-            other => panic!("a column of type {other} in the simulation"),
+            other => unreachable!("a column of type {other} in the simulation"),
         })
         .collect();
     (0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row]).collect()).collect()
@@ -242,7 +242,7 @@ impl Committer for SimCommitter {
         })
     }
 
-    fn abort_leftovers<'a>(&'a self, _: PipelineId, before: Attempt) -> BoxFuture<'a, Result<u64, SinkError>> {
+    fn abort_leftovers(&self, _: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         Box::pin(async move {
             delay(&self.world).await;
             Ok(self.world.abort_pieces(self.sink, before))
@@ -253,19 +253,22 @@ impl Committer for SimCommitter {
 /// A port that encodes every message: coordinator and worker share nothing, or this would not work.
 pub(crate) struct WirePort(pub(crate) ChannelPort);
 
-fn through_the_wire<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(message: T) -> T {
-    let bytes = serde_json::to_vec(&message).expect("messages are serialisable");
+fn through_the_wire<T>(message: &T) -> T
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let bytes = serde_json::to_vec(message).expect("messages are serialisable");
     let decoded = serde_json::from_slice(&bytes).expect("messages are what they were");
-    assert_eq!(message, decoded);
+    assert_eq!(*message, decoded);
     decoded
 }
 
 impl WorkerPort for WirePort {
     fn send(&mut self, message: ToWorker) -> BoxFuture<'_, bool> {
-        self.0.send(through_the_wire(message))
+        self.0.send(through_the_wire(&message))
     }
 
     fn recv(&mut self) -> BoxFuture<'_, Option<FromWorker>> {
-        Box::pin(async move { self.0.recv().await.map(through_the_wire) })
+        Box::pin(async move { self.0.recv().await.as_ref().map(through_the_wire) })
     }
 }

@@ -50,10 +50,10 @@ impl Process {
             .start_paused(true)
             .build()
             .expect("a runtime without input and output");
-        let running = runtime.block_on(async {
-            let (context, plan) = build(number, world, scenario, shape, parallelism);
-            tasks::spawn("process", run(Arc::clone(world), context, plan))
-        });
+        let inside = runtime.enter();
+        let (context, plan) = build(number, world, scenario, shape, parallelism);
+        let running = tasks::spawn("process", run(Arc::clone(world), context, plan));
+        drop(inside);
         world.note(&format!("process {number} started at parallelism {parallelism}"));
         Self { runtime, running: Some(running), missed: Duration::ZERO, is_paused: false, number }
     }

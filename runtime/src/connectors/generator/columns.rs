@@ -6,18 +6,14 @@
 
 use std::sync::Arc;
 
-use api::pipeline::{Column, ColumnType, Generate, Literal};
+use api::pipeline::{Column, ColumnType, Recipe, Value};
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
     Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::take;
 
-use crate::connectors::values::{decimal, temporal};
-
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Step of a TIMESTAMP sequence that names none.
-const DEFAULT_STEP_US: i128 = 1000;
 
 /// One column, ready to be made.
 #[derive(Clone, Debug)]
@@ -35,6 +31,11 @@ enum Rule {
         step: i128,
     },
     /// `min + below(width)`; `width` 0 stands for 2^64.
+    /// `start + row * step` as floating point.
+    RealSequence {
+        start: f64,
+        step: f64,
+    },
     Integer {
         min: i64,
         width: u64,
@@ -53,9 +54,14 @@ enum Rule {
 impl GeneratedColumn {
     /// `rows`: how many will be made at most, if that is known (a sequence must fit).
     pub(super) fn new(column: &Column, seed: u64, rows: Option<u64>) -> Result<Self, String> {
-        let generate = column.generate.as_ref().ok_or("has no `generate`: say sequence, random or choice")?;
+        let recipe = column.recipe().map_err(|invalid| invalid.to_string())?;
+        let recipe = recipe.ok_or("has no `generate`: say sequence, random or choice")?;
+        let column_type = column.column_type;
+        if !recipe.lasts(column_type, rows.unwrap_or(1)) {
+            return Err(format!("sequence leaves the range of {column_type} before its last row"));
+        }
         let stream = mix(seed ^ hash_name(&column.name));
-        Ok(Self { column_type: column.column_type, stream, rule: Rule::new(generate, column.column_type, rows)? })
+        Ok(Self { column_type, stream, rule: Rule::new(recipe, column_type)? })
     }
 
     /// Bytes of a value as Arrow holds it (about, for texts).
@@ -89,15 +95,13 @@ impl GeneratedColumn {
                 let value = |row| min + (wide(self.stream, row) % width).cast_signed();
                 self.wide_integers(rows(begin, count).map(value))
             }
+            Rule::RealSequence { start, step } => {
+                self.reals(rows(begin, count).map(move |row| row as f64 * step + start))
+            }
             Rule::Real { min, max } => {
                 let span = max - min;
                 let value = |row| min + (draw(self.stream, row) >> 11) as f64 * (1.0 / (1_u64 << 53) as f64) * span;
-                match self.column_type {
-                    ColumnType::Float => {
-                        Arc::new(Float32Array::from_iter_values(rows(begin, count).map(|row| value(row) as f32)))
-                    }
-                    _ => Arc::new(Float64Array::from_iter_values(rows(begin, count).map(value))),
-                }
+                self.reals(rows(begin, count).map(value))
             }
             Rule::Choice(values) => {
                 let width = values.len() as u64;
@@ -128,6 +132,13 @@ impl GeneratedColumn {
         }
     }
 
+    fn reals(&self, values: impl Iterator<Item = f64>) -> ArrayRef {
+        match self.column_type {
+            ColumnType::Float => Arc::new(Float32Array::from_iter_values(values.map(|value| value as f32))),
+            _ => Arc::new(Float64Array::from_iter_values(values)),
+        }
+    }
+
     fn wide_integers(&self, values: impl Iterator<Item = i128>) -> ArrayRef {
         let array = Decimal128Array::from_iter_values(values);
         match self.column_type {
@@ -142,127 +153,43 @@ impl GeneratedColumn {
 }
 
 impl Rule {
-    fn new(generate: &Generate, column_type: ColumnType, rows: Option<u64>) -> Result<Self, String> {
-        if let Some(sequence) = &generate.sequence {
-            let start = integer(&sequence.start, column_type)?;
-            let step = match &sequence.step {
-                Some(step) => step_of(step, column_type)?,
-                None if column_type == ColumnType::Timestamp => DEFAULT_STEP_US,
-                None => integer(&Literal::Integer(1), column_type)?,
-            };
-            let last = i128::from(rows.unwrap_or(1).saturating_sub(1));
-            let fits = step.checked_mul(last).and_then(|way| way.checked_add(start));
-            if !fits.is_some_and(|last| range_of(column_type).contains(&last)) {
-                return Err(format!("sequence leaves the range of {column_type} before its last row"));
-            }
-            return Ok(Self::Sequence { start, step });
-        }
-        if let Some(random) = &generate.random {
-            return Self::random(&random.min, &random.max, column_type);
-        }
-        match &generate.choice {
-            Some(values) if !values.is_empty() => Ok(Self::Choice(choices(values, column_type)?)),
-            _ => Err("`generate` needs one of sequence, random, choice".to_owned()),
-        }
-    }
-
-    fn random(min: &Literal, max: &Literal, column_type: ColumnType) -> Result<Self, String> {
-        let order = || format!("random: min {min} is above max {max}");
-        match column_type {
-            ColumnType::Double | ColumnType::Float => {
-                let (min, max) = (real(min)?, real(max)?);
-                if min > max { Err(order()) } else { Ok(Self::Real { min, max }) }
-            }
-            ColumnType::Decimal { .. } => {
-                let (min, max) = (integer(min, column_type)?, integer(max, column_type)?);
-                let width = max.checked_sub(min).and_then(|width| u128::try_from(width).ok()).ok_or_else(order)? + 1;
-                Ok(Self::Decimal { min, width })
-            }
-            _ => {
-                let (low, high) = (integer(min, column_type)?, integer(max, column_type)?);
-                let width = u128::try_from(high - low).map_err(|_| order())? + 1;
-                // 2^64 becomes 0, which stands for it.
-                Ok(Self::Integer { min: low as i64, width: width as u64 })
-            }
-        }
+    fn new(recipe: Recipe, column_type: ColumnType) -> Result<Self, String> {
+        Ok(match (recipe, column_type) {
+            (Recipe::Sequence { start, step }, _) => Self::Sequence { start, step },
+            (Recipe::SequenceFloat { start, step }, _) => Self::RealSequence { start, step },
+            (Recipe::RandomFloat { min, max }, _) => Self::Real { min, max },
+            (Recipe::Random { min, max }, ColumnType::Decimal { .. }) => Self::Decimal { min, width: width(min, max)? },
+            // 2^64 becomes 0, which stands for it.
+            (Recipe::Random { min, max }, _) => Self::Integer { min: min as i64, width: width(min, max)? as u64 },
+            (Recipe::Choice(values), _) if values.is_empty() => return Err("choice has no values".to_owned()),
+            (Recipe::Choice(values), _) => Self::Choice(choices(&values, column_type)),
+        })
     }
 }
 
-/// A literal as the integer that the type holds.
-fn integer(literal: &Literal, column_type: ColumnType) -> Result<i128, String> {
-    let refuse = || format!("`{literal}` is not a {column_type}");
-    let value = match (literal, column_type) {
-        (Literal::Integer(number), ColumnType::Timestamp) => temporal::from_millis(*number).map(i128::from),
-        (Literal::Text(text), ColumnType::Timestamp) => temporal::parse_timestamp(text.as_bytes()).map(i128::from),
-        (Literal::Text(text), ColumnType::Date) => temporal::parse_date(text.as_bytes()).map(i128::from),
-        (literal, ColumnType::Decimal { precision, scale }) => {
-            decimal::parse(literal.to_string().as_bytes(), precision, scale)
-        }
-        (literal, ColumnType::BigInt | ColumnType::Int | ColumnType::SmallInt) => {
-            decimal::parse(literal.to_string().as_bytes(), 19, 0)
-        }
-        _ => return Err(format!("{column_type} takes `choice` only here")),
-    };
-    value.filter(|value| range_of(column_type).contains(value)).ok_or_else(refuse)
+/// How many values lie between two, both included.
+fn width(min: i128, max: i128) -> Result<u128, String> {
+    let between = max.checked_sub(min).and_then(|between| u128::try_from(between).ok());
+    between.map(|between| between + 1).ok_or_else(|| format!("random: min {min} is above max {max}"))
 }
 
-fn step_of(literal: &Literal, column_type: ColumnType) -> Result<i128, String> {
-    match (literal, column_type) {
-        (Literal::Text(text), ColumnType::Timestamp) => {
-            let step: api::pipeline::Duration =
-                text.parse().map_err(|error| format!("step `{text}` is not a duration: {error}"))?;
-            Ok(i128::from(step.as_micros()))
-        }
-        (Literal::Integer(_), ColumnType::Timestamp) => Err("step of a TIMESTAMP is a duration as `1ms`".to_owned()),
-        (Literal::Integer(days), ColumnType::Date) => Ok(i128::from(*days)),
-        _ => integer(literal, column_type),
-    }
-}
-
-fn range_of(column_type: ColumnType) -> std::ops::RangeInclusive<i128> {
+fn choices(values: &[Value], column_type: ColumnType) -> ArrayRef {
+    let integers =
+        values.iter().filter_map(|value| if let Value::Integer(number) = value { Some(*number) } else { None });
+    let reals = values.iter().filter_map(|value| if let Value::Float(number) = value { Some(*number) } else { None });
+    let flags = values.iter().filter_map(|value| if let Value::Boolean(flag) = value { Some(*flag) } else { None });
+    let texts = values.iter().filter_map(|value| if let Value::Text(text) = value { Some(text) } else { None });
+    // Only the type decides how numbers are laid out.
+    let column = GeneratedColumn { column_type, stream: 0, rule: Rule::Sequence { start: 0, step: 0 } };
     match column_type {
-        ColumnType::Int | ColumnType::Date => i128::from(i32::MIN)..=i128::from(i32::MAX),
-        ColumnType::SmallInt => i128::from(i16::MIN)..=i128::from(i16::MAX),
-        ColumnType::Decimal { precision, .. } => {
-            let limit = 10_i128.checked_pow(u32::from(precision)).unwrap_or(i128::MAX);
-            1 - limit..=limit - 1
+        ColumnType::Varchar | ColumnType::Varbinary => Arc::new(StringArray::from_iter_values(texts)),
+        ColumnType::Boolean => Arc::new(BooleanArray::from(flags.collect::<Vec<_>>())),
+        ColumnType::Double | ColumnType::Float => column.reals(reals),
+        ColumnType::Decimal { .. } => column.wide_integers(integers),
+        ColumnType::BigInt | ColumnType::Int | ColumnType::SmallInt | ColumnType::Timestamp | ColumnType::Date => {
+            column.integers(integers.map(|number| number as i64))
         }
-        _ => i128::from(i64::MIN)..=i128::from(i64::MAX),
     }
-}
-
-fn real(literal: &Literal) -> Result<f64, String> {
-    let number = literal.to_string().parse::<f64>().ok().filter(|number| number.is_finite());
-    number.ok_or_else(|| format!("`{literal}` is not a number"))
-}
-
-fn choices(literals: &[Literal], column_type: ColumnType) -> Result<ArrayRef, String> {
-    Ok(match column_type {
-        ColumnType::Varchar => Arc::new(StringArray::from_iter_values(literals.iter().map(ToString::to_string))),
-        ColumnType::Varbinary => return Err("VARBINARY cannot be generated".to_owned()),
-        ColumnType::Boolean => {
-            let parse = |literal: &Literal| match literal.to_string().as_str() {
-                "true" => Ok(true),
-                "false" => Ok(false),
-                other => Err(format!("`{other}` is not a BOOLEAN: \"true\" or \"false\"")),
-            };
-            Arc::new(literals.iter().map(parse).collect::<Result<Vec<_>, _>>().map(BooleanArray::from)?)
-        }
-        ColumnType::Double => Arc::new(Float64Array::from(literals.iter().map(real).collect::<Result<Vec<_>, _>>()?)),
-        ColumnType::Float => {
-            let numbers = literals.iter().map(|literal| real(literal).map(|number| number as f32));
-            Arc::new(Float32Array::from(numbers.collect::<Result<Vec<_>, _>>()?))
-        }
-        _ => {
-            let numbers =
-                literals.iter().map(|literal| integer(literal, column_type)).collect::<Result<Vec<_>, _>>()?;
-            let column = GeneratedColumn { column_type, stream: 0, rule: Rule::Sequence { start: 0, step: 0 } };
-            match column_type {
-                ColumnType::Decimal { .. } => column.wide_integers(numbers.into_iter()),
-                _ => column.integers(numbers.into_iter().map(|number| number as i64)),
-            }
-        }
-    })
 }
 
 fn rows(begin: u64, count: usize) -> impl Iterator<Item = u64> {
