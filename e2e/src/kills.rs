@@ -7,13 +7,11 @@ use onceward::checker::expected::Window;
 use onceward::workload::{Dice, Workload};
 
 use crate::seeds::dice;
-use crate::stage::Stage;
+use crate::stage::{SLOW, Stage};
 
 const SECOND: i64 = 1_000_000;
 /// A kill at a random moment comes within this time.
 const MOMENT_MS: u64 = 400;
-/// Every write of a batch takes this much longer, so that small data lives long enough to be struck.
-const SLOW: &str = "sink.written:*=pause:25ms";
 /// Steps that a run may be killed at while it makes progress; those that are not met just let it go on to its end.
 const STEPS: &[&str] = &[
     "claim.created",
@@ -99,7 +97,7 @@ fn draw(dice: &mut Dice) -> Workload {
     Workload {
         seed: dice.roll(),
         records: 15_000 + dice.below(30_000),
-        files: 1 + dice.below(5) as u32,
+        files: 1 + dice.below(30) as u32,
         customers: 50 + dice.below(1_000),
         window,
         parallelism: 1 + dice.below(4) as u32,

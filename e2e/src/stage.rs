@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use onceward::checker::expected::Expected;
@@ -14,6 +15,8 @@ use serde_json::Value;
 
 /// Arms the crash points of a child.
 const VARIABLE: &str = "ONCEWARD_CRASHPOINT";
+/// Every batch that is read takes this much longer, so that small data lives long enough to have several epochs.
+pub const SLOW: &str = "worker.batch_read:*=pause:40ms";
 
 /// The binary under test: `ONCEWARD_BIN`, or the one that was built beside this test.
 ///
@@ -36,6 +39,8 @@ pub struct Stage {
     binary: PathBuf,
     pub workload: Workload,
     pub written: Written,
+    /// The highest epoch that each attempt was ever seen to have decided: retention deletes records in time.
+    decided: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Stage {
@@ -46,7 +51,7 @@ impl Stage {
     pub fn new(workload: Workload) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("onceward-e2e-").tempdir()?;
         let written = workload.write(folder.path())?;
-        Ok(Self { folder: Some(folder), binary: binary()?, workload, written })
+        Ok(Self { folder: Some(folder), binary: binary()?, workload, written, decided: Mutex::default() })
     }
 
     pub fn folder(&self) -> &Path {
@@ -85,7 +90,9 @@ impl Stage {
     /// # Errors
     /// A child that is stuck.
     pub fn run(&self, faults: &str, more: &[&str]) -> Result<Ended> {
-        Ok(self.start(faults, more)?.finish()?)
+        let ended = self.start(faults, more)?.finish()?;
+        self.note_decisions()?;
+        Ok(ended)
     }
 
     /// Runs undisturbed, which must succeed.
@@ -98,12 +105,12 @@ impl Stage {
         Ok(ended)
     }
 
-    /// Runs until the child kills itself at `step` for the `nth` time, which must happen.
+    /// Runs slowly until the child kills itself at the `nth` hit of `step`, which must happen.
     ///
     /// # Errors
     /// It ended otherwise.
-    pub fn crash_at(&self, step: &str, nth: u64, more_faults: &str) -> Result<Ended> {
-        let ended = self.run(&format!("{step}:{nth}=kill{more_faults}"), &[])?;
+    pub fn crash_at(&self, step: &str, nth: u64, more: &[&str]) -> Result<Ended> {
+        let ended = self.run(&format!("{step}:{nth}=kill,{SLOW}"), more)?;
         ensure!(ended.died_at(step, nth), "the child did not die at {step}:{nth}: {}", ended.describe());
         Ok(ended)
     }
@@ -138,12 +145,13 @@ impl Stage {
         [&self.written.windows, &self.written.copy]
     }
 
-    /// Every visible file was decided: its attempt's sequence holds a `Completed` of its epoch or a later one.
+    /// Every visible file was decided: its attempt's sequence holds, or was seen to hold, a `Completed` of its epoch or
+    /// a later one.
     ///
     /// # Errors
     /// The first that was not.
     pub fn assert_nothing_undecided_is_visible(&self) -> Result<()> {
-        let decided = self.newest_decisions()?;
+        let decided = self.note_decisions()?;
         for folder in self.sink_folders() {
             for path in visible_files(folder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -158,9 +166,9 @@ impl Stage {
         Ok(())
     }
 
-    /// The highest decided epoch of each attempt, straight from the files of the log.
-    fn newest_decisions(&self) -> Result<BTreeMap<u64, u64>> {
-        let mut newest = BTreeMap::new();
+    /// The highest decided epoch of each attempt, straight from the files of the log, now or earlier.
+    fn note_decisions(&self) -> Result<BTreeMap<u64, u64>> {
+        let mut newest = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, bytes) in self.log()? {
             let Some((_, rest)) = name.split_once("/attempts/") else { continue };
             let Some((attempt, object)) = rest.split_once('/') else { continue };
@@ -174,7 +182,7 @@ impl Stage {
                 *highest = epoch.max(*highest);
             }
         }
-        Ok(newest)
+        Ok(newest.clone())
     }
 
     /// Every object of the checkpoint store by its name, without temporaries.

@@ -116,7 +116,7 @@ pub struct RunArgs {
   onceward demo --seed 42 --dir /tmp/demo      the same data and the same choice of kills; files are kept")]
 pub struct DemoArgs {
     /// Orders to make up
-    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
+    #[arg(long, default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
     pub records: u64,
 
     /// How often to kill it: half at random moments, half at named steps

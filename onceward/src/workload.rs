@@ -37,7 +37,7 @@ impl Default for Workload {
         Self {
             seed: 1,
             records: 20_000,
-            files: 4,
+            files: 24,
             customers: 400,
             window: Window::Tumble { size: 10 * SECOND },
             parallelism: 2,

@@ -1,12 +1,10 @@
 //! Signals, and running again after the end.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::stage::Stage;
+use e2e::stage::{SLOW, Stage};
 use onceward::child::{Child, Said};
 use onceward::workload::Workload;
 use rustix::process::{Pid, Signal, kill_process};
-
-const SLOW: &str = "sink.written:*=pause:25ms";
 
 fn stage() -> Result<Stage> {
     Stage::new(Workload { seed: 9, records: 30_000, ..Workload::default() })
@@ -54,8 +52,9 @@ fn a_second_signal_ends_it_at_once_and_nothing_is_lost() -> Result<()> {
 #[test]
 fn a_stop_that_is_not_settled_in_time_is_exit_code_4_and_is_finished_by_the_next_run() -> Result<()> {
     let stage = stage()?;
-    let mut child = stage.start(&format!("coordinator.stopping=pause:2s,{SLOW}"), &["--grace", "200ms"])?;
-    child.wait_for(|said| said.is_event("checkpoint.completed"))?;
+    // A source that is held back cannot emit the last barrier within the grace period.
+    let mut child = stage.start(&format!("worker.batch_read:5=pause:5s,{SLOW}"), &["--grace", "200ms"])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint worker.batch_read 5".to_owned()))?;
     tell(&child, Signal::TERM)?;
     let ended = child.finish()?;
     ensure!(ended.code() == Some(4), "{}", ended.describe());

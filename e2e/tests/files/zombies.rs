@@ -1,7 +1,7 @@
 //! A run that is stopped, replaced, and wakes up: it exits 3, and leaves no trace.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::stage::Stage;
+use e2e::stage::{SLOW, Stage};
 use onceward::child::{Child, Said};
 use onceward::workload::Workload;
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,7 +32,6 @@ const STOPPED_AT: &[(&str, u64)] = &[
     ("coordinator.before_retention", 1),
 ];
 const MOMENT: &str = "pause:1s";
-const SLOW: &str = "sink.written:*=pause:25ms";
 
 fn stage() -> Result<Stage> {
     let stage = Stage::new(Workload { seed: 5, records: 30_000, customers: 800, ..Workload::default() })?;

@@ -41,12 +41,14 @@ const STEPS: &[(&str, u64)] = &[
 ];
 
 /// A kill at a random moment comes within this time after the start.
-const MOMENT_MS: u64 = 500;
-/// A run that is to be killed is slowed down at every write of a batch, so that small data has a long life: the whole
+const MOMENT_MS: u64 = 700;
+/// A run that is to be killed is slowed down at every batch that it reads, so that small data has a long life: the whole
 /// of it would take about this long, divided among the kills.
 const SLOW_MS_PER_KILL: u64 = 400;
-/// Rows that the engine writes at a time, roughly; the slowing down is computed from it.
-const ROWS_PER_WRITE: u64 = 8_192;
+/// A barrier waits for the batch before it: slower than this and no checkpoint would come about between two kills.
+const SLOWEST_MS: u64 = 80;
+/// Rows that the engine reads at a time, roughly; the slowing down is computed from it.
+const ROWS_PER_BATCH: u64 = 8_192;
 /// Data that a child has finished before all kills were dealt is begun anew, at most so often.
 const ROUNDS: u32 = 100;
 
@@ -210,9 +212,9 @@ impl Demo<'_> {
     }
 
     fn strike(&self, workload: &Workload, written: &Written, strike: &Strike, kills: u32) -> Result<Ended, Error> {
-        let writes = (workload.records / ROWS_PER_WRITE / u64::from(workload.parallelism)).max(1);
-        let pause = (SLOW_MS_PER_KILL * u64::from(kills) / writes).clamp(1, 1_000);
-        let slow = format!("sink.written:*=pause:{pause}ms");
+        let batches = (workload.records / ROWS_PER_BATCH + u64::from(workload.files)) / u64::from(workload.parallelism);
+        let pause = (SLOW_MS_PER_KILL * u64::from(kills) / batches.max(1)).clamp(1, SLOWEST_MS);
+        let slow = format!("worker.batch_read:*=pause:{pause}ms");
         let mut command = self.command(written);
         match strike {
             Strike::Step(step, nth) => {

@@ -34,6 +34,7 @@ pub static STEPS: &[Step] = &[
     step("worker.restored", "one task has its state back"),
     step("coordinator.deployed", "all tasks are restored, none may have read more than its first batch"),
     step("worker.first_record", "one source has given its first batch to its chain"),
+    step("worker.batch_read", "one source has given a batch to its chain; `:*=pause:40ms` slows a run down"),
     step("coordinator.barrier_sent", "sources were told to emit the barrier"),
     step("worker.barrier_emitted", "one source has passed the barrier on"),
     step("worker.aligned", "one subtask has the barrier from all its inputs"),

@@ -55,6 +55,7 @@ impl SourceTask {
                     if std::mem::take(&mut is_first) {
                         crashpoint::hit("worker.first_record")?;
                     }
+                    crashpoint::hit("worker.batch_read")?;
                     turn.batches += 1;
                     if turn.batches >= YIELD_BATCHES || now.saturating_sub(turn.began) >= YIELD_INTERVAL {
                         tokio::task::yield_now().await;
