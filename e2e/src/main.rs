@@ -17,7 +17,7 @@ usage: onceward-e2e full [--kills N] [--seed S] [--lanes N] [--only kills|model|
 
 fn main() -> ExitCode {
     let screen = Screen::of_process();
-    match full(&std::env::args().skip(1).collect::<Vec<_>>(), &screen) {
+    match full(&std::env::args().skip(1).collect::<Vec<_>>(), screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Gone>() => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,7 +54,7 @@ fn options(arguments: &[String]) -> Result<Options> {
     Ok(options)
 }
 
-fn full(arguments: &[String], screen: &Screen) -> Result<()> {
+fn full(arguments: &[String], screen: Screen) -> Result<()> {
     let options = options(arguments)?;
     let wanted = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
     if wanted("kills") {
@@ -69,7 +69,7 @@ fn full(arguments: &[String], screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-fn kills(options: &Options, screen: &Screen) -> Result<()> {
+fn kills(options: &Options, screen: Screen) -> Result<()> {
     const KILLS_PER_CASE: u64 = 8;
     let (next, tally, failure) = (AtomicU64::new(0), Mutex::new(Tally::default()), Mutex::new(None));
     screen.say(format!("random kills: {options:?}"))?;
@@ -94,7 +94,7 @@ fn kills(options: &Options, screen: &Screen) -> Result<()> {
     failure.into_inner().ok().flatten().map_or(Ok(()), Err)
 }
 
-fn cargo_test(arguments: &[&str], screen: &Screen) -> Result<()> {
+fn cargo_test(arguments: &[&str], screen: Screen) -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg("test").args(arguments).args(["--", "--nocapture"]).env("ONCEWARD_FULL", "1");
     screen.say(format!("{command:?}"))?;

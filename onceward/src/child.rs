@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// A child that says nothing for so long is taken for stuck.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// Lines kept unread before the child has to wait.
 const BACKLOG: usize = 1 << 16;
 

@@ -55,6 +55,7 @@ Exit codes:
   3  fenced: a newer run has taken over
   4  stopped before the last checkpoint was settled; the next run finishes it
   128 + signal  told twice to stop")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// Manifest of one Pipeline
     #[arg(value_hint = ValueHint::FilePath)]

@@ -21,12 +21,12 @@ fn main() -> ExitCode {
     };
     let screen = Screen::of_process();
     let ended = match &cli.command {
-        Command::Completion(args) => commands::completion::execute(args, &screen),
-        Command::Run(args) => commands::run::execute(args, &screen),
-        Command::Demo(args) => commands::demo::execute(args, &screen),
-        Command::Lint(args) => commands::lint::execute(args, &screen),
-        Command::Crashpoints(args) => commands::crashpoints::execute(args, &screen),
-        Command::Checkpoints(args) => commands::checkpoints::execute(args, &screen),
+        Command::Completion(args) => commands::completion::execute(args, screen),
+        Command::Run(args) => commands::run::execute(args, screen),
+        Command::Demo(args) => commands::demo::execute(args, screen),
+        Command::Lint(args) => commands::lint::execute(args, screen),
+        Command::Crashpoints(args) => commands::crashpoints::execute(args, screen),
+        Command::Checkpoints(args) => commands::checkpoints::execute(args, screen),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

@@ -1,4 +1,5 @@
 //! The binary as people call it. (Its being here also makes `cargo test` build the binary that `e2e` drives.)
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,5 @@
 //! The shipped binary over files: killed, paused, doubled, damaged, stopped; and every time the result is exact.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod at_random;
 mod at_steps;

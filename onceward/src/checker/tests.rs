@@ -9,7 +9,7 @@ use super::{Error, check_copy, check_windows, time};
 fn file(folder: &tempfile::TempDir, name: &str, lines: &[&str]) -> PathBuf {
     let path = folder.path().join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    std::fs::write(&path, lines.iter().flat_map(|line| [*line, "\n"]).collect::<String>()).unwrap();
     path
 }
 

@@ -16,7 +16,7 @@ use crate::screen::{Screen, Style, thousands, with_causes};
 ///
 /// # Errors
 /// A store that does not answer, [`Error::Gone`].
-pub fn execute(args: &CheckpointsArgs, screen: &Screen) -> Result<u8, Error> {
+pub fn execute(args: &CheckpointsArgs, screen: Screen) -> Result<u8, Error> {
     let Some(path) = store_path(&args.target, screen)? else { return Ok(REFUSED) };
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().map_err(io("start threads"))?;
     let store = Arc::new(LocalStore::new(&path, Arc::new(SystemRandom)));
@@ -38,7 +38,7 @@ pub fn execute(args: &CheckpointsArgs, screen: &Screen) -> Result<u8, Error> {
 }
 
 /// The store of a manifest, or a store's own folder; `None` if the manifest was refused.
-fn store_path(target: &Path, screen: &Screen) -> Result<Option<PathBuf>, Error> {
+fn store_path(target: &Path, screen: Screen) -> Result<Option<PathBuf>, Error> {
     let folder = target.to_str().and_then(|text| text.strip_prefix("file://")).map_or(target, Path::new);
     if folder.is_dir() {
         return std::path::absolute(folder).map(Some).map_err(io(format!("find the folder {}", folder.display())));
@@ -48,7 +48,7 @@ fn store_path(target: &Path, screen: &Screen) -> Result<Option<PathBuf>, Error> 
     Ok(loaded.manifest.map(|manifest| PathBuf::from(manifest.pipeline.spec.checkpoint.storage.local.path)))
 }
 
-fn show_json(log: &LogSummary, screen: &Screen) -> Result<(), Error> {
+fn show_json(log: &LogSummary, screen: Screen) -> Result<(), Error> {
     for checkpoint in &log.checkpoints {
         // Numbers, strings and enums: this cannot fail.
         screen.say(serde_json::to_string(checkpoint).unwrap_or_default())?;
@@ -59,7 +59,7 @@ fn show_json(log: &LogSummary, screen: &Screen) -> Result<(), Error> {
     Ok(())
 }
 
-fn show_text(log: &LogSummary, verified: bool, screen: &Screen) -> Result<(), Error> {
+fn show_text(log: &LogSummary, verified: bool, screen: Screen) -> Result<(), Error> {
     let state = if log.finished { ", finished" } else { "" };
     screen.say(format!("pipeline {}, log {}, {} attempts{state}", log.pipeline_id, log.log, log.attempts))?;
     for checkpoint in &log.checkpoints {

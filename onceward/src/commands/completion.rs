@@ -10,7 +10,7 @@ use crate::screen::Screen;
 ///
 /// # Errors
 /// [`Error::Gone`].
-pub fn execute(args: &CompletionArgs, screen: &Screen) -> Result<u8, Error> {
+pub fn execute(args: &CompletionArgs, screen: Screen) -> Result<u8, Error> {
     // Into memory first: the generator panics when a write fails.
     let mut script = vec![];
     clap_complete::generate(args.shell, &mut Cli::command(), "onceward", &mut script);

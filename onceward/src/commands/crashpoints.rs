@@ -11,7 +11,7 @@ use crate::screen::Screen;
 ///
 /// # Errors
 /// [`Error::Gone`].
-pub fn execute(args: &CrashpointsArgs, screen: &Screen) -> Result<u8, Error> {
+pub fn execute(args: &CrashpointsArgs, screen: Screen) -> Result<u8, Error> {
     if args.output == Output::Text {
         screen.say(format!("arm with {VARIABLE}='step[:nth]=kill|pause:1s|error'"))?;
     }

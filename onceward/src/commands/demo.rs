@@ -56,7 +56,7 @@ const ROUNDS: u32 = 100;
 ///
 /// # Errors
 /// What keeps it from coming to a verdict; a bad verdict is not an error but exit code 1.
-pub fn execute(args: &DemoArgs, screen: &Screen) -> Result<u8, Error> {
+pub fn execute(args: &DemoArgs, screen: Screen) -> Result<u8, Error> {
     let began = SystemClock.monotonic();
     let seed = args.seed.unwrap_or_else(|| SystemRandom.u64() >> 32);
     let mut place = Place::choose(args.dir.as_deref())?;
@@ -105,7 +105,7 @@ pub fn execute(args: &DemoArgs, screen: &Screen) -> Result<u8, Error> {
     Ok(if verdict.is_good() && demo.kills >= args.kills { DONE } else { FAILED })
 }
 
-fn conclude(verdict: &Verdict, demo: &Demo<'_>, seconds: f64, args: &DemoArgs, screen: &Screen) -> Result<(), Error> {
+fn conclude(verdict: &Verdict, demo: &Demo, seconds: f64, args: &DemoArgs, screen: Screen) -> Result<(), Error> {
     for example in &verdict.examples {
         screen.say(format!("        {example}"))?;
     }
@@ -162,15 +162,15 @@ enum Strike {
     Moment(Duration),
 }
 
-struct Demo<'a> {
+struct Demo {
     program: PathBuf,
     dice: Dice,
     kills: u32,
     runs: u32,
-    screen: &'a Screen,
+    screen: Screen,
 }
 
-impl Demo<'_> {
+impl Demo {
     /// Runs and kills until `kills` are dealt or the data is finished, then lets the last run live.
     fn run_to_the_end(&mut self, workload: &Workload, written: &Written, kills: u32) -> Result<(), Error> {
         while self.kills < kills {

@@ -10,7 +10,7 @@ use crate::screen::{Screen, Style, with_causes};
 ///
 /// # Errors
 /// [`Error::Gone`].
-pub fn execute(args: &LintArgs, screen: &Screen) -> Result<u8, Error> {
+pub fn execute(args: &LintArgs, screen: Screen) -> Result<u8, Error> {
     let mut faults = 0;
     for file in &args.files {
         let findings = match manifest::load(file, &args.set) {

@@ -1,5 +1,6 @@
 //! From a file's name to a pipeline that can be run, or everything that is wrong with it.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use api::manifest::{self, Finding, Manifest, Severity};
@@ -69,7 +70,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Shows findings to people: `error: file:line:column: field: what; fix`.
-pub(crate) fn show(findings: &[Finding], screen: &Screen) {
+pub(crate) fn show(findings: &[Finding], screen: Screen) {
     for finding in findings {
         match finding.severity {
             Severity::Fault => screen.fault(describe(finding)),
@@ -81,7 +82,7 @@ pub(crate) fn show(findings: &[Finding], screen: &Screen) {
 fn describe(finding: &Finding) -> String {
     let mut text = finding.origin.clone();
     if finding.place.set_by.is_none() {
-        text += &format!(":{}:{}", finding.place.line, finding.place.column);
+        let _ = write!(text, ":{}:{}", finding.place.line, finding.place.column);
     }
     for part in [&finding.path, &finding.message] {
         if !part.is_empty() {

@@ -30,7 +30,7 @@ pub(crate) fn cpu_seconds(rows: u64) -> Result<f64> {
             while let Some(batch) = stream.next().await {
                 drop(batch?);
             }
-            best = best.min((process_cpu() - before).as_secs_f64());
+            best = best.min(process_cpu().saturating_sub(before).as_secs_f64());
         }
         anyhow::Ok(best)
     })?;

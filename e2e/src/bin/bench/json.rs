@@ -59,5 +59,5 @@ pub(crate) fn reader_cpu_seconds(path: &Path) -> Result<f64> {
         rows += batch?.num_rows();
     }
     anyhow::ensure!(rows > 0, "nothing was read");
-    Ok((process_cpu() - before).as_secs_f64())
+    Ok(process_cpu().saturating_sub(before).as_secs_f64())
 }

@@ -21,7 +21,7 @@ mod reporter;
 ///
 /// # Errors
 /// What keeps it from starting at all; a pipeline that fails is told here, and is an exit code.
-pub fn execute(args: &RunArgs, screen: &Screen) -> Result<u8, Error> {
+pub fn execute(args: &RunArgs, screen: Screen) -> Result<u8, Error> {
     if let Err(error) = crashpoint::arm_from_environment() {
         screen.fault(format!("{}: {error}", crashpoint::VARIABLE));
         return Ok(REFUSED);
@@ -46,13 +46,13 @@ pub fn execute(args: &RunArgs, screen: &Screen) -> Result<u8, Error> {
     }
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("onceward").build();
     let threads = threads.map_err(io("start threads"))?;
-    let code = threads.block_on(drive(manifest.pipeline, args, *screen));
+    let code = threads.block_on(drive(manifest.pipeline, args, screen));
     // A second signal must end the process whatever its threads are waiting for.
     threads.shutdown_background();
     code
 }
 
-fn explain(pipeline: &Pipeline, screen: &Screen) -> Result<u8, Error> {
+fn explain(pipeline: &Pipeline, screen: Screen) -> Result<u8, Error> {
     let spec = &pipeline.spec;
     // The loader has planned it once already and found no fault.
     let graph = dataflow::plan(&Definition::of(spec)).map_err(|refused| Error::Other(refused.to_string()))?;
@@ -77,10 +77,10 @@ async fn drive(pipeline: Pipeline, args: &RunArgs, screen: Screen) -> Result<u8,
         tasks::spawn("run", async move { runtime::run::run(&pipeline, options, Arc::new(reporter), stopped).await });
     let ended = tokio::select! {
         ended = &mut run => ended,
-        code = signals.obey(&stop, &screen) => return Ok(code),
+        code = signals.obey(&stop, screen) => return Ok(code),
     };
     let code = match ended {
-        Ok(ended) => conclude(ended, &screen),
+        Ok(ended) => conclude(ended, screen),
         Err(panic) => {
             screen.fault(format!("this is a bug in onceward: {panic}; nothing is lost, run again to go on"));
             FAILED
@@ -89,11 +89,11 @@ async fn drive(pipeline: Pipeline, args: &RunArgs, screen: Screen) -> Result<u8,
     // The reporter ends with the run, which held its only sender; a reader that does not read can keep it.
     tokio::select! {
         _ = told => Ok(code),
-        code = signals.obey(&stop, &screen) => Ok(code),
+        code = signals.obey(&stop, screen) => Ok(code),
     }
 }
 
-fn conclude(ended: Result<Outcome, RunError>, screen: &Screen) -> u8 {
+fn conclude(ended: Result<Outcome, RunError>, screen: Screen) -> u8 {
     match ended {
         Ok(outcome) => {
             if let Outcome::StoppedUndecided { message } = &outcome {
@@ -145,7 +145,7 @@ impl Signals {
     }
 
     /// Returns the exit code, 128 + signal, once told twice.
-    async fn obey(&mut self, stop: &StopHandle, screen: &Screen) -> u8 {
+    async fn obey(&mut self, stop: &StopHandle, screen: Screen) -> u8 {
         loop {
             let number = tokio::select! {
                 _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),

@@ -96,7 +96,7 @@ impl Teller<'_> {
                 self.line("claimed", &format!("attempt {attempt} of pipeline {pipeline_id}"));
             }
             RunEvent::Restored { epoch, handle, .. } => {
-                self.line("restored", &format!("checkpoint {epoch} ({handle})"))
+                self.line("restored", &format!("checkpoint {epoch} ({handle})"));
             }
             RunEvent::Running { tasks, .. } => self.line("running", &format!("{tasks} tasks")),
             RunEvent::CheckpointCompleted { epoch, durations, rows, rows_in, .. } => {
@@ -110,7 +110,6 @@ impl Teller<'_> {
             RunEvent::CheckpointFailed { epoch, reason, .. } => {
                 self.doubt(&format!("checkpoint {epoch} failed: {reason}"));
             }
-            RunEvent::CommitCompleted { .. } => {}
             RunEvent::CommitRetried { sink, message, retry_in_ms, .. } => {
                 self.doubt(&format!("commit to {sink} failed, next try in {retry_in_ms} ms: {message}"));
             }
@@ -123,8 +122,8 @@ impl Teller<'_> {
                 let state = if *already { "already finished" } else { "finished" };
                 self.result(state, &format!("{} rows in, {} rows out", thousands(*rows_in), thousands(*rows_out)))?;
             }
-            // Told by whoever gets the error itself.
-            RunEvent::Failed { .. } => {}
+            // A failure is told by whoever gets the error itself; a commit shows in the progress.
+            RunEvent::Failed { .. } | RunEvent::CommitCompleted { .. } => {}
         }
         Ok(())
     }
