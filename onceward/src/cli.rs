@@ -54,7 +54,10 @@ Exit codes:
   2  the manifest or the command line was refused
   3  fenced: a newer run has taken over
   4  stopped before the last checkpoint was settled; the next run finishes it
-  128 + signal  told twice to stop")]
+  128 + signal  told twice to stop
+
+Environment:
+  ONCEWARD_LOG  what the engine logs to standard error: warn (default), info, runtime::coordinator=debug")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// Manifest of one Pipeline

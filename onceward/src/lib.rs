@@ -8,4 +8,5 @@ pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod screen;
+pub mod telemetry;
 pub mod workload;

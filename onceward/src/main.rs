@@ -6,6 +6,7 @@ use clap::Parser;
 use onceward::cli::{Cli, Command};
 use onceward::commands::{self, Error};
 use onceward::screen::{Screen, with_causes};
+use onceward::telemetry;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(commands::REFUSED));
         }
     };
+    telemetry::begin();
     let screen = Screen::of_process();
     let ended = match &cli.command {
         Command::Completion(args) => commands::completion::execute(args, screen),
