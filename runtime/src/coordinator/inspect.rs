@@ -26,7 +26,7 @@ pub struct LogSummary {
     pub finished: bool,
     /// Newest first.
     pub checkpoints: Vec<CheckpointSummary>,
-    /// What [`verify`] found; empty when it was not asked, too.
+    /// What verification found; empty when it was not asked for, too.
     pub faults: Vec<Fault>,
 }
 

@@ -1,7 +1,7 @@
 //! One worker: runs all subtasks of an attempt and speaks with the coordinator by serialisable messages alone.
 //!
-//! A subtask is an async task that owns its operators, sinks and queue ends ([`source_task`], [`merge_task`]); a second
-//! one beside it makes its snapshots durable ([`snapshot`]). The first failure is reported, the rest idles until the
+//! A subtask is an async task that owns its operators, sinks and queue ends (`source_task`, `merge_task`); a second
+//! one beside it makes its snapshots durable (`snapshot`). The first failure is reported, the rest idles until the
 //! coordinator stops the attempt; nothing is aborted at its target here, only a later attempt may do that.
 
 use std::collections::BTreeMap;

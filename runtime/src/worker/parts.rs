@@ -83,7 +83,7 @@ impl Parts {
     /// Makes a part durable.
     ///
     /// # Errors
-    /// When the store did not take it under any of [`TRIES`] names.
+    /// When the store did not take it under any of `TRIES` names.
     pub async fn write(&self, name: PartName<'_>, part: Part) -> Result<StatePart, PartError> {
         let (body, hash) = match part {
             Part::Inline(body) => return Ok(StatePart::Inline { body: STANDARD.encode(&body) }),
