@@ -125,8 +125,8 @@ impl Deploy<'_> {
                 let inbox = wiring.take_inbox(index, id.subtask.0 as usize);
                 let (inbox, count) = inbox.ok_or_else(|| TaskFailure::Plan("a stage has no inputs".into()))?;
                 let mut inputs = Inputs::new(count);
-                if let Some((watermarks, exact)) = restore.inputs(&stage.name, self.is_keyed(edges)).await? {
-                    inputs.restore(&watermarks, exact);
+                if let Some(watermark) = restore.watermark(&stage.name, self.is_keyed(edges)).await? {
+                    inputs.restore(&watermark);
                 }
                 PreparedInput::Merge(Box::new(MergeTask { task, inbox, inputs, aligning_since: Duration::ZERO }))
             }
