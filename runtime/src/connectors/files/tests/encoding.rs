@@ -57,9 +57,8 @@ fn leading_times_are_written_in_every_line_whether_they_repeat_or_not() {
     };
     for nulls in [false, true] {
         let end = if nulls { end.clone() } else { vec![Some(5_000_000); 6] };
-        let expected: String = (0..6)
-            .map(|row| format!("{{\"s\":{},\"e\":{},\"n\":{row}}}\n", text(&start, row), text(&end, row)))
-            .collect();
+        let line = |row| format!("{{\"s\":{},\"e\":{},\"n\":{row}}}\n", text(&start, row), text(&end, row));
+        let expected = (0..6).map(line).collect::<Vec<_>>().concat();
         let columns = vec![
             ("s", Arc::new(TimestampMicrosecondArray::from(start.clone())) as ArrayRef),
             ("e", Arc::new(TimestampMicrosecondArray::from(end))),
