@@ -54,7 +54,7 @@ pub(crate) fn time_to_first_row(onceward: &Path, manifest: &str) -> Result<f64> 
     const KILLED: i32 = 9;
     let folder = tempfile::tempdir()?;
     let mut command = command(onceward, manifest, folder.path())?;
-    command.env("ONCEWARD_CRASHPOINT", "worker.first_record=kill").stderr(Stdio::null());
+    command.env("ONCEWARD_CRASHPOINT", "worker.first_record=kill");
     let begin = Instant::now();
     let status = command.spawn().with_context(|| onceward.display().to_string())?.wait()?;
     let seconds = begin.elapsed().as_secs_f64();
@@ -66,7 +66,7 @@ fn command(onceward: &Path, manifest: &str, folder: &Path) -> Result<Command> {
     let file = folder.join("pipeline.yaml");
     std::fs::write(&file, manifest)?;
     let mut command = Command::new(onceward);
-    command.arg("run").arg(&file).args(["--output", "json"]).stdout(Stdio::piped());
+    command.arg("run").arg(&file).args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
     Ok(command)
 }
 
