@@ -56,7 +56,7 @@ struct Row {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Total {
+struct WindowRow {
     #[serde(deserialize_with = "instant")]
     window_start: i64,
     #[serde(deserialize_with = "instant")]
@@ -70,7 +70,7 @@ struct Total {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Visit {
+struct VisitRow {
     #[serde(deserialize_with = "instant")]
     window_start: i64,
     #[serde(deserialize_with = "instant")]
@@ -152,7 +152,7 @@ spec:
         same("visits", self.visits(), rows(visits)?)
     }
 
-    fn totals(&self) -> Vec<Total> {
+    fn totals(&self) -> Vec<WindowRow> {
         let mut windows: BTreeMap<(i64, String), Vec<i64>> = BTreeMap::new();
         for source in [&self.web, &self.shop] {
             for row in 0..source.rows {
@@ -160,7 +160,7 @@ spec:
                 windows.entry((start, source.country(row))).or_default().push(source.cents(row));
             }
         }
-        let total = |((start, country), cents): ((i64, String), Vec<i64>)| Total {
+        let total = |((start, country), cents): ((i64, String), Vec<i64>)| WindowRow {
             window_start: start,
             window_end: start + SIZE,
             country,
@@ -172,11 +172,11 @@ spec:
         windows.into_iter().map(total).collect()
     }
 
-    fn visits(&self) -> Vec<Visit> {
+    fn visits(&self) -> Vec<VisitRow> {
         // Rows come in the order of their time. Of each customer: first and last instant, total and count.
         let mut open: BTreeMap<u64, (i64, i64, i64, u64)> = BTreeMap::new();
         let mut visits = vec![];
-        let close = |customer, (first, last, total, orders): (i64, i64, i64, u64)| Visit {
+        let close = |customer, (first, last, total, orders): (i64, i64, i64, u64)| VisitRow {
             window_start: first,
             window_end: last + GAP,
             customer,

@@ -109,7 +109,7 @@ fn what_yaml_1_1_reads_otherwise_and_what_nothing_reads_is_warned_of_and_accepte
     assert!(output.status.success(), "{said}");
     for line in [
         "7:23: spec.sources[0].generator.rows: `010` is the number 8 to readers of YAML 1.1, kubectl among them; write 10",
-        "8:69: spec.sources[0].columns[0].generate.choice[1]: `NO` is false to readers of YAML 1.1, kubectl among them; \
+        "8:70: spec.sources[0].columns[0].generate.choice[1]: `NO` is false to readers of YAML 1.1, kubectl among them; \
          write \"NO\", in quotes",
         "9:5: spec.sources[1]: no sink gets anything from `unread`",
     ] {

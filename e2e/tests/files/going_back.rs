@@ -164,7 +164,7 @@ fn remove_output_of(stage: &Stage, id: &str) -> Result<u64> {
     let mut rows = 0;
     for (path, bytes) in stage.visible()? {
         if path.to_string_lossy().contains(&format!("-{id}-")) {
-            rows += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+            rows += String::from_utf8(bytes)?.lines().count() as u64;
             std::fs::remove_file(path)?;
         }
     }

@@ -34,7 +34,7 @@ fn struck(seed: u64, one_is_visible: bool) -> Result<(Stage, Vec<PathBuf>)> {
 }
 
 fn throw_away(path: &PathBuf) -> Result<u64> {
-    let rows = std::fs::read(path)?.iter().filter(|byte| **byte == b'\n').count();
+    let rows = std::fs::read_to_string(path)?.lines().count();
     std::fs::remove_file(path)?;
     Ok(rows as u64)
 }
