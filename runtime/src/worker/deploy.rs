@@ -118,6 +118,8 @@ impl Deploy<'_> {
             published: Duration::ZERO,
             watermark: Timestamp::MIN,
             ended: false,
+            began: self.environment.clock.monotonic(),
+            idle: Duration::ZERO,
         };
         let input = match &stage.input {
             StageInput::Source { name, .. } => self.prepare_source(name, task, &restore, pacing).await?,

@@ -36,7 +36,9 @@ impl MergeTask {
         }
         let mut elements = 0_u32;
         loop {
+            let waits = self.task.clock.monotonic();
             let (input, element) = self.inbox.receive().await?;
+            self.task.waited_since(waits);
             match element {
                 Element::Batch(batch) => self.task.process(batch).await?,
                 Element::Watermark(watermark) => self.watermark(input, watermark).await?,

@@ -110,13 +110,18 @@ impl SourceTask {
 
     /// Sleeps, or takes a checkpoint when one is asked for first.
     async fn wait(&mut self, time: Duration) -> Result<(), TaskFailure> {
+        let start = self.task.clock.monotonic();
         let sleep = self.task.clock.sleep(time);
         let epoch = tokio::select! {
             biased;
-            epoch = self.requests.recv() => epoch.ok_or(TaskFailure::Closed)?,
-            () = sleep => return Ok(()),
+            epoch = self.requests.recv() => Some(epoch.ok_or(TaskFailure::Closed)?),
+            () = sleep => None,
         };
-        self.checkpoint(epoch).await
+        self.task.waited_since(start);
+        match epoch {
+            Some(epoch) => self.checkpoint(epoch).await,
+            None => Ok(()),
+        }
     }
 
     /// After the last row: barriers until the attempt is stopped.
@@ -127,10 +132,12 @@ impl SourceTask {
         }
         self.task.end().await?;
         self.publish();
-        while let Some(epoch) = self.requests.recv().await {
+        loop {
+            let start = self.task.clock.monotonic();
+            let epoch = self.requests.recv().await.ok_or(TaskFailure::Closed)?;
+            self.task.waited_since(start);
             self.checkpoint(epoch).await?;
         }
-        Err(TaskFailure::Closed)
     }
 
     /// Emits the barrier and takes the snapshot. Of several that wait, only the newest can still succeed: the others

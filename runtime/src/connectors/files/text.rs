@@ -17,6 +17,9 @@ use crate::connectors::reader::Fed;
 const BUFFER_BYTES: usize = 512 * 1024;
 /// The longest record.
 const RECORD_BYTES: usize = 16 * 1024 * 1024;
+/// What to do about a row that cannot be read. (A file that is changed in place is not gone on with.)
+const FIX: &str = "set `onError: Skip` in the source's format to leave such rows out, counted, or mend the file and start \
+                   anew with --fresh";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads one text file from a position to its bound.
@@ -222,7 +225,7 @@ impl TextFeed {
                 line + 1,
                 offset + bad.fault.at as u64
             ),
-            message: bad.fault.message.clone(),
+            message: format!("{}; {FIX}", bad.fault.message),
         }
     }
 
