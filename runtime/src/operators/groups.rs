@@ -12,6 +12,9 @@ use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 
+use super::exact::RowCounts;
+use super::values::canonical;
+
 /// One aggregate of a query with its arguments and its FILTER.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -23,7 +26,15 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// COUNT(*) has no argument.
+    fn counts_rows(&self) -> bool {
+        self.arguments.is_empty() && self.function.fun().name() == "count"
+    }
+
     fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.counts_rows() {
+            return Ok(Box::new(RowCounts::default()));
+        }
         if self.function.groups_accumulator_supported() {
             return self.function.create_groups_accumulator();
         }
@@ -44,7 +55,7 @@ pub(crate) struct Inputs {
 impl Inputs {
     pub(crate) fn evaluate(keys: &[Arc<dyn PhysicalExpr>], calls: &[Call], rows: &RecordBatch) -> Result<Self> {
         let count = rows.num_rows();
-        let value = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(rows)?.into_array(count);
+        let value = |expr: &Arc<dyn PhysicalExpr>| canonical(expr, rows);
         let keys = keys.iter().map(value).collect::<Result<_>>()?;
         let mut arguments = Vec::with_capacity(calls.len());
         let mut filters = Vec::with_capacity(calls.len());
@@ -184,7 +195,8 @@ impl Groups {
         Ok(())
     }
 
-    fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
+    /// Empties it of its keys: the accumulators must be emptied next.
+    pub(crate) fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
         match &mut self.keys {
             Keys::One { seen } => {
                 *seen = false;
@@ -209,11 +221,8 @@ impl Groups {
         Ok(columns)
     }
 
-    /// Empties it: key columns and results.
-    pub(crate) fn take_results(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
-        let keys = self.take_keys()?;
-        let results =
-            self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_>>()?;
-        Ok((keys, results))
+    /// Empties the accumulators: result columns.
+    pub(crate) fn take_results(&mut self) -> Result<Vec<ArrayRef>> {
+        self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect()
     }
 }

@@ -51,7 +51,7 @@ impl SourceTask {
             self.publish_at(now);
             match self.reader.next(now)? {
                 Next::Batch(batch) => {
-                    self.task.process(batch).await?;
+                    self.task.process(batch).await.map_err(|failure| failure.about(&self.reader.last_batch()))?;
                     if std::mem::take(&mut is_first) {
                         crashpoint::hit("worker.first_record")?;
                     }

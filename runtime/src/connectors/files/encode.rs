@@ -9,6 +9,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType, UInt64Type,
 };
 
+use crate::connectors::values::row::describe;
 use crate::connectors::values::{decimal, hex, temporal};
 
 /// A guess at a field's length, to grow the buffer once per batch.
@@ -65,7 +66,8 @@ impl JsonEncoder {
             for (field, cells) in self.fields.iter().zip(&mut columns) {
                 out.extend_from_slice(&field.prefix);
                 if !cells.write(row, out) {
-                    return Err(format!("column `{}`: {}", field.name, cells.refused(row)));
+                    let content = describe(rows, row);
+                    return Err(format!("column `{}`: {}; row {content}", field.name, cells.refused(row)));
                 }
             }
             out.extend_from_slice(if self.fields.is_empty() { b"{}\n" } else { b"}\n" });
