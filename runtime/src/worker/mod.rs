@@ -33,6 +33,7 @@ mod deploy;
 mod failure;
 mod merge_task;
 mod outputs;
+mod pacing;
 pub mod parts;
 mod restore;
 mod size;
