@@ -27,15 +27,17 @@ pub(crate) fn create_folder(
             }
         }
         match sync(parent) {
-            Err(error)
-                if existed
-                    && !parent.starts_with(ours)
-                    && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {}
+            Err(error) if existed && !parent.starts_with(ours) && cannot_be_synced(error.kind()) => {}
             synced => synced?,
         }
         known.insert(folder.to_owned());
     }
     Ok(())
+}
+
+/// By us, or at all.
+fn cannot_be_synced(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::InvalidInput | ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use crate::cases::inputs;
 use crate::engine::{Restart, run, run_through};
 use crate::rows::{definition, lines};
 
-const AGGREGATES: &str = "SUM(cents) AS total, SUM(CAST(cents AS DECIMAL(12, 2))) AS exact, SUM(price) AS rough, \
-    AVG(cents) AS mean, AVG(price) AS middle, AVG(CAST(cents AS DECIMAL(12, 2))) AS fine, COUNT(*) AS n, \
+const AGGREGATES: &str = "SUM(cents) AS total, SUM(cents * CAST(1.00 AS DECIMAL(3, 2))) AS exact, SUM(price) AS rough, \
+    AVG(cents) AS mean, AVG(price) AS middle, AVG(cents * CAST(1.00 AS DECIMAL(3, 2))) AS fine, COUNT(*) AS n, \
     COUNT(cents) AS known, MIN(country) AS first, MAX(price) AS top, MAX(ts) AS latest, COUNT(DISTINCT country) AS countries, \
     SUM(DISTINCT cents) AS different, AVG(DISTINCT cents) AS level, median(cents) AS half, bit_xor(cents) AS bits, \
     bool_or(cents > 50) AS big, round(stddev(cents), 6) AS spread, approx_distinct(country) AS about, \

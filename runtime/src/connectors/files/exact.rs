@@ -13,18 +13,16 @@ use arrow::error::ArrowError;
 /// Types whose values the other type holds, or refuses one by one.
 fn is_exact(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
-    let whole = |data_type: &T| data_type.is_integer();
     match (from, to) {
-        (from, to) if from == to => true,
-        (from, T::Int64 | T::Int32 | T::Int16 | T::Decimal128(..)) if whole(from) => true,
-        // Floating point holds all whole numbers of half its width.
-        (T::Int8 | T::UInt8 | T::Int16 | T::UInt16 | T::Float16, T::Float32 | T::Float64) => true,
-        (T::Int32 | T::UInt32 | T::Float32, T::Float64) => true,
-        (T::Decimal128(..), T::Decimal128(..)) => true,
+        (from, T::Int64 | T::Int32 | T::Int16 | T::Decimal128(..)) if from.is_integer() => true,
         (T::Decimal32(_, from) | T::Decimal64(_, from) | T::Decimal256(_, from), T::Decimal128(_, to)) => from <= to,
-        (T::Binary | T::LargeBinary | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
-        (T::Utf8 | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
-        (T::Timestamp(..), T::Timestamp(..)) => true,
+        // Floating point holds all whole numbers of half its width.
+        (T::Int8 | T::UInt8 | T::Int16 | T::UInt16 | T::Float16, T::Float32 | T::Float64)
+        | (T::Int32 | T::UInt32 | T::Float32, T::Float64)
+        | (T::Decimal128(..), T::Decimal128(..))
+        | (T::Binary | T::LargeBinary | T::LargeUtf8 | T::Utf8View, T::Utf8)
+        | (T::Utf8 | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary)
+        | (T::Timestamp(..), T::Timestamp(..)) => true,
         _ => false,
     }
 }

@@ -189,8 +189,12 @@ mod tests {
 
     #[test]
     fn a_mean_is_rounded_once() {
-        assert_eq!(mean(10, 3), 10.0 / 3.0);
-        assert_eq!(mean(9_007_199_254_740_995, 3), 3_002_399_751_580_331.5);
-        assert_eq!(mean(i128::from(i64::MIN) * 7, 7), -9_223_372_036_854_775_808.0);
+        for (sum, count, expected) in [
+            (10, 3, 10.0_f64 / 3.0),
+            (9_007_199_254_740_995, 3, 3_002_399_751_580_331.5),
+            (i128::from(i64::MIN) * 7, 7, -9_223_372_036_854_775_808.0),
+        ] {
+            assert_eq!(mean(sum, count).to_bits(), expected.to_bits(), "{sum} / {count}");
+        }
     }
 }

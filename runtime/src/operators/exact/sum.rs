@@ -52,14 +52,14 @@ fn add<W: ArrowPrimitiveType>(sum: W::Native, value: W::Native) -> W::Native {
     sum.add_wrapping(value)
 }
 
-/// Calls a generic function for the type of exact sums.
+/// What a generic function makes of a type of exact sums; `None` for other types.
 macro_rules! for_exact {
-    ($result:expr, $function:ident, $other:expr) => {
+    ($function:ident, $result:expr) => {
         match $result {
-            DataType::Int64 => $function::<Int64Type>($result),
-            DataType::UInt64 => $function::<UInt64Type>($result),
-            DataType::Decimal128(..) => $function::<Decimal128Type>($result),
-            _ => $other,
+            DataType::Int64 => Some($function::<Int64Type>($result)),
+            DataType::UInt64 => Some($function::<UInt64Type>($result)),
+            DataType::Decimal128(..) => Some($function::<Decimal128Type>($result)),
+            _ => None,
         }
     };
 }
@@ -87,19 +87,20 @@ impl AggregateUDFImpl for ExactSum {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let result = args.return_field.data_type();
-        if !args.is_distinct {
-            return for_exact!(result, only_grouped, self.inner.accumulator(args));
+        match for_exact!(distinct, result) {
+            Some(accumulator) if args.is_distinct => Ok(accumulator),
+            Some(_) => exec_err!("SUM over {result} is only computed for groups"),
+            None => self.inner.accumulator(args),
         }
-        for_exact!(result, distinct, self.inner.accumulator(args))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        if args.is_distinct {
-            return self.inner.state_fields(args);
+        match for_exact!(wide, args.return_field.data_type()) {
+            Some(wide) if !args.is_distinct => {
+                Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), wide, true))])
+            }
+            Some(_) | None => self.inner.state_fields(args),
         }
-        let wide = for_exact!(args.return_field.data_type(), wide, None);
-        let Some(wide) = wide else { return self.inner.state_fields(args) };
-        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), wide, true))])
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
@@ -107,7 +108,8 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        for_exact!(args.return_field.data_type(), grouped, self.inner.create_groups_accumulator(args))
+        let exact = for_exact!(grouped, args.return_field.data_type());
+        exact.map_or_else(|| self.inner.create_groups_accumulator(args), Ok)
     }
 
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
@@ -115,29 +117,25 @@ impl AggregateUDFImpl for ExactSum {
     }
 }
 
-fn only_grouped<V: Exact>(result: &DataType) -> Result<Box<dyn Accumulator>> {
-    exec_err!("SUM over {result} is only computed for groups")
+fn wide<V: Exact>(result: &DataType) -> DataType {
+    V::wide(result)
 }
 
-fn wide<V: Exact>(result: &DataType) -> Option<DataType> {
-    Some(V::wide(result))
+fn grouped<V: Exact>(result: &DataType) -> Box<dyn GroupsAccumulator> {
+    Box::new(Sums::<V> { totals: Vec::new(), seen: NullState::new(), result: result.clone() })
 }
 
-fn grouped<V: Exact>(result: &DataType) -> Result<Box<dyn GroupsAccumulator>> {
-    Ok(Box::new(Sums::<V> { sums: Vec::new(), seen: NullState::new(), result: result.clone() }))
-}
-
-fn distinct<V: Exact>(result: &DataType) -> Result<Box<dyn Accumulator>> {
-    Ok(Distinct::<V>::boxed(result.clone(), |values: &BTreeSet<V::Native>, result| {
+fn distinct<V: Exact>(result: &DataType) -> Box<dyn Accumulator> {
+    Distinct::<V>::boxed(result.clone(), |values: &BTreeSet<V::Native>, result| {
         let sum = values.iter().map(|value| (*value).into()).reduce(add::<V::Wide>);
         let sum = sum.map(|sum| narrow::<V>(sum, result)).transpose().map_err(DataFusionError::Execution)?;
         ScalarValue::new_primitive::<V>(sum, result)
-    }))
+    })
 }
 
 #[derive(Debug)]
 struct Sums<V: Exact> {
-    sums: Vec<<V::Wide as ArrowPrimitiveType>::Native>,
+    totals: Vec<<V::Wide as ArrowPrimitiveType>::Native>,
     seen: NullState,
     result: DataType,
 }
@@ -146,7 +144,7 @@ type Wides<V> = Vec<<<V as Exact>::Wide as ArrowPrimitiveType>::Native>;
 
 impl<V: Exact> Sums<V> {
     fn take(&mut self, emit_to: EmitTo) -> (Wides<V>, Option<NullBuffer>) {
-        (emit_to.take_needed(&mut self.sums), self.seen.build(emit_to))
+        (emit_to.take_needed(&mut self.totals), self.seen.build(emit_to))
     }
 
     /// Adds values, as they are or already added up, to the sums of their groups.
@@ -154,10 +152,10 @@ impl<V: Exact> Sums<V> {
     where
         T: ArrowPrimitiveType<Native: Into<<V::Wide as ArrowPrimitiveType>::Native>> + Send,
     {
-        self.sums.resize(total, Default::default());
-        let sums = &mut self.sums;
+        self.totals.resize(total, Default::default());
+        let totals = &mut self.totals;
         self.seen.accumulate(groups, values.as_primitive::<T>(), filter, total, |group, value| {
-            if let Some(sum) = sums.get_mut(group) {
+            if let Some(sum) = totals.get_mut(group) {
                 *sum = add::<V::Wide>(*sum, value.into());
             }
         });
@@ -202,6 +200,6 @@ impl<V: Exact> GroupsAccumulator for Sums<V> {
     }
 
     fn size(&self) -> usize {
-        self.sums.capacity() * size_of::<<V::Wide as ArrowPrimitiveType>::Native>() + self.seen.size()
+        self.totals.capacity() * size_of::<<V::Wide as ArrowPrimitiveType>::Native>() + self.seen.size()
     }
 }
