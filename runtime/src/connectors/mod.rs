@@ -68,6 +68,10 @@ pub enum Next {
 pub trait SourceReader: Send {
     /// `now`: monotonic time since an arbitrary origin. Never blocks longer than reading one batch from a local file.
     fn next(&mut self, now: Duration) -> Result<Next, SourceError>;
+    /// Source, split and rows of the last batch that `next` returned, for a message about one of its rows.
+    fn last_batch(&self) -> String {
+        String::new()
+    }
     /// All splits, finished ones too, with positions right after the last batch that `next` returned.
     fn snapshot(&self) -> Vec<Split>;
     fn counters(&self) -> SourceCounters;
@@ -93,6 +97,11 @@ pub struct WriterIdentity {
 pub trait SinkConnector: Send + Sync {
     /// Checks that need the target (folder writable, broker limits), before anything is claimed.
     fn check(&self) -> Result<(), SinkError>;
+    /// Whether rows of this schema can be written.
+    fn check_schema(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+        let _ = schema;
+        Ok(())
+    }
     fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError>;
     fn committer(&self) -> Box<dyn Committer>;
     /// Kind and target as they stand in the claim (`files`, absolute path): enough to find leftovers without the manifest.

@@ -56,6 +56,17 @@ impl TaskFailure {
         }
     }
 
+    /// The same, with where the rows come from if one of them is to blame.
+    pub(crate) fn about(mut self, place: &str) -> Self {
+        if let Self::Operator(OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, .. }))
+        | Self::Sink(SinkError::Row { message, .. }) = &mut self
+            && !place.is_empty()
+        {
+            *message = format!("{message} ({place})");
+        }
+        self
+    }
+
     /// Whether only the checkpoint fails: nothing was lost but the upload.
     pub(crate) fn declines(&self) -> bool {
         matches!(self, Self::Part(_))

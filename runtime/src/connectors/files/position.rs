@@ -104,7 +104,9 @@ impl Identity {
         Ok(())
     }
 
+    /// The file, if it is still the one that was resolved.
     pub(super) fn open(&self, source: &str) -> Result<File, SourceError> {
+        self.verify(source)?;
         File::open(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SourceError::DataLost {
                 source_name: source.to_owned(),
