@@ -82,12 +82,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub accept_duplicates: bool,
 
-    /// Go on although the store ends before the newest checkpoint that is known elsewhere (by a cluster's status)
+    /// Go on although the store ends before a checkpoint whose output is visible: that is written a second time
     #[arg(long)]
     pub accept_rewind: bool,
 
     /// Go on although commits of this checkpoint are proven lost
     #[arg(long, value_name = "ATTEMPT/EPOCH", requires = "reason", value_parser = parse_decision)]
+    #[arg(conflicts_with_all = ["restore", "rewind", "fresh"])]
     pub accept_loss: Option<(u64, u64)>,
 
     /// Why the loss is accepted; stands in the checkpoint log for ever
@@ -267,6 +268,10 @@ mod tests {
     fn ways_to_go_back_exclude_each_other() {
         for pair in [["--fresh", "--rewind"], ["--fresh", "--restore=x"], ["--rewind", "--restore=x"]] {
             assert!(Cli::try_parse_from(["onceward", "run", "f", pair[0], pair[1]]).is_err(), "{pair:?}");
+        }
+        for back in ["--fresh", "--restore=x", "--rewind"] {
+            let with = ["onceward", "run", "f", "--accept-loss=1/2", "--reason=x", back];
+            assert!(Cli::try_parse_from(with).is_err(), "--accept-loss and {back}");
         }
     }
 }

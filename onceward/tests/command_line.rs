@@ -55,6 +55,31 @@ fn a_reader_that_goes_away_is_no_fault() {
 }
 
 #[test]
+fn a_reader_that_goes_away_makes_no_bad_answer_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.yaml");
+    std::fs::write(&file, "apiVersion: onceward.dev/v1alpha1\nkind: Pipeline\nmetadata: {name: p}\nspec: {}\n")
+        .unwrap();
+    let bad = file.to_str().unwrap();
+    for (arguments, code) in [
+        (&["lint", bad, "--output", "json"][..], 1),
+        (&["lint", bad, bad, "--output", "json"], 1),
+        (&["run", bad, "--output", "json"], 2),
+        (&["demo", "--records", "1000", "--kills", "0"], 1),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_onceward"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn completion_knows_every_shell_and_is_a_script_that_it_takes() {
     for shell in ["bash", "zsh", "fish"] {
         let output = onceward(&["completion", shell]);

@@ -37,7 +37,8 @@ pub fn execute(args: &RunArgs, screen: Screen) -> Result<u8, Error> {
     let Some(manifest) = loaded.manifest else {
         if args.output == Output::Json {
             let findings: Vec<_> = loaded.findings.iter().map(manifest::as_json).collect();
-            screen.say(json!({"event": "refused", "findings": findings}).to_string())?;
+            let line = json!({"event": "refused", "findings": findings}).to_string();
+            screen.say(line).map_err(|_| Error::Gone(REFUSED))?;
         }
         return Ok(REFUSED);
     };

@@ -130,8 +130,8 @@ impl Teller<'_> {
                 let state = if *already { "already finished" } else { "finished" };
                 self.result(state, &format!("{} rows in, {} rows out", thousands(*rows_in), thousands(*rows_out)))?;
             }
-            // A failure is told by whoever gets the error itself; a commit shows in the progress.
-            RunEvent::Failed { .. } | RunEvent::CommitCompleted { .. } => {}
+            // An unhappy end is told by whoever gets the result itself; a commit shows in the progress.
+            RunEvent::Failed { .. } | RunEvent::StoppedUndecided { .. } | RunEvent::CommitCompleted { .. } => {}
         }
         Ok(())
     }
