@@ -142,9 +142,8 @@ fn a_rewind_takes_back_what_nobody_has_seen_and_refuses_the_rest() -> Result<()>
     Ok(())
 }
 
-/// The floor lives in a cluster's status; a run from a file knows none that its log could be below.
 #[test]
-fn accepting_a_rewind_of_the_store_changes_nothing_where_no_floor_is_known() -> Result<()> {
+fn accepting_a_rewind_of_the_store_changes_nothing_where_nothing_was_lost() -> Result<()> {
     let stage = stage(38)?;
     stage.crash_at("coordinator.all_committed", 3, &[])?;
     stage.run_well_with(&["--accept-rewind"])?;

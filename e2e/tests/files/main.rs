@@ -9,6 +9,7 @@ mod faults;
 mod going_back;
 mod losses;
 mod metrics;
+mod starts;
 mod stops;
 mod zombies;
 

@@ -60,6 +60,9 @@ pub enum RunEvent {
     Stopping { attempt: Attempt },
     #[serde(rename = "stopped")]
     Stopped { handle: Option<String> },
+    /// Stopped before the last checkpoint was settled (exit code 4): what the next run will do.
+    #[serde(rename = "stopped.undecided")]
+    StoppedUndecided { message: String },
     /// Rows since the log began.
     #[serde(rename = "finished")]
     Finished { rows_in: u64, rows_out: u64, already: bool },

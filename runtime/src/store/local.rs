@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 
 use super::{CheckpointStore, Created, StoreError};
 use crate::clock::Random;
+use crate::connectors::{Retry, retry_of};
 use crate::crashpoint::{self, Injected};
 use crate::durable;
 use crate::tasks;
@@ -48,11 +49,11 @@ impl LocalStore {
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.inner);
-        let failed = |message: String| StoreError { operation, address: self.address(name), message };
+        let failed = |message, retry| StoreError { operation, address: self.address(name), message, retry };
         match tasks::spawn_blocking("store", move || work(&inner)).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(error) => Err(failed(error.to_string())),
+            Ok(Err(error)) => Err(failed(error.to_string(), retry_of(&error))),
+            Err(error) => Err(failed(error.to_string(), Retry::Backoff)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a subtask cannot go on.
 
-use api::control::Cure;
+use api::control::{FailureKind, FailureReason};
 
 use crate::connectors::{Retry, SinkError, SourceError};
 use crate::crashpoint::Injected;
@@ -37,22 +37,28 @@ pub enum TaskFailure {
 }
 
 impl TaskFailure {
-    /// Whether another attempt can do better with the same input and state.
-    pub fn cure(&self) -> Cure {
-        let retry = match self {
-            Self::Source(error) => error.retry(),
-            Self::Sink(error) | Self::Operator(OperatorError::Sink(error)) => error.retry(),
-            Self::Part(error) => error.retry(),
-            Self::Operator(OperatorError::Row { .. } | OperatorError::State { .. })
-            | Self::State(_)
-            | Self::Plan(_)
-            | Self::Order(_) => Retry::Never,
-            Self::Panic(_) | Self::Injected(_) | Self::Closed => Retry::Backoff,
+    /// Whether another attempt can do better with the same input and state, and if not, why the pipeline ends.
+    pub fn kind(&self) -> FailureKind {
+        let by_retry = |retry, reason| match retry {
+            Retry::Backoff => FailureKind::Transient,
+            Retry::Never => FailureKind::Final(reason),
         };
-        match (self, retry) {
-            (Self::Source(SourceError::DataLost { .. }), _) => Cure::Input,
-            (_, Retry::Never) => Cure::None,
-            (_, Retry::Backoff) => Cure::Restart,
+        match self {
+            Self::Source(SourceError::DataLost { .. }) => FailureKind::Final(FailureReason::SourceDataLost),
+            Self::Source(error) => by_retry(error.retry(), FailureReason::CannotHeal),
+            Self::Sink(error) | Self::Operator(OperatorError::Sink(error)) => {
+                by_retry(error.retry(), FailureReason::CannotHeal)
+            }
+            Self::Part(PartError::Store(error)) => by_retry(error.retry, FailureReason::Store),
+            Self::Part(error) => by_retry(error.retry(), FailureReason::CorruptCheckpoint),
+            Self::State(_) | Self::Operator(OperatorError::State { .. }) => {
+                FailureKind::Final(FailureReason::CorruptCheckpoint)
+            }
+            Self::Operator(OperatorError::Row { .. }) | Self::Plan(_) | Self::Order(_) => {
+                FailureKind::Final(FailureReason::CannotHeal)
+            }
+            Self::Panic(TaskError::Panicked { .. }) => FailureKind::Panic,
+            Self::Panic(TaskError::Aborted { .. }) | Self::Injected(_) | Self::Closed => FailureKind::Transient,
         }
     }
 

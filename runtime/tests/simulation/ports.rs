@@ -32,7 +32,7 @@ pub(crate) struct SimStore(pub(crate) Arc<World>);
 
 impl SimStore {
     fn error(operation: &'static str, name: &str) -> StoreError {
-        StoreError { operation, address: name.to_owned(), message: "no answer".into() }
+        StoreError { operation, address: name.to_owned(), message: "no answer".into(), retry: Retry::Backoff }
     }
 
     /// Faults that every call can meet; `true`: the reply is lost.
