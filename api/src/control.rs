@@ -63,11 +63,23 @@ pub enum FromWorker {
         attempt: Attempt,
         task: TaskId,
         reason: String,
-        heals: bool,
+        cure: Cure,
     },
     Stopped {
         attempt: Attempt,
     },
+}
+
+/// What can be done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cure {
+    /// Another attempt may do better.
+    Restart,
+    /// The same would happen again.
+    None,
+    /// The input that was lost has to be put back.
+    Input,
 }
 
 /// A task's durable part of a checkpoint.

@@ -46,7 +46,9 @@ pub enum Command {
   onceward run pipeline.yaml --set parallelism=4 --set sources.orders.files.path=other.jsonl
   onceward run pipeline.yaml --explain
   onceward run pipeline.yaml --output json | jq .event
-  onceward run pipeline.yaml --restore file:///data/state/0/attempts/3/17
+  onceward run pipeline.yaml --metrics 127.0.0.1:9464
+  onceward run pipeline.yaml --restore file:///data/state/0/attempts/3/17 --accept-duplicates
+  onceward run pipeline.yaml --accept-loss 3/17 --reason 'the disk of the output died'
 
 Exit codes:
   0  done, or already finished, or stopped by a signal with everything committed
@@ -80,7 +82,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub accept_duplicates: bool,
 
-    /// Go on although the store ends before the newest checkpoint that is known
+    /// Go on although the store ends before the newest checkpoint that is known elsewhere (by a cluster's status)
     #[arg(long)]
     pub accept_rewind: bool,
 

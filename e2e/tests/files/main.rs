@@ -3,8 +3,12 @@
 
 mod at_random;
 mod at_steps;
+mod changes;
 mod damage;
 mod faults;
+mod going_back;
+mod losses;
+mod metrics;
 mod stops;
 mod zombies;
 

@@ -43,6 +43,11 @@ pub trait SourceConnector: Send + Sync {
     fn schema(&self) -> SchemaRef;
     /// Start positions and bounds, resolved once per log, before its first epoch. `parallelism` is a hint for divisible sources.
     fn resolve(&self, parallelism: u32) -> Result<Vec<Split>, SourceError>;
+    /// Whether all splits go through the same stretch of event time at once. Their subtasks are then kept close to each
+    /// other, so that windows can fire; splits of different times (a file for each day) are better read side by side.
+    fn is_parallel_in_time(&self) -> bool {
+        false
+    }
     /// A reader for the splits of one subtask (none is allowed: it ends at once).
     fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError>;
 }
@@ -63,6 +68,10 @@ pub enum Next {
 pub trait SourceReader: Send {
     /// `now`: monotonic time since an arbitrary origin. Never blocks longer than reading one batch from a local file.
     fn next(&mut self, now: Duration) -> Result<Next, SourceError>;
+    /// Source, split and rows of the last batch that `next` returned, for a message about one of its rows.
+    fn last_batch(&self) -> String {
+        String::new()
+    }
     /// All splits, finished ones too, with positions right after the last batch that `next` returned.
     fn snapshot(&self) -> Vec<Split>;
     fn counters(&self) -> SourceCounters;
@@ -88,6 +97,11 @@ pub struct WriterIdentity {
 pub trait SinkConnector: Send + Sync {
     /// Checks that need the target (folder writable, broker limits), before anything is claimed.
     fn check(&self) -> Result<(), SinkError>;
+    /// Whether rows of this schema can be written.
+    fn check_schema(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+        let _ = schema;
+        Ok(())
+    }
     fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError>;
     fn committer(&self) -> Box<dyn Committer>;
     /// Kind and target as they stand in the claim (`files`, absolute path): enough to find leftovers without the manifest.

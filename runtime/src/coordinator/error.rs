@@ -1,5 +1,6 @@
 //! Why an attempt ended otherwise than it was meant to.
 
+use api::control::Cure;
 use checkpoint::ids::Attempt;
 use checkpoint::invariants::Violation;
 use checkpoint::record::DecisionId;
@@ -34,7 +35,7 @@ pub enum CoordinatorError {
     #[error("{0}")]
     Task(#[from] crate::tasks::TaskError),
     #[error("{stage} {subtask}: {reason}")]
-    Worker { stage: String, subtask: u32, reason: String, heals: bool },
+    Worker { stage: String, subtask: u32, reason: String, cure: Cure },
     #[error("the worker is gone")]
     WorkerGone,
     #[error("more checkpoints failed in a row than tolerableFailedCheckpoints allows ({last})")]
@@ -76,7 +77,7 @@ impl CoordinatorError {
             | Self::WorkerGone
             | Self::CheckpointsFailed { .. }
             | Self::BudgetExhausted
-            | Self::Worker { heals: true, .. }
+            | Self::Worker { cure: Cure::Restart, .. }
             | Self::Injected(_) => Next::Restart,
             Self::CommitBlocked => Next::RestartUncounted,
             Self::Fenced { .. } | Self::Outrun { .. } => Next::Leave,
@@ -84,10 +85,12 @@ impl CoordinatorError {
             Self::Corrupt { .. } => Next::Stop(FailureReason::CorruptCheckpoint),
             Self::Lost { .. } => Next::Stop(FailureReason::CommitLost),
             Self::Broken(_) => Next::Stop(FailureReason::Violation),
-            Self::Source(SourceError::DataLost { .. }) => Next::Stop(FailureReason::SourceDataLost),
+            Self::Source(SourceError::DataLost { .. }) | Self::Worker { cure: Cure::Input, .. } => {
+                Next::Stop(FailureReason::SourceDataLost)
+            }
             Self::Source(error) => by_retry(error.retry(), FailureReason::CannotHeal),
             Self::Sink(error) => by_retry(error.retry(), FailureReason::CannotHeal),
-            Self::Worker { .. } => Next::Stop(FailureReason::CannotHeal),
+            Self::Worker { cure: Cure::None, .. } => Next::Stop(FailureReason::CannotHeal),
         }
     }
 }

@@ -9,8 +9,12 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
-use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use datafusion::physical_plan::aggregates::group_values::GroupValues;
+
+use super::dense::group_values;
+
+use super::exact::RowCounts;
+use super::values::canonical;
 
 /// One aggregate of a query with its arguments and its FILTER.
 #[derive(Clone, Debug)]
@@ -23,7 +27,15 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// COUNT(*) has no argument.
+    fn counts_rows(&self) -> bool {
+        self.arguments.is_empty() && self.function.fun().name() == "count"
+    }
+
     fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.counts_rows() {
+            return Ok(Box::new(RowCounts::default()));
+        }
         if self.function.groups_accumulator_supported() {
             return self.function.create_groups_accumulator();
         }
@@ -44,7 +56,7 @@ pub(crate) struct Inputs {
 impl Inputs {
     pub(crate) fn evaluate(keys: &[Arc<dyn PhysicalExpr>], calls: &[Call], rows: &RecordBatch) -> Result<Self> {
         let count = rows.num_rows();
-        let value = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(rows)?.into_array(count);
+        let value = |expr: &Arc<dyn PhysicalExpr>| canonical(expr, rows);
         let keys = keys.iter().map(value).collect::<Result<_>>()?;
         let mut arguments = Vec::with_capacity(calls.len());
         let mut filters = Vec::with_capacity(calls.len());
@@ -105,7 +117,7 @@ impl Groups {
             Keys::One { seen: false }
         } else {
             let schema: SchemaRef = Arc::new(Schema::new(key_fields.to_vec()));
-            Keys::Many(new_group_values(schema, &GroupOrdering::None)?)
+            Keys::Many(group_values(schema)?)
         };
         Ok(Self {
             keys,
@@ -184,7 +196,8 @@ impl Groups {
         Ok(())
     }
 
-    fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
+    /// Empties it of its keys: the accumulators must be emptied next.
+    pub(crate) fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
         match &mut self.keys {
             Keys::One { seen } => {
                 *seen = false;
@@ -209,11 +222,8 @@ impl Groups {
         Ok(columns)
     }
 
-    /// Empties it: key columns and results.
-    pub(crate) fn take_results(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
-        let keys = self.take_keys()?;
-        let results =
-            self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_>>()?;
-        Ok((keys, results))
+    /// Empties the accumulators: result columns.
+    pub(crate) fn take_results(&mut self) -> Result<Vec<ArrayRef>> {
+        self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect()
     }
 }

@@ -11,7 +11,7 @@ use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;
 
 use super::RunError;
-use crate::connectors::registry::{build_sink, build_source, source_schema};
+use crate::connectors::registry::{build_sink, build_source, source_schema, unfit_sink};
 use crate::connectors::{SinkConnector, SourceConnector};
 use crate::coordinator::Setup;
 use crate::dataflow::graph::{Graph, StageInput};
@@ -38,6 +38,9 @@ pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
         let line = error.position.map_or_else(String::new, |(line, column)| format!(" (line {line}, column {column})"));
         RunError::Refused { message: format!("{error}{line}") }
     })?;
+    if let Some((_, error)) = unfit_sink(&spec.sinks, &graph) {
+        return Err(refused(&error));
+    }
     let sources = build_sources(spec, &graph)?;
     let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
     for sink in &spec.sinks {

@@ -40,7 +40,13 @@ impl Collector {
             self.sinks(before, now);
             self.operators(before, now);
             let series = self.metrics.task(&task.stage, task.subtask.0);
-            series.backpressured_seconds.add(now.backpressure.saturating_sub(before.backpressure).as_secs_f64());
+            for (counter, now, before) in [
+                (&series.busy_seconds, now.busy, before.busy),
+                (&series.idle_seconds, now.idle, before.idle),
+                (&series.backpressured_seconds, now.backpressure, before.backpressure),
+            ] {
+                counter.add(now.saturating_sub(before).as_secs_f64());
+            }
             if let Some(seconds) = seconds(now.watermark) {
                 series.watermark_timestamp_seconds.set(seconds);
             }
@@ -74,9 +80,13 @@ impl Collector {
         for counters in &now.operators {
             let before = before.operators.iter().find(|other| other.operator == counters.operator);
             let since = |now: u64, before: Option<u64>| now.saturating_sub(before.unwrap_or_default());
-            let series = self.metrics.operator(&counters.operator);
-            series.records_in.inc_by(since(counters.records_in, before.map(|b| b.records_in)));
-            series.records_out.inc_by(since(counters.records_out, before.map(|b| b.records_out)));
+            let (operator, is_first_half) = whole(&counters.operator);
+            let series = self.metrics.operator(operator);
+            if is_first_half {
+                series.records_in.inc_by(since(counters.records_in, before.map(|b| b.records_in)));
+            } else {
+                series.records_out.inc_by(since(counters.records_out, before.map(|b| b.records_out)));
+            }
             series.late_records_dropped.inc_by(since(counters.late_dropped, before.map(|b| b.late_dropped)));
             series.windows_fired.inc_by(since(counters.windows_fired, before.map(|b| b.windows_fired)));
         }
@@ -86,7 +96,7 @@ impl Collector {
     fn gauges(&self, now: &BTreeMap<TaskId, TaskStatistics>) {
         let mut state: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         for counters in now.values().flat_map(|task| &task.operators) {
-            let (keys, bytes) = state.entry(&counters.operator).or_default();
+            let (keys, bytes) = state.entry(whole(&counters.operator).0).or_default();
             *keys += counters.state_keys;
             *bytes += counters.state_bytes;
         }
@@ -95,6 +105,15 @@ impl Collector {
             series.state_keys.set(keys as i64);
             series.state_size_bytes.set(bytes as i64);
         }
+    }
+}
+
+/// A windowed GROUP BY is one operator to whoever looks on. Here it has two halves: `<operator>/pre` takes the rows in
+/// before the exchange, the other takes partial results and gives the rows on. Either may find a row late.
+fn whole(operator: &str) -> (&str, bool) {
+    match operator.strip_suffix("/pre") {
+        Some(whole) => (whole, true),
+        None => (operator, false),
     }
 }
 

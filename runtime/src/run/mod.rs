@@ -16,7 +16,7 @@ use crate::store::{CheckpointStore, LocalStore};
 use crate::worker::Statistics;
 
 pub use assemble::{Assembled, assemble};
-pub use event::{Durations, Observer, RunEvent};
+pub use event::{Durations, FormerOutput, Observer, RunEvent};
 pub use restart::{RestartBudget, Verdict, retry_delay};
 pub use stop::{StopHandle, StopSignal, stop_channel};
 

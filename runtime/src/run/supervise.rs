@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use checkpoint::ids::LogIndex;
 use checkpoint::paths;
-use checkpoint::record::{Cause, DecisionId, bounded};
+use checkpoint::record::{Cause, DecisionId, SinkClaim, bounded};
 use checkpoint::recovery::Intent;
 
 use super::{
-    FailureReason, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StartFrom, StopSignal, Verdict, retry_delay,
+    FailureReason, FormerOutput, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StartFrom, StopSignal,
+    Verdict, retry_delay,
 };
 use crate::clock::Clock;
 use crate::coordinator::{
@@ -116,9 +117,22 @@ impl Supervisor {
     async fn supersede(&mut self, log: LogIndex) -> Result<Begin, RunError> {
         let start = Start { log, cause: Cause::CommitOnly, intent: Intent::CommitOnly, floor: None };
         match self.series(start).await? {
-            Series::Cut => Ok(Begin::Cut),
-            Series::Ended(_) => Ok(Begin::In(log.next(), Intent::Run)),
+            Series::Cut => return Ok(Begin::Cut),
+            Series::Ended(_) => {}
         }
+        // Read again: a run that was still going has decided more until it was fenced.
+        let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
+        let settled = inspect::newest(&reader).await.map_err(|error| refuse_or_fail(&error))?;
+        if let Some(inspect::Newest { claim, manifest, .. }) = settled {
+            let kept = claim.sinks.into_iter().filter(|sink| sink.kind != "discard");
+            self.context.observer.event(RunEvent::Superseded {
+                pipeline_id: claim.pipeline,
+                log,
+                rows_out: manifest.rows_out,
+                outputs: kept.map(|SinkClaim { name, target, .. }| FormerOutput { sink: name, target }).collect(),
+            });
+        }
+        Ok(Begin::In(log.next(), Intent::Run))
     }
 
     fn go_back(&self, handle: &str, log: LogIndex, newest: Option<&inspect::Newest>) -> Result<Intent, RunError> {

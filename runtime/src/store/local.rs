@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use super::{CheckpointStore, Created, StoreError};
 use crate::clock::Random;
 use crate::crashpoint::{self, Injected};
+use crate::durable;
 use crate::tasks;
 
 /// What every temporary's name begins with; no object has such a name.
@@ -142,27 +143,17 @@ impl Inner {
         Ok(created)
     }
 
-    /// Makes `folder` and sees to it that its name survives a power loss, up to the root's own parents.
+    /// Makes `folder` and sees to it that its name survives a power loss. Not under the lock, as that takes a while.
     fn make_durable(&self, folder: &Path) -> io::Result<()> {
-        if self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
-            return Ok(());
-        }
-        if let Some(parent) = folder.parent() {
-            // Above the root only what does not exist yet is ours to make durable.
-            if parent.starts_with(&self.root) || !parent.exists() {
-                self.make_durable(parent)?;
+        let mut known = {
+            let durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+            if durable.contains(folder) {
+                return Ok(());
             }
-            let existed = match fs::create_dir(folder) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => true,
-                made => made.map(|()| false)?,
-            };
-            match sync_folder(parent) {
-                // A root that was given to us may lie in a folder that we cannot open; then its name is not ours to keep.
-                Err(error) if existed && folder == self.root && error.kind() == ErrorKind::PermissionDenied => (),
-                synced => synced?,
-            }
-        }
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+            durable.clone()
+        };
+        durable::create_folder(folder, &self.root, &mut known, &sync_folder)?;
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Why a subtask cannot go on.
 
+use api::control::Cure;
+
 use crate::connectors::{Retry, SinkError, SourceError};
 use crate::crashpoint::Injected;
 use crate::operators::OperatorError;
@@ -36,7 +38,7 @@ pub enum TaskFailure {
 
 impl TaskFailure {
     /// Whether another attempt can do better with the same input and state.
-    pub fn heals(&self) -> bool {
+    pub fn cure(&self) -> Cure {
         let retry = match self {
             Self::Source(error) => error.retry(),
             Self::Sink(error) | Self::Operator(OperatorError::Sink(error)) => error.retry(),
@@ -47,7 +49,22 @@ impl TaskFailure {
             | Self::Order(_) => Retry::Never,
             Self::Panic(_) | Self::Injected(_) | Self::Closed => Retry::Backoff,
         };
-        retry == Retry::Backoff
+        match (self, retry) {
+            (Self::Source(SourceError::DataLost { .. }), _) => Cure::Input,
+            (_, Retry::Never) => Cure::None,
+            (_, Retry::Backoff) => Cure::Restart,
+        }
+    }
+
+    /// The same, with where the rows come from if one of them is to blame.
+    pub(crate) fn about(mut self, place: &str) -> Self {
+        if let Self::Operator(OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, .. }))
+        | Self::Sink(SinkError::Row { message, .. }) = &mut self
+            && !place.is_empty()
+        {
+            *message = format!("{message} ({place})");
+        }
+        self
     }
 
     /// Whether only the checkpoint fails: nothing was lost but the upload.

@@ -10,6 +10,7 @@ use crate::connectors::{Next, SourceReader};
 use crate::crashpoint;
 use crate::element::{Timestamp, Watermark};
 use crate::worker::failure::TaskFailure;
+use crate::worker::pacing::Pacing;
 use crate::worker::restore::source_operator;
 use crate::worker::task::{InputStatistics, Sealed, Task};
 
@@ -25,6 +26,8 @@ pub(crate) struct SourceTask {
     pub task: Task,
     pub source: String,
     pub reader: Box<dyn SourceReader>,
+    /// `None`: read on, wherever the other subtasks are.
+    pub pacing: Option<Pacing>,
     /// Epochs whose barrier is to be emitted, in order.
     pub requests: mpsc::Receiver<Epoch>,
 }
@@ -49,9 +52,16 @@ impl SourceTask {
             }
             let now = self.task.clock.monotonic();
             self.publish_at(now);
+            if self.pacing.as_mut().is_some_and(Pacing::is_ahead) {
+                self.let_others_come_after().await?;
+                continue;
+            }
             match self.reader.next(now)? {
                 Next::Batch(batch) => {
-                    self.task.process(batch).await?;
+                    if let Some(pacing) = &mut self.pacing {
+                        pacing.read(batch.rows.num_rows());
+                    }
+                    self.task.process(batch).await.map_err(|failure| failure.about(&self.reader.last_batch()))?;
                     if std::mem::take(&mut is_first) {
                         crashpoint::hit("worker.first_record")?;
                     }
@@ -62,23 +72,56 @@ impl SourceTask {
                         turn = Turn { began: now, batches: 0 };
                     }
                 }
-                Next::Watermark(Watermark::At(at)) => self.task.advance(at).await?,
+                Next::Watermark(Watermark::At(at)) => {
+                    if let Some(pacing) = &mut self.pacing {
+                        pacing.advance(at);
+                    }
+                    self.task.advance(at).await?;
+                }
                 Next::Watermark(Watermark::Idle) => self.task.idle().await?,
-                Next::Wait(time) => self.wait(time).await?,
-                Next::Ended => return self.pass_barriers().await,
+                Next::Wait(time) => {
+                    self.rest();
+                    self.wait(time).await?;
+                }
+                Next::Ended => {
+                    self.rest();
+                    return self.pass_barriers().await;
+                }
             }
         }
     }
 
-    /// Sleeps, or takes a checkpoint when one is asked for first.
-    async fn wait(&mut self, time: Duration) -> Result<(), TaskFailure> {
-        let sleep = self.task.clock.sleep(time);
+    fn rest(&self) {
+        if let Some(pacing) = &self.pacing {
+            pacing.rest();
+        }
+    }
+
+    /// Waits for its turn, or takes a checkpoint when one is asked for first.
+    async fn let_others_come_after(&mut self) -> Result<(), TaskFailure> {
+        let Some(pacing) = &mut self.pacing else { return Ok(()) };
         let epoch = tokio::select! {
             biased;
             epoch = self.requests.recv() => epoch.ok_or(TaskFailure::Closed)?,
-            () = sleep => return Ok(()),
+            () = pacing.turn() => return Ok(()),
         };
         self.checkpoint(epoch).await
+    }
+
+    /// Sleeps, or takes a checkpoint when one is asked for first.
+    async fn wait(&mut self, time: Duration) -> Result<(), TaskFailure> {
+        let start = self.task.clock.monotonic();
+        let sleep = self.task.clock.sleep(time);
+        let epoch = tokio::select! {
+            biased;
+            epoch = self.requests.recv() => Some(epoch.ok_or(TaskFailure::Closed)?),
+            () = sleep => None,
+        };
+        self.task.waited_since(start);
+        match epoch {
+            Some(epoch) => self.checkpoint(epoch).await,
+            None => Ok(()),
+        }
     }
 
     /// After the last row: barriers until the attempt is stopped.
@@ -89,10 +132,12 @@ impl SourceTask {
         }
         self.task.end().await?;
         self.publish();
-        while let Some(epoch) = self.requests.recv().await {
+        loop {
+            let start = self.task.clock.monotonic();
+            let epoch = self.requests.recv().await.ok_or(TaskFailure::Closed)?;
+            self.task.waited_since(start);
             self.checkpoint(epoch).await?;
         }
-        Err(TaskFailure::Closed)
     }
 
     /// Emits the barrier and takes the snapshot. Of several that wait, only the newest can still succeed: the others

@@ -26,6 +26,10 @@ pub struct TaskStatistics {
     pub source: Option<(String, SourceCounters)>,
     pub sinks: Vec<(String, SinkCounters)>,
     pub operators: Vec<OperatorCounters>,
+    /// Time spent on records and state, and time spent waiting for input. With `backpressure` they are all the time since
+    /// the subtask began.
+    pub busy: Duration,
+    pub idle: Duration,
     /// Time spent waiting for room downstream.
     pub backpressure: Duration,
     /// Event time that the operators were told; `Timestamp::MIN` before the first watermark.

@@ -31,6 +31,9 @@ pub(crate) struct Task {
     pub published: Duration,
     pub watermark: Timestamp,
     pub ended: bool,
+    /// When this subtask was built, and how long it has waited for input since.
+    pub began: Duration,
+    pub idle: Duration,
 }
 
 /// What the input of a subtask contributes to a snapshot.
@@ -128,12 +131,21 @@ impl Task {
         }
     }
 
+    /// Notes that input was waited for since `start`.
+    pub(crate) fn waited_since(&mut self, start: Duration) {
+        self.idle += self.clock.monotonic().saturating_sub(start);
+    }
+
     pub(crate) fn publish(&self, input: InputStatistics) {
+        let (idle, backpressure) = (self.idle, self.outputs.backpressure());
+        let busy = self.clock.monotonic().saturating_sub(self.began + idle + backpressure);
         let statistics = TaskStatistics {
             source: input.source,
             sinks: self.outputs.sink_counters(),
             operators: self.chain.counters(),
-            backpressure: self.outputs.backpressure(),
+            busy,
+            idle,
+            backpressure,
             watermark: self.watermark,
             queued_bytes: input.queued_bytes,
         };

@@ -14,7 +14,7 @@ fn order(second: i64, customer: Option<i64>, cents: Option<i64>, country: Option
 }
 
 /// Three minutes of orders in two splits, out of order within five seconds; one row is late for a minute's window.
-fn inputs(batch: usize) -> Vec<SplitInput> {
+pub(crate) fn inputs(batch: usize) -> Vec<SplitInput> {
     let first = [
         order(0, Some(1), Some(100), Some("DE")),
         order(12, Some(2), Some(250), Some("FR")),

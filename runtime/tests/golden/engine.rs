@@ -247,6 +247,17 @@ pub(crate) fn run(
     parallelism: u32,
     restarts: &[Restart],
 ) -> Result<(Results, Vec<OperatorCounters>), OperatorError> {
+    run_through(definition, inputs, parallelism, restarts, &mut |snapshots| snapshots)
+}
+
+/// The same, with what the snapshots go through before they are restored.
+pub(crate) fn run_through(
+    definition: &Definition,
+    inputs: &[SplitInput],
+    parallelism: u32,
+    restarts: &[Restart],
+    through: &mut dyn FnMut(Vec<OperatorRuns>) -> Vec<OperatorRuns>,
+) -> Result<(Results, Vec<OperatorCounters>), OperatorError> {
     let mut engine = Engine::new(definition, parallelism);
     let mut readers: Vec<Reader> =
         inputs.iter().map(|input| Reader { input: input.clone(), at: 0, watermark: Timestamp::MIN }).collect();
@@ -267,7 +278,7 @@ pub(crate) fn run(
             engine.drain()?;
             batches_read += 1;
             if let Some(restart) = restarts.next_if(|restart| restart.after <= batches_read) {
-                let snapshots = engine.snapshot()?;
+                let snapshots = through(engine.snapshot()?);
                 let sinks = std::mem::take(&mut engine.sinks);
                 engine = Engine::new(definition, restart.parallelism);
                 engine.sinks = sinks;

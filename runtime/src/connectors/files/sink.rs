@@ -33,6 +33,10 @@ impl FilesSink {
     pub fn new(name: &str, folder: &Path, files: Arc<dyn FileSystem>) -> Self {
         Self { name: name.to_owned(), folder: folder.to_owned(), files }
     }
+
+    fn encoder(&self, schema: &SchemaRef) -> Result<JsonEncoder, SinkError> {
+        JsonEncoder::new(schema).map_err(|message| SinkError::Schema { sink: self.name.clone(), message })
+    }
 }
 
 impl SinkConnector for FilesSink {
@@ -41,9 +45,12 @@ impl SinkConnector for FilesSink {
         ready.map_err(|error| io_error(&self.name, &self.folder, "folder cannot be written", &error))
     }
 
+    fn check_schema(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+        self.encoder(schema).map(drop)
+    }
+
     fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
-        let encoder =
-            JsonEncoder::new(&schema).map_err(|message| SinkError::Row { sink: self.name.clone(), message })?;
+        let encoder = self.encoder(&schema)?;
         Ok(Box::new(FilesWriter {
             place: Arc::new(Place { identity, folder: self.folder.clone(), files: Arc::clone(&self.files) }),
             encoder,

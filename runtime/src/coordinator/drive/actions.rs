@@ -1,6 +1,6 @@
 //! Carries out what the protocol's machine asks for.
 
-use api::control::ToWorker;
+use api::control::{Cure, ToWorker};
 use checkpoint::coordinator::{Action, CheckpointFailure, End};
 use checkpoint::ids::Epoch;
 use checkpoint::record::{DecisionId, Position};
@@ -149,7 +149,7 @@ impl Running<'_> {
                 stage: "worker".to_owned(),
                 subtask: 0,
                 reason,
-                heals: true,
+                cure: Cure::Restart,
             })),
             End::CheckpointsFailed => {
                 Err(CoordinatorError::CheckpointsFailed { last: std::mem::take(&mut self.ledger.last_failure) })

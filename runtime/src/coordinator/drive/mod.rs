@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::control::{Acknowledgement, Deployment, FromWorker, TaskId, ToWorker};
+use api::control::{Acknowledgement, Cure, Deployment, FromWorker, TaskId, ToWorker};
 use checkpoint::coordinator::{Acknowledged, Coordinator, Event, Settings};
 use checkpoint::ids::{Attempt, PipelineId};
 use checkpoint::record::ManifestRef;
@@ -162,8 +162,8 @@ impl<'a> Drive<'a> {
             match self.worker.recv().await {
                 None => return Err(CoordinatorError::WorkerGone),
                 Some(FromWorker::Deployed { attempt, tasks }) if attempt == ours => return Ok(tasks),
-                Some(FromWorker::Failed { attempt, task, reason, heals }) if attempt == ours => {
-                    return Err(worker_failed(task, reason, heals));
+                Some(FromWorker::Failed { attempt, task, reason, cure }) if attempt == ours => {
+                    return Err(worker_failed(task, reason, cure));
                 }
                 // Late words of an earlier attempt; this one's tasks cannot acknowledge before they are deployed.
                 Some(_) => {}
@@ -235,8 +235,8 @@ impl Running<'_> {
             FromWorker::Ended { attempt, task } if attempt == self.attempt => {
                 self.tasks.get(&task).map(|task| Event::Ended { task: *task })
             }
-            FromWorker::Failed { attempt, task, reason, heals } if attempt == self.attempt => {
-                let failure = worker_failed(task, reason, heals);
+            FromWorker::Failed { attempt, task, reason, cure } if attempt == self.attempt => {
+                let failure = worker_failed(task, reason, cure);
                 let event = Event::Failed { reason: failure.to_string() };
                 self.failure.get_or_insert(failure);
                 Some(event)
@@ -298,8 +298,8 @@ impl Running<'_> {
     }
 }
 
-fn worker_failed(task: TaskId, reason: String, heals: bool) -> CoordinatorError {
-    CoordinatorError::Worker { stage: task.stage, subtask: task.subtask.0, reason, heals }
+fn worker_failed(task: TaskId, reason: String, cure: Cure) -> CoordinatorError {
+    CoordinatorError::Worker { stage: task.stage, subtask: task.subtask.0, reason, cure }
 }
 
 /// Ends all tasks without abort and waits until they are gone, so that the next attempt has the machine to itself.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::control::Cure;
 use bytes::Bytes;
 use checkpoint::ids::{Attempt, Epoch, LogIndex};
 use checkpoint::record::DecisionId;
@@ -191,11 +192,15 @@ async fn more_failed_checkpoints_than_tolerated_end_the_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_cannot_heal_is_not_restarted() {
-    for (heals, next) in [(true, Next::Restart), (false, Next::Stop(FailureReason::CannotHeal))] {
+    for (cure, next) in [
+        (Cure::Restart, Next::Restart),
+        (Cure::None, Next::Stop(FailureReason::CannotHeal)),
+        (Cure::Input, Next::Stop(FailureReason::SourceDataLost)),
+    ] {
         let world = World::new();
         let context = world.context(world.setup(), 1, Arc::new(NoFaults));
         let mut script = Script::new(&world.sink);
-        script.fails = Some((3, heals));
+        script.fails = Some((3, cure));
         let error = attempt(&context, Intent::Run, &mut script, &StopSignal::never()).await.unwrap_err();
         assert_eq!(error.next(), next);
         assert_eq!(error.to_string(), "in 0: line 7 is malformed");

@@ -17,6 +17,7 @@ use checkpoint::ids::OperatorId;
 use crate::dataflow::key_groups::Place;
 use crate::element::{Batch, Timestamp};
 use crate::operators::aggregate::{Aggregate, BATCH_ROWS, timestamps};
+use crate::operators::exact::group_of;
 use crate::operators::groups::Groups;
 use crate::operators::windows::shift;
 use crate::operators::{Emit, Operator, OperatorCounters, OperatorError};
@@ -222,8 +223,11 @@ impl Sessions {
         let (Some(first), Some(last)) = (sessions.first(), sessions.last()) else { return Ok(()) };
         let (mut groups, keys) = self.merge(sessions)?;
         let end = |session: &Session| session.last.saturating_add(self.gap());
-        let (_, results) =
-            groups.take_results().map_err(|error| self.spec.failed_in(first.start, end(last), &error))?;
+        let results = groups.take_results().map_err(|error| {
+            let failed = group_of(&error).and_then(|session| sessions.get(session));
+            let (first, last) = failed.map_or((first, last), |failed| (failed, failed));
+            self.spec.failed_in(first.start, end(last), &keys, &error)
+        })?;
         let starts = timestamps(sessions.iter().map(|session| session.start).collect());
         let ends = timestamps(sessions.iter().map(end).collect());
         let rows = self.spec.result_batch(&starts, &ends, &keys, results)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use api::control::{Acknowledgement, Deployment, FromWorker, TaskId, ToWorker};
+use api::control::{Acknowledgement, Cure, Deployment, FromWorker, TaskId, ToWorker};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Subtask};
 use checkpoint::manifest::{OperatorSnapshot, StatePart};
 use tokio::sync::mpsc;
@@ -339,8 +339,8 @@ async fn a_missing_or_altered_part_is_never_restored() {
         }
         bench.deploy(2, 1, 1, taken).await;
         match bench.next().await {
-            FromWorker::Failed { heals, reason, .. } => {
-                assert!(!heals && reason.contains(&name), "{reason}");
+            FromWorker::Failed { cure, reason, .. } => {
+                assert!(cure == Cure::None && reason.contains(&name), "{reason}");
             }
             other => panic!("{other:?}"),
         }
@@ -357,8 +357,8 @@ async fn a_panic_fails_the_attempt_and_the_worker_goes_on() {
     bench.deployed().await;
     target.faults.panic_in_chain.store(true, Ordering::Relaxed);
     match bench.next().await {
-        FromWorker::Failed { heals, reason, task, .. } => {
-            assert!(heals && reason.contains("asked to"), "{reason}");
+        FromWorker::Failed { cure, reason, task, .. } => {
+            assert!(cure == Cure::Restart && reason.contains("asked to"), "{reason}");
             assert_eq!(task.stage, "numbers");
         }
         other => panic!("{other:?}"),
@@ -380,7 +380,9 @@ async fn a_sink_that_cannot_seal_fails_the_attempt() {
     target.faults.fail_pre_commit.store(true, Ordering::Relaxed);
     bench.checkpoint(1, 2).await;
     match bench.next().await {
-        FromWorker::Failed { heals, reason, .. } => assert!(heals && reason.contains("no space"), "{reason}"),
+        FromWorker::Failed { cure, reason, .. } => {
+            assert!(cure == Cure::Restart && reason.contains("no space"), "{reason}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -412,7 +414,7 @@ async fn a_deployment_that_does_not_fit_is_refused() {
     for (attempt, parallelism, snapshots) in [(1, 0, first.clone()), (2, 17, first), (3, 2, Vec::new())] {
         bench.deploy(attempt, parallelism, 1, snapshots).await;
         match bench.next().await {
-            FromWorker::Failed { heals, .. } => assert!(!heals),
+            FromWorker::Failed { cure, .. } => assert_eq!(cure, Cure::None),
             other => panic!("{other:?}"),
         }
     }
