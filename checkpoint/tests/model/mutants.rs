@@ -88,8 +88,6 @@ fn every_rule_that_is_turned_off_is_noticed() {
     assert_killed("record a loss again", without(&[Rule::RecordLossAgain], again));
     assert_killed("newest first", without(&[Rule::NewestFirst], three));
     assert_killed("a hole is not damage", without(&[Rule::HoleIsNotDamage], found_seal));
-    let passed_over = Config { attempts: 4, returns: 2, rewinds: 1, max_epoch: 4, starts_in_turn: true, ..BASE };
-    assert_killed("list below again, older checkpoints", without(&[Rule::ListBelowAgain], passed_over));
     let returning = Config { returns: 1, has_expiry: true, max_epoch: 2, items: 2, ..BASE };
     assert_killed("back to the newest is a plain run", without(&[Rule::BackToNewestIsRun], returning));
 }
