@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::control::TaskId;
+use prometheus::Gauge;
 
 use crate::clock::Clock;
 use crate::element::Timestamp;
 use crate::metrics::Metrics;
 use crate::tasks::{self, Task};
-use crate::worker::{Statistics, TaskStatistics};
+use crate::worker::{Snapshot, Statistics, TaskStatistics, Times};
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -19,7 +20,7 @@ pub(super) fn collect(metrics: Metrics, statistics: Statistics, clock: Arc<dyn C
     tasks::spawn("metrics collector", async move {
         let mut collector = Collector { metrics, before: BTreeMap::new() };
         loop {
-            collector.take(statistics.read());
+            collector.take(statistics.read(clock.monotonic()));
             clock.sleep(INTERVAL).await;
         }
     })
@@ -27,26 +28,40 @@ pub(super) fn collect(metrics: Metrics, statistics: Statistics, clock: Arc<dyn C
 
 struct Collector {
     metrics: Metrics,
-    before: BTreeMap<TaskId, TaskStatistics>,
+    before: BTreeMap<TaskId, Snapshot>,
 }
 
 impl Collector {
     /// Counters begin anew with each attempt; metrics go on.
-    fn take(&mut self, now: BTreeMap<TaskId, TaskStatistics>) {
-        let nothing = TaskStatistics::default();
-        for (task, now) in &now {
-            let before = self.before.get(task).filter(|before| !is_new_attempt(before, now)).unwrap_or(&nothing);
-            self.source(before, now);
-            self.sinks(before, now);
-            self.operators(before, now);
-            let series = self.metrics.task(&task.stage, task.subtask.0);
-            series.backpressured_seconds.add(now.backpressure.saturating_sub(before.backpressure).as_secs_f64());
-            if let Some(seconds) = seconds(now.watermark) {
-                series.watermark_timestamp_seconds.set(seconds);
+    fn take(&mut self, mut now: BTreeMap<TaskId, Snapshot>) {
+        let nothing = Snapshot::default();
+        for (task, now) in &mut now {
+            let before = self.before.get(task).filter(|before| before.attempt == now.attempt).unwrap_or(&nothing);
+            self.source(&before.counters, &now.counters);
+            self.sinks(&before.counters, &now.counters);
+            self.operators(&before.counters, &now.counters);
+            now.times = self.times(task, before.times, now.times);
+            if let Some(seconds) = seconds(now.counters.watermark) {
+                self.metrics.task(&task.stage, task.subtask.0).watermark_timestamp_seconds.set(seconds);
             }
         }
         self.gauges(&now);
         self.before = now;
+    }
+
+    /// Returns what has been told. A look between two stores of a subtask can be ahead for a moment: what was told
+    /// then is not told again.
+    fn times(&self, task: &TaskId, told: Times, now: Times) -> Times {
+        let series = self.metrics.task(&task.stage, task.subtask.0);
+        let tell = |series: &Gauge, told: Duration, now: Duration| {
+            series.add(now.saturating_sub(told).as_secs_f64());
+            told.max(now)
+        };
+        Times {
+            busy: tell(&series.busy_seconds, told.busy, now.busy),
+            idle: tell(&series.idle_seconds, told.idle, now.idle),
+            backpressured: tell(&series.backpressured_seconds, told.backpressured, now.backpressured),
+        }
     }
 
     fn source(&self, before: &TaskStatistics, now: &TaskStatistics) {
@@ -56,9 +71,6 @@ impl Collector {
         series.records.inc_by(counters.records.saturating_sub(before.records));
         series.bytes.inc_by(counters.bytes.saturating_sub(before.bytes));
         series.decode_errors.inc_by(counters.decode_errors.saturating_sub(before.decode_errors));
-        if let Some(seconds) = seconds(now.watermark) {
-            series.watermark_timestamp_seconds.set(seconds);
-        }
     }
 
     fn sinks(&self, before: &TaskStatistics, now: &TaskStatistics) {
@@ -82,28 +94,32 @@ impl Collector {
         }
     }
 
-    /// State is held by subtasks and told as one.
-    fn gauges(&self, now: &BTreeMap<TaskId, TaskStatistics>) {
+    /// What is held by subtasks and told as one: state by its sum, a source's event time by its minimum.
+    fn gauges(&self, now: &BTreeMap<TaskId, Snapshot>) {
         let mut state: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for counters in now.values().flat_map(|task| &task.operators) {
-            let (keys, bytes) = state.entry(&counters.operator).or_default();
-            *keys += counters.state_keys;
-            *bytes += counters.state_bytes;
+        let mut watermarks: BTreeMap<&str, Timestamp> = BTreeMap::new();
+        for task in now.values().map(|task| &task.counters) {
+            for counters in &task.operators {
+                let (keys, bytes) = state.entry(&counters.operator).or_default();
+                *keys += counters.state_keys;
+                *bytes += counters.state_bytes;
+            }
+            if let Some((source, _)) = &task.source {
+                let lowest = watermarks.entry(source).or_insert(Timestamp::MAX);
+                *lowest = task.watermark.min(*lowest);
+            }
         }
         for (operator, (keys, bytes)) in state {
             let series = self.metrics.operator(operator);
             series.state_keys.set(keys as i64);
             series.state_size_bytes.set(bytes as i64);
         }
+        for (source, watermark) in watermarks {
+            if let Some(seconds) = seconds(watermark) {
+                self.metrics.source(source).watermark_timestamp_seconds.set(seconds);
+            }
+        }
     }
-}
-
-fn is_new_attempt(before: &TaskStatistics, now: &TaskStatistics) -> bool {
-    let records = |task: &TaskStatistics| {
-        let source = task.source.as_ref().map_or(0, |(_, counters)| counters.records);
-        source + task.operators.iter().map(|operator| operator.records_in).sum::<u64>()
-    };
-    records(now) < records(before)
 }
 
 /// `None` before the first watermark and after the last.

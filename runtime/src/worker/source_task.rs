@@ -10,6 +10,7 @@ use crate::connectors::{Next, SourceReader};
 use crate::crashpoint;
 use crate::element::{Timestamp, Watermark};
 use crate::worker::failure::TaskFailure;
+use crate::worker::meter::Wait;
 use crate::worker::restore::source_operator;
 use crate::worker::task::{InputStatistics, Sealed, Task};
 
@@ -41,16 +42,17 @@ impl SourceTask {
     /// # Errors
     /// Whatever ends the attempt.
     pub(crate) async fn run(mut self) -> Result<(), TaskFailure> {
-        let mut turn = Turn { began: self.task.clock.monotonic(), batches: 0 };
+        let mut turn = Turn { began: self.task.meter.now(), batches: 0 };
         let mut is_first = true;
         loop {
             if let Ok(epoch) = self.requests.try_recv() {
                 self.checkpoint(epoch).await?;
             }
-            let now = self.task.clock.monotonic();
+            let now = self.task.meter.now();
             self.publish_at(now);
             match self.reader.next(now)? {
                 Next::Batch(batch) => {
+                    self.task.meter.read(batch.rows.num_rows());
                     self.task.process(batch).await?;
                     if std::mem::take(&mut is_first) {
                         crashpoint::hit("worker.first_record")?;
@@ -72,13 +74,18 @@ impl SourceTask {
 
     /// Sleeps, or takes a checkpoint when one is asked for first.
     async fn wait(&mut self, time: Duration) -> Result<(), TaskFailure> {
-        let sleep = self.task.clock.sleep(time);
-        let epoch = tokio::select! {
-            biased;
-            epoch = self.requests.recv() => epoch.ok_or(TaskFailure::Closed)?,
-            () = sleep => return Ok(()),
+        let Self { task, requests, .. } = self;
+        let woken = async {
+            tokio::select! {
+                biased;
+                epoch = requests.recv() => Some(epoch.ok_or(TaskFailure::Closed)),
+                () = task.meter.sleep(time) => None,
+            }
         };
-        self.checkpoint(epoch).await
+        match task.meter.wait(Wait::Input, woken).await {
+            Some(epoch) => self.checkpoint(epoch?).await,
+            None => Ok(()),
+        }
     }
 
     /// After the last row: barriers until the attempt is stopped.
@@ -89,7 +96,7 @@ impl SourceTask {
         }
         self.task.end().await?;
         self.publish();
-        while let Some(epoch) = self.requests.recv().await {
+        while let Some(epoch) = self.task.meter.wait(Wait::Input, self.requests.recv()).await {
             self.checkpoint(epoch).await?;
         }
         Err(TaskFailure::Closed)
