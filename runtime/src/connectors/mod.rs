@@ -43,6 +43,11 @@ pub trait SourceConnector: Send + Sync {
     fn schema(&self) -> SchemaRef;
     /// Start positions and bounds, resolved once per log, before its first epoch. `parallelism` is a hint for divisible sources.
     fn resolve(&self, parallelism: u32) -> Result<Vec<Split>, SourceError>;
+    /// Whether all splits go through the same stretch of event time at once. Their subtasks are then kept close to each
+    /// other, so that windows can fire; splits of different times (a file for each day) are better read side by side.
+    fn is_parallel_in_time(&self) -> bool {
+        false
+    }
     /// A reader for the splits of one subtask (none is allowed: it ends at once).
     fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError>;
 }

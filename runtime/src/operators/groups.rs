@@ -9,8 +9,9 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
-use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
+use datafusion::physical_plan::aggregates::group_values::GroupValues;
+
+use super::dense::group_values;
 
 /// One aggregate of a query with its arguments and its FILTER.
 #[derive(Clone, Debug)]
@@ -105,7 +106,7 @@ impl Groups {
             Keys::One { seen: false }
         } else {
             let schema: SchemaRef = Arc::new(Schema::new(key_fields.to_vec()));
-            Keys::Many(new_group_values(schema, &GroupOrdering::None)?)
+            Keys::Many(group_values(schema)?)
         };
         Ok(Self {
             keys,

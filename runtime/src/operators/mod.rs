@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod chain;
+mod dense;
 pub(crate) mod groups;
 pub(crate) mod preaggregate;
 pub(crate) mod project;

@@ -17,6 +17,7 @@ use crate::worker::failure::TaskFailure;
 use crate::worker::merge_task::MergeTask;
 use crate::worker::meter::Meter;
 use crate::worker::outputs::{EdgeLeaf, Leaf, Outputs, Told};
+use crate::worker::pacing::Pacing;
 use crate::worker::parts::Parts;
 use crate::worker::restore::Restore;
 use crate::worker::snapshot::{Job, WAITING_SNAPSHOTS, Writer};
@@ -70,9 +71,10 @@ impl Deploy<'_> {
         let mut wiring = Wiring::new(&self.plan.graph, parallelism).map_err(|failure| (nobody(), failure))?;
         let mut prepared = Vec::new();
         for (index, stage) in self.plan.graph.stages.iter().enumerate() {
+            let mut pacing = self.pacing(stage).into_iter();
             for subtask in 0..parallelism {
                 let id = TaskId { stage: stage.name.clone(), subtask: Subtask(subtask) };
-                match self.prepare_task(index, stage, &id, &mut wiring).await {
+                match self.prepare_task(index, stage, &id, &mut wiring, pacing.next()).await {
                     Ok(task) => prepared.push(task),
                     Err(failure) => return Err((id, failure)),
                 }
@@ -81,12 +83,20 @@ impl Deploy<'_> {
         Ok(prepared)
     }
 
+    /// For each subtask of a source whose splits all go through the same stretch of event time; else none.
+    fn pacing(&self, stage: &Stage) -> Vec<Pacing> {
+        let StageInput::Source { name, .. } = &stage.input else { return Vec::new() };
+        let is_parallel = self.plan.sources.get(name).is_some_and(|source| source.is_parallel_in_time());
+        if is_parallel { Pacing::group(self.deployment.parallelism as usize) } else { Vec::new() }
+    }
+
     async fn prepare_task(
         &self,
         index: usize,
         stage: &Stage,
         id: &TaskId,
         wiring: &mut Wiring,
+        pacing: Option<Pacing>,
     ) -> Result<Prepared, TaskFailure> {
         let restore = Restore {
             deployment: self.deployment,
@@ -113,13 +123,13 @@ impl Deploy<'_> {
             ended: false,
         };
         let input = match &stage.input {
-            StageInput::Source { name, .. } => self.prepare_source(name, task, &restore).await?,
+            StageInput::Source { name, .. } => self.prepare_source(name, task, &restore, pacing).await?,
             StageInput::Edges(edges) => {
                 let inbox = wiring.take_inbox(index, id.subtask.0 as usize);
                 let (inbox, count) = inbox.ok_or_else(|| TaskFailure::Plan("a stage has no inputs".into()))?;
                 let mut inputs = Inputs::new(count);
-                if let Some((watermarks, exact)) = restore.inputs(&stage.name, self.is_keyed(edges)).await? {
-                    inputs.restore(&watermarks, exact);
+                if let Some(watermark) = restore.watermark(&stage.name, self.is_keyed(edges)).await? {
+                    inputs.restore(&watermark);
                 }
                 let (aligning_since, rules) = (Duration::ZERO, self.environment.rules);
                 PreparedInput::Merge(Box::new(MergeTask { task, inbox, inputs, aligning_since, rules }))
@@ -134,12 +144,13 @@ impl Deploy<'_> {
         name: &str,
         task: Task,
         restore: &Restore<'_>,
+        pacing: Option<Pacing>,
     ) -> Result<PreparedInput, TaskFailure> {
         let connector = self.plan.sources.get(name);
         let connector = connector.ok_or_else(|| TaskFailure::Plan(format!("there is no source `{name}`")))?;
         let reader = connector.open(restore.splits(name).await?)?;
         let (sender, requests) = mpsc::channel(WAITING_EPOCHS);
-        let source = SourceTask { task, source: name.to_owned(), reader, requests };
+        let source = SourceTask { task, source: name.to_owned(), reader, pacing, requests };
         Ok(PreparedInput::Source(Box::new(source), sender))
     }
 

@@ -37,10 +37,6 @@ impl MergeTask {
             // The operators learn how far event time had come: windows up to it have fired and take no more rows.
             self.task.advance(self.inputs.combined()).await?;
         }
-        if self.inputs.is_idle() {
-            self.task.idle().await?;
-        }
-        self.end_with_inputs().await?;
         let mut elements = 0_u32;
         loop {
             let (input, element) = match self.inbox.try_receive()? {
@@ -98,9 +94,9 @@ impl MergeTask {
     async fn checkpoint(&mut self, epoch: Epoch, align: Duration) -> Result<(), TaskFailure> {
         self.task.forward_barrier(epoch).await?;
         let operator = input_operator(&self.task.id.stage);
-        let watermarks = serde_json::to_vec(&self.inputs.snapshot())
-            .map_err(|error| TaskFailure::State(format!("watermarks of `{operator}`: {error}")))?;
-        let encoded = (operator, Bytes::from(watermarks));
+        let told = serde_json::to_vec(&self.inputs.snapshot())
+            .map_err(|error| TaskFailure::State(format!("watermark of `{operator}`: {error}")))?;
+        let encoded = (operator, Bytes::from(told));
         self.task.snapshot(epoch, Sealed { align, encoded, rows_in: 0 }).await?;
         self.publish();
         Ok(())

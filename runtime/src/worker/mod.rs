@@ -36,6 +36,7 @@ mod failure;
 mod merge_task;
 mod meter;
 mod outputs;
+mod pacing;
 pub mod parts;
 mod restore;
 pub mod rules;

@@ -14,7 +14,7 @@ use crate::dataflow::graph::StatefulOperator;
 use crate::operators::Chain;
 use crate::state::{Run, ipc};
 use crate::tasks;
-use crate::worker::alignment::InputWatermarks;
+use crate::worker::alignment::StageWatermark;
 use crate::worker::failure::TaskFailure;
 use crate::worker::parts::Parts;
 
@@ -23,7 +23,7 @@ pub fn source_operator(source: &str) -> OperatorId {
     OperatorId(format!("{source}/source"))
 }
 
-/// Identity of a stage's input watermarks.
+/// Identity of what a stage was told of event time.
 pub fn input_operator(stage: &str) -> OperatorId {
     OperatorId(format!("{stage}/input"))
 }
@@ -89,35 +89,29 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// Watermarks of a stage's inputs, and whether they stand for exactly the same inputs.
+    /// How far event time had come for a stage.
     ///
-    /// At another parallelism only the combined one is kept. `keyed`: all inputs are broadcast watermarks by every
-    /// upstream subtask, so at an aligned barrier all subtasks agree, unless idleness let one run ahead; then the
-    /// highest holds, since windows up to it have fired. Else each subtask had its own input, and the lowest holds.
-    pub(crate) async fn inputs(
-        &self,
-        stage: &str,
-        keyed: bool,
-    ) -> Result<Option<(InputWatermarks, bool)>, TaskFailure> {
+    /// At another parallelism: `keyed`: all inputs are broadcast watermarks by every upstream subtask, so at an aligned
+    /// barrier all subtasks agree, unless idleness let one run ahead; then the highest holds, since windows up to it
+    /// have fired. Else each subtask had its own input, and the lowest holds.
+    pub(crate) async fn watermark(&self, stage: &str, keyed: bool) -> Result<Option<StageWatermark>, TaskFailure> {
         let operator = input_operator(stage);
-        let exact = self.same_parallelism();
-        let mut combined: Option<InputWatermarks> = None;
+        let mut told: Option<StageWatermark> = None;
         for snapshot in self.snapshots_of(&operator) {
-            if exact && snapshot.subtask != self.subtask {
+            if self.same_parallelism() && snapshot.subtask != self.subtask {
                 continue;
             }
             let body = self.single_part(snapshot).await?;
-            let then: InputWatermarks = serde_json::from_slice(&body)
-                .map_err(|error| TaskFailure::State(format!("watermarks of `{operator}`: {error}")))?;
-            combined = Some(match combined {
-                None => then,
-                Some(InputWatermarks { combined, .. }) => InputWatermarks {
-                    combined: if keyed { combined.max(then.combined) } else { combined.min(then.combined) },
-                    inputs: Vec::new(),
-                },
-            });
+            let then: StageWatermark = serde_json::from_slice(&body)
+                .map_err(|error| TaskFailure::State(format!("watermark of `{operator}`: {error}")))?;
+            let combined = match told {
+                None => then.combined,
+                Some(told) if keyed => told.combined.max(then.combined),
+                Some(told) => told.combined.min(then.combined),
+            };
+            told = Some(StageWatermark { combined });
         }
-        Ok(combined.map(|watermarks| (watermarks, exact)))
+        Ok(told)
     }
 
     fn snapshots_of<'b>(&'b self, operator: &'b OperatorId) -> impl Iterator<Item = &'b OperatorSnapshot> {

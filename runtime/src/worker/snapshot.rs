@@ -31,7 +31,7 @@ pub(crate) struct Job {
     pub epoch: Epoch,
     pub times: StageTimes,
     pub operators: Vec<OperatorRuns>,
-    /// State that is encoded already: source positions or input watermarks.
+    /// State that is encoded already: source positions or watermarks.
     pub encoded: (OperatorId, Bytes),
     pub pre_commits: Vec<PreCommit>,
     pub finished: bool,

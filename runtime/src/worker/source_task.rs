@@ -11,6 +11,7 @@ use crate::crashpoint;
 use crate::element::{Timestamp, Watermark};
 use crate::worker::failure::TaskFailure;
 use crate::worker::meter::Wait;
+use crate::worker::pacing::Pacing;
 use crate::worker::restore::source_operator;
 use crate::worker::task::{InputStatistics, Sealed, Task};
 
@@ -26,6 +27,8 @@ pub(crate) struct SourceTask {
     pub task: Task,
     pub source: String,
     pub reader: Box<dyn SourceReader>,
+    /// `None`: read on, wherever the other subtasks are.
+    pub pacing: Option<Pacing>,
     /// Epochs whose barrier is to be emitted, in order.
     pub requests: mpsc::Receiver<Epoch>,
 }
@@ -50,9 +53,16 @@ impl SourceTask {
             }
             let now = self.task.meter.now();
             self.publish_at(now);
+            if self.pacing.as_mut().is_some_and(Pacing::is_ahead) {
+                self.let_others_come_after().await?;
+                continue;
+            }
             match self.reader.next(now)? {
                 Next::Batch(batch) => {
                     self.task.meter.read(batch.rows.num_rows());
+                    if let Some(pacing) = &mut self.pacing {
+                        pacing.read(batch.rows.num_rows());
+                    }
                     self.task.process(batch).await?;
                     if std::mem::take(&mut is_first) {
                         crashpoint::hit("worker.first_record")?;
@@ -64,11 +74,44 @@ impl SourceTask {
                         turn = Turn { began: now, batches: 0 };
                     }
                 }
-                Next::Watermark(Watermark::At(at)) => self.task.advance(at).await?,
+                Next::Watermark(Watermark::At(at)) => {
+                    if let Some(pacing) = &mut self.pacing {
+                        pacing.advance(at);
+                    }
+                    self.task.advance(at).await?;
+                }
                 Next::Watermark(Watermark::Idle) => self.task.idle().await?,
-                Next::Wait(time) => self.wait(time).await?,
-                Next::Ended => return self.pass_barriers().await,
+                Next::Wait(time) => {
+                    self.rest();
+                    self.wait(time).await?;
+                }
+                Next::Ended => {
+                    self.rest();
+                    return self.pass_barriers().await;
+                }
             }
+        }
+    }
+
+    fn rest(&self) {
+        if let Some(pacing) = &self.pacing {
+            pacing.rest();
+        }
+    }
+
+    /// Waits for its turn, or takes a checkpoint when one is asked for first.
+    async fn let_others_come_after(&mut self) -> Result<(), TaskFailure> {
+        let Self { task, requests, pacing: Some(pacing), .. } = self else { return Ok(()) };
+        let woken = async {
+            tokio::select! {
+                biased;
+                epoch = requests.recv() => Some(epoch.ok_or(TaskFailure::Closed)),
+                () = pacing.turn() => None,
+            }
+        };
+        match task.meter.wait(Wait::Input, woken).await {
+            Some(epoch) => self.checkpoint(epoch?).await,
+            None => Ok(()),
         }
     }
 

@@ -182,6 +182,10 @@ impl SourceConnector for FaultySource {
         self.source.resolve(parallelism)
     }
 
+    fn is_parallel_in_time(&self) -> bool {
+        self.source.is_parallel_in_time()
+    }
+
     fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
         let reader = self.source.open(splits)?;
         let (before, ahead) = (reader.snapshot(), None);

@@ -61,11 +61,26 @@ impl JsonEncoder {
         }
         let line = self.fields.iter().map(|field| field.prefix.len() + FIELD_BYTES).sum::<usize>() + 2;
         out.reserve(line * rows.num_rows());
+        // Times that lead the columns are mostly those of the row before: their text is taken over from its line.
+        let leading = columns.iter().take_while(|cells| matches!(cells.values, Values::Timestamp(..))).count();
+        let mut times = out.len()..out.len();
         for row in 0..rows.num_rows() {
-            for (field, cells) in self.fields.iter().zip(&mut columns) {
+            let line = out.len();
+            let is_repeated = row > 0 && columns.iter().take(leading).all(|cells| cells.repeats(row));
+            if is_repeated {
+                out.extend_from_within(times);
+                times = line..out.len();
+            } else {
+                times = line..line;
+            }
+            let written = if is_repeated { leading } else { 0 };
+            for (index, (field, cells)) in self.fields.iter().zip(&mut columns).enumerate().skip(written) {
                 out.extend_from_slice(&field.prefix);
                 if !cells.write(row, out) {
                     return Err(format!("column `{}`: {}", field.name, cells.refused(row)));
+                }
+                if index + 1 == leading {
+                    times = line..out.len();
                 }
             }
             out.extend_from_slice(if self.fields.is_empty() { b"{}\n" } else { b"}\n" });
@@ -151,6 +166,15 @@ impl Cells {
             _ => Values::Null,
         };
         Ok(Self { nulls: column.nulls().cloned(), values })
+    }
+
+    /// Whether the row's value is that of the row before.
+    #[inline]
+    fn repeats(&self, row: usize) -> bool {
+        match &self.values {
+            Values::Timestamp(values, ..) => self.nulls.is_none() && values[row] == values[row - 1],
+            _ => false,
+        }
     }
 
     /// Appends the value; false if JSON cannot hold it.

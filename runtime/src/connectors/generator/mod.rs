@@ -104,6 +104,10 @@ impl SourceConnector for Generator {
         Ok((0..splits).map(split).collect())
     }
 
+    fn is_parallel_in_time(&self) -> bool {
+        true
+    }
+
     fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
         let feed = |split: Split| {
             let position = Position::decode(&self.name, &split.position)?;

@@ -46,21 +46,15 @@ struct Input {
     idle: bool,
 }
 
-/// Watermarks of one subtask's inputs at a barrier: part of its state.
+/// How far event time had come for one subtask at a barrier: part of its state.
+///
+/// Watermarks of single inputs are not: each upstream subtask says its own again, and after a change of the manifest an
+/// input may be another one (or read anew) than the one that had come so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct InputWatermarks {
-    /// The highest that the operators were told.
+pub struct StageWatermark {
+    /// The highest watermark that the operators were told.
     pub combined: Timestamp,
-    /// In input order: by edge, then upstream subtask.
-    pub inputs: Vec<InputWatermark>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct InputWatermark {
-    pub at: Timestamp,
-    pub idle: bool,
 }
 
 impl Inputs {
@@ -69,16 +63,9 @@ impl Inputs {
         Self { each: vec![input; count], aligning: None, last_aligned: Epoch(0), combined: Timestamp::MIN, idle: false }
     }
 
-    /// Continues from watermarks of a snapshot. `exact`: same inputs as then, else only the combined one is a promise.
-    pub fn restore(&mut self, watermarks: &InputWatermarks, exact: bool) {
-        self.combined = self.combined.max(watermarks.combined);
-        if exact && watermarks.inputs.len() == self.each.len() {
-            for (input, then) in self.each.iter_mut().zip(&watermarks.inputs) {
-                input.watermark = then.at;
-                input.idle = then.idle;
-            }
-            self.idle = self.all_live_are_idle();
-        }
+    /// Continues from a snapshot: what the operators were told is never taken back.
+    pub fn restore(&mut self, told: &StageWatermark) {
+        self.combined = self.combined.max(told.combined);
     }
 
     /// # Errors
@@ -138,18 +125,12 @@ impl Inputs {
         self.aligning.is_some()
     }
 
-    /// All inputs that have not ended are idle.
-    pub fn is_idle(&self) -> bool {
-        self.idle
-    }
-
     pub fn combined(&self) -> Timestamp {
         self.combined
     }
 
-    pub fn snapshot(&self) -> InputWatermarks {
-        let inputs = self.each.iter().map(|input| InputWatermark { at: input.watermark, idle: input.idle }).collect();
-        InputWatermarks { combined: self.combined, inputs }
+    pub fn snapshot(&self) -> StageWatermark {
+        StageWatermark { combined: self.combined }
     }
 
     fn expected(&self) -> Epoch {

@@ -47,6 +47,29 @@ fn values_of_every_type_are_written() {
     assert_eq!(text.unwrap(), expected);
 }
 
+/// The columns that lead the rows of a window: the text before them is taken over from the line before.
+#[test]
+fn leading_times_are_written_in_every_line_whether_they_repeat_or_not() {
+    let start = vec![Some(0), Some(0), Some(1_000_000), Some(1_000_000), Some(1_000_000), Some(0)];
+    let end = vec![Some(5_000_000), Some(5_000_000), Some(5_000_000), None, Some(5_000_000), Some(5_000_000)];
+    let text = |times: &[Option<i64>], row: usize| {
+        times[row].map_or("null".to_owned(), |at| format!("\"1970-01-01T00:00:0{}Z\"", at / 1_000_000))
+    };
+    for nulls in [false, true] {
+        let end = if nulls { end.clone() } else { vec![Some(5_000_000); 6] };
+        let line = |row| format!("{{\"s\":{},\"e\":{},\"n\":{row}}}\n", text(&start, row), text(&end, row));
+        let expected = (0..6).map(line).collect::<Vec<_>>().concat();
+        let columns = vec![
+            ("s", Arc::new(TimestampMicrosecondArray::from(start.clone())) as ArrayRef),
+            ("e", Arc::new(TimestampMicrosecondArray::from(end))),
+            ("n", Arc::new(Int64Array::from_iter_values(0..6))),
+        ];
+        assert_eq!(encode(columns).unwrap(), expected);
+    }
+    let only = vec![("s", Arc::new(TimestampMicrosecondArray::from(vec![0, 0])) as ArrayRef)];
+    assert_eq!(encode(only).unwrap(), "{\"s\":\"1970-01-01T00:00:00Z\"}\n".repeat(2));
+}
+
 #[test]
 fn a_row_that_json_cannot_hold_names_its_column_and_value() {
     for (column, expected) in [
