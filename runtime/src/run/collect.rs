@@ -126,3 +126,59 @@ impl Collector {
 fn seconds(watermark: Timestamp) -> Option<f64> {
     (watermark != Timestamp::MIN && watermark != Timestamp::MAX).then(|| watermark as f64 / 1e6)
 }
+
+#[cfg(test)]
+mod tests {
+    use checkpoint::ids::{Attempt, Subtask};
+
+    use super::*;
+    use crate::connectors::SourceCounters;
+    use crate::metrics::Names;
+
+    fn snapshot(attempt: u64, records: u64, watermark: Timestamp, seconds: [u64; 3]) -> Snapshot {
+        let source = Some(("orders".to_owned(), SourceCounters { records, bytes: 0, decode_errors: 0 }));
+        let [busy, idle, backpressured] = seconds.map(Duration::from_secs);
+        let counters = TaskStatistics { source, watermark, ..TaskStatistics::default() };
+        Snapshot { attempt: Attempt(attempt), counters, times: Times { busy, idle, backpressured } }
+    }
+
+    fn task(subtask: u32) -> TaskId {
+        TaskId { stage: "orders".into(), subtask: Subtask(subtask) }
+    }
+
+    #[test]
+    fn counters_go_on_over_attempts_and_a_source_is_as_far_as_its_slowest_subtask() {
+        let names = Names {
+            pipeline: "p".into(),
+            sources: vec!["orders".into()],
+            stages: vec![("orders".into(), 2)],
+            ..Names::default()
+        };
+        let metrics = Metrics::new(&names).unwrap();
+        let mut collector = Collector { metrics: metrics.clone(), before: BTreeMap::new() };
+        let mut take = |first, second| collector.take(BTreeMap::from([(task(0), first), (task(1), second)]));
+        take(snapshot(1, 10, 3_000_000, [1, 2, 3]), snapshot(1, 5, 2_000_000, [0, 6, 0]));
+        take(snapshot(1, 30, 9_000_000, [2, 4, 6]), snapshot(1, 5, 4_000_000, [0, 12, 0]));
+        // A look between two stores of the subtask: what it was ahead is not told again.
+        take(snapshot(1, 30, 9_000_000, [5, 4, 6]), snapshot(1, 5, 4_000_000, [0, 12, 0]));
+        take(snapshot(1, 30, 9_000_000, [3, 6, 6]), snapshot(1, 5, 4_000_000, [0, 12, 0]));
+        // The next attempt has read more than the one before by the time somebody looks.
+        take(snapshot(2, 40, 9_000_000, [1, 0, 0]), snapshot(2, 1, 8_000_000, [0, 1, 0]));
+        let text = metrics.text().unwrap();
+        let time = |kind: &str, subtask: u32| {
+            format!(
+                "onceward_operator_{kind}_seconds_total{{operator=\"orders\",pipeline=\"p\",subtask=\"{subtask}\"}}"
+            )
+        };
+        for series in [
+            "onceward_source_records_total{pipeline=\"p\",source=\"orders\"} 76".to_owned(),
+            "onceward_source_watermark_timestamp_seconds{pipeline=\"p\",source=\"orders\"} 8".to_owned(),
+            time("busy", 0) + " 6",
+            time("idle", 0) + " 6",
+            time("backpressured", 0) + " 6",
+            time("idle", 1) + " 13",
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series} is missing in\n{text}");
+        }
+    }
+}

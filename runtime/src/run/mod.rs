@@ -28,6 +28,8 @@ mod restart;
 mod stop;
 mod supervise;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 /// What the manifest does not say.

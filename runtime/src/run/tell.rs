@@ -27,7 +27,7 @@ pub(super) fn tell(
                 continue;
             };
             let now = clock.monotonic();
-            let ((base_in, base_out), (read, written)) = (progress.rows_before(), statistics.rows());
+            let ((base_in, base_out), (read, written)) = (progress.rows_before(), statistics.rows(attempt));
             let rate = match before.replace((attempt, now, read)) {
                 Some((same, then, had)) if same == attempt => {
                     per_second(read.saturating_sub(had), now.saturating_sub(then))

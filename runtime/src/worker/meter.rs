@@ -33,7 +33,7 @@ pub(crate) struct Live {
     ended: AtomicU64,
     idle: AtomicU64,
     backpressured: AtomicU64,
-    /// Since when it waits, doubled, plus 1 for room downstream; 0 while it works.
+    /// One more than since when it waits, doubled, plus 1 for room downstream; 0 while it works.
     waiting: AtomicU64,
     rows_read: AtomicU64,
     rows_written: AtomicU64,
@@ -49,8 +49,8 @@ impl Live {
         let (mut idle, mut backpressured) = (get(&self.idle), get(&self.backpressured));
         match get(&self.waiting) {
             0 => {}
-            waiting if waiting % 2 == 0 => idle += now.saturating_sub(waiting / 2),
-            waiting => backpressured += now.saturating_sub(waiting / 2),
+            waiting if waiting % 2 == 0 => idle += now.saturating_sub(waiting / 2 - 1),
+            waiting => backpressured += now.saturating_sub(waiting / 2 - 1),
         }
         let busy = now.saturating_sub(get(&self.began)).saturating_sub(idle + backpressured);
         let [busy, idle, backpressured] = [busy, idle, backpressured].map(Duration::from_micros);
@@ -94,9 +94,8 @@ impl Meter {
             Wait::Input => (&self.live.idle, 0),
             Wait::RoomDownstream => (&self.live.backpressured, 1),
         };
-        // At least 1, so that a clock that begins at zero marks a wait too.
-        let since = micros(self.clock.monotonic()).max(1);
-        self.live.waiting.store(since * 2 + mark, Ordering::Relaxed);
+        let since = micros(self.clock.monotonic());
+        self.live.waiting.store((since + 1) * 2 + mark, Ordering::Relaxed);
         let done = what.await;
         self.live.waiting.store(0, Ordering::Relaxed);
         total.fetch_add(micros(self.clock.monotonic()).saturating_sub(since), Ordering::Relaxed);

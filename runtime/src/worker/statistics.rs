@@ -60,10 +60,11 @@ impl Statistics {
         self.lock().iter().map(|(task, entry)| (task.clone(), look(entry))).collect()
     }
 
-    /// Rows that the newest attempt has read from sources and written to sinks, up to this moment.
-    pub fn rows(&self) -> (u64, u64) {
+    /// Rows that an attempt has read from sources and written to sinks, up to this moment.
+    pub fn rows(&self, attempt: Attempt) -> (u64, u64) {
         let tasks = self.lock();
-        tasks.values().map(|entry| entry.live.rows()).fold((0, 0), |sum, rows| (sum.0 + rows.0, sum.1 + rows.1))
+        let own = tasks.values().filter(|entry| entry.attempt == attempt);
+        own.map(|entry| entry.live.rows()).fold((0, 0), |sum, rows| (sum.0 + rows.0, sum.1 + rows.1))
     }
 
     pub(crate) fn register(&self, task: &TaskId, attempt: Attempt, live: Arc<Live>) {

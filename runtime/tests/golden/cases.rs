@@ -14,7 +14,7 @@ fn order(second: i64, customer: Option<i64>, cents: Option<i64>, country: Option
 }
 
 /// Three minutes of orders in two splits, out of order within five seconds; one row is late for a minute's window.
-fn inputs(batch: usize) -> Vec<SplitInput> {
+pub(crate) fn inputs(batch: usize) -> Vec<SplitInput> {
     let first = [
         order(0, Some(1), Some(100), Some("DE")),
         order(12, Some(2), Some(250), Some("FR")),
@@ -48,9 +48,9 @@ fn inputs(batch: usize) -> Vec<SplitInput> {
     ]
 }
 
-struct Case {
-    path: PathBuf,
-    transforms: Vec<(String, String)>,
+pub(crate) struct Case {
+    pub(crate) path: PathBuf,
+    pub(crate) transforms: Vec<(String, String)>,
     rows: String,
 }
 
@@ -62,7 +62,7 @@ fn read(path: PathBuf) -> Case {
     Case { path, transforms, rows: rows.to_owned() }
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/cases")).unwrap();
     let mut paths: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));

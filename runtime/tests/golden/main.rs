@@ -5,6 +5,8 @@
 mod batch;
 mod cases;
 mod engine;
+mod failing;
 mod loops;
 mod refused;
 mod rows;
+mod state;

@@ -27,7 +27,7 @@ use scenario::Scenario;
 
 const SEEDS: u64 = 1_000;
 /// Within so many seeds every planted mistake must be noticed.
-const SEEDS_OF_MUTANTS: u64 = 200;
+const SEEDS_OF_MUTANTS: u64 = 400;
 
 /// Hands out numbers below `count` to as many threads as there are cores, at most four.
 fn on_all_cores(count: u64, work: impl Fn(u64) + Sync) {

@@ -13,6 +13,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use checkpoint::ids::OperatorId;
+use datafusion::error::DataFusionError;
 
 use crate::dataflow::key_groups::Place;
 use crate::element::{Batch, Timestamp};
@@ -219,11 +220,9 @@ impl Sessions {
     }
 
     fn fire(&mut self, sessions: &[Session], emit: Emit<'_>) -> Result<(), OperatorError> {
-        let (Some(first), Some(last)) = (sessions.first(), sessions.last()) else { return Ok(()) };
         let (mut groups, keys) = self.merge(sessions)?;
         let end = |session: &Session| session.last.saturating_add(self.gap());
-        let (_, results) =
-            groups.take_results().map_err(|error| self.spec.failed_in(first.start, end(last), &error))?;
+        let (_, results) = groups.take_results().map_err(|error| self.blame(sessions, &error))?;
         let starts = timestamps(sessions.iter().map(|session| session.start).collect());
         let ends = timestamps(sessions.iter().map(end).collect());
         let rows = self.spec.result_batch(&starts, &ends, &keys, results)?;
@@ -231,6 +230,18 @@ impl Sessions {
         self.counters.records_out += sessions.len() as u64;
         self.forget(sessions);
         emit(Batch { rows, late_before: Timestamp::MIN })
+    }
+
+    /// Names the first session that has no result by itself.
+    fn blame(&self, sessions: &[Session], error: &DataFusionError) -> OperatorError {
+        for session in sessions {
+            if let Ok((mut groups, _)) = self.merge(std::slice::from_ref(session))
+                && let Err(error) = groups.take_results()
+            {
+                return self.spec.failed_in(session.start, session.last.saturating_add(self.gap()), &error);
+            }
+        }
+        self.spec.failed(error)
     }
 
     /// Merges what has piled up: one row for each session.

@@ -186,7 +186,7 @@ async fn every_task_takes_part_in_every_checkpoint_until_the_end() {
     assert_eq!(bench.rows(&last), expected_sums(5_000));
     let read = bench.statistics.read(Duration::ZERO).into_values().filter_map(|task| task.counters.source);
     assert_eq!(read.map(|(_, counters)| counters.records).sum::<u64>(), 5_000);
-    assert_eq!(bench.statistics.rows(), (5_000, KEYS as u64));
+    assert_eq!(bench.statistics.rows(Attempt(1)), (5_000, KEYS as u64));
     bench.stop(1).await;
     drop(bench.commands);
     assert_eq!(bench.worker.await, Ok(()));
@@ -425,4 +425,28 @@ async fn a_deployment_that_does_not_fit_is_refused() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_times_of_every_task_add_up_to_its_life() {
+    let target = Arc::new(Target::default());
+    let source = numbers(100_000);
+    let first = first_epoch(&source);
+    let clock = RuntimeClock::start();
+    let mut bench = Bench::new(sum_plan(source, &target), &target, memory_store());
+    bench.deploy(1, 2, 1, first).await;
+    bench.deployed().await;
+    let began = clock.monotonic();
+    bench.reads(10_000).await;
+    let life = clock.monotonic().saturating_sub(began);
+    let tasks = bench.statistics.read(clock.monotonic());
+    assert_eq!(tasks.len(), 4);
+    for (task, Snapshot { times, .. }) in &tasks {
+        // Nothing takes time in a paused clock but waits.
+        assert_eq!(times.busy + times.backpressured, Duration::ZERO, "{task:?}");
+        assert_eq!(times.idle, life, "{task:?}");
+    }
+    assert!(life >= Duration::from_millis(40), "the reader rests a millisecond after each batch");
+    let (read, _) = bench.statistics.rows(Attempt(1));
+    assert!(read >= 10_000, "told before any checkpoint");
 }
