@@ -63,11 +63,41 @@ pub enum FromWorker {
         attempt: Attempt,
         task: TaskId,
         reason: String,
-        heals: bool,
+        kind: FailureKind,
     },
     Stopped {
         attempt: Attempt,
     },
+}
+
+/// What the end of a task means for the attempts after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// Another attempt may do better.
+    Transient,
+    /// A bug, caught. Another attempt may do better, but the same panic again and again is given up.
+    Panic,
+    /// The same would happen again.
+    Final(FailureReason),
+}
+
+/// Why a pipeline failed, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureReason {
+    /// The restart policy gave up on something that might have healed.
+    RestartsExhausted,
+    /// The same would happen again: a malformed row, a row no sink can take, output in the way.
+    CannotHeal,
+    SourceDataLost,
+    CommitLost,
+    CorruptCheckpoint,
+    /// The store does not keep what the protocol rests on, or cannot be used at all.
+    Store,
+    Metrics,
+    /// A task panicked in the same way, at the same checkpoint, too often.
+    Panic,
+    /// The log holds what the protocol never leaves behind.
+    Violation,
 }
 
 /// A task's durable part of a checkpoint.

@@ -31,6 +31,9 @@ const SYNONYMS: [(&str, &str); 6] = [
     ("savepointing", "savepoint"),
 ];
 
+/// What judges the engine beside the checker.
+const JUDGES: [&str; 2] = ["e2e/src/decisions.rs", "e2e/src/generated.rs"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -129,19 +132,6 @@ fn one_word_per_thing() {
     refuse(&offences(texts, synonym));
 }
 
-/// A path of one machine works on no other.
-#[test]
-fn nothing_names_a_path_of_one_machine() {
-    let mut texts = sources();
-    for ending in [".md", ".toml", ".yaml", ".sh"] {
-        texts.extend(files("", ending));
-    }
-    let homes = ["/home/", "/root/", "/Users/", "/work/"];
-    let named =
-        |line: &str| homes.into_iter().find(|home| line.contains(home)).map(|home| format!("a path below {home}"));
-    refuse(&offences(texts, named));
-}
-
 /// Names in the dependency tables of a crate, `dev` or not.
 fn dependencies(name: &str, dev: bool) -> Vec<(usize, String, String)> {
     let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("a crate has a manifest");
@@ -228,7 +218,10 @@ fn links_between_documents_lead_somewhere() {
 fn checker_shares_no_code_with_the_engine() {
     let engine = ["runtime::", "api::", "checkpoint::", "arrow::", "datafusion::"];
     let shares = |line: &str| engine.into_iter().find(|name| line.contains(name)).map(|name| format!("uses {name}"));
-    let checker = files("onceward/src/checker", ".rs");
-    assert!(!checker.is_empty(), "the checker is not where this test looks for it");
+    let mut checker = files("onceward/src/checker", ".rs");
+    let judges =
+        files("e2e/src", ".rs").into_iter().filter(|(file, _)| JUDGES.iter().any(|judge| file.ends_with(judge)));
+    checker.extend(judges);
+    assert!(checker.len() > JUDGES.len(), "the checker is not where this test looks for it");
     refuse(&offences(checker, shares));
 }

@@ -1,5 +1,9 @@
 //! The stage on which the shipped binary is run, killed, paused and judged.
 
+pub mod decisions;
+pub mod generated;
 pub mod kills;
+pub mod pairs;
 pub mod seeds;
+pub mod site;
 pub mod stage;

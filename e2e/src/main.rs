@@ -1,19 +1,22 @@
 //! `cargo run -p onceward-e2e -- full`: the longer forms of the tests, with what they found printed.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use e2e::kills::{Tally, one_case};
+use e2e::kills::{Tally, one_case, one_generated_case};
+use e2e::pairs::{PairTally, one_pair};
 use onceward::screen::{Gone, Screen};
 
 const HELP: &str = "\
-usage: onceward-e2e full [--kills N] [--seed S] [--lanes N] [--only kills|model|simulation]
+usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes N] [--only kills|pairs|simulation|model]
 
-  kills        random kills of the shipped binary (default 5000)
+  kills        random kills of the shipped binary, over files and generators (default 5000)
+  pairs        two deaths in a row, each at a named step (default 500)
   model        the protocol's state space, enumerated to the end (needs much memory and hours)
-  simulation   seeds of the simulation (as many as its own long form takes)";
+  simulation   seeds of the simulation (default 20000)";
 
 fn main() -> ExitCode {
     let screen = Screen::of_process();
@@ -27,9 +30,13 @@ fn main() -> ExitCode {
     }
 }
 
+const PARTS: [&str; 4] = ["kills", "pairs", "simulation", "model"];
+
 #[derive(Debug)]
 struct Options {
     kills: u64,
+    pairs: u64,
+    seeds: u64,
     seed: u64,
     lanes: u64,
     only: Option<String>,
@@ -39,15 +46,18 @@ fn options(arguments: &[String]) -> Result<Options> {
     let Some(("full", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) else {
         bail!("{HELP}");
     };
-    let mut options = Options { kills: 5_000, seed: 1, lanes: 2, only: None };
+    let mut options = Options { kills: 5_000, pairs: 500, seeds: 20_000, seed: 1, lanes: 2, only: None };
     for pair in rest.chunks(2) {
         let [name, value] = pair else { bail!("{} needs a value\n{HELP}", pair.join(" ")) };
         let number = || value.parse::<u64>().with_context(|| format!("{name} takes a number\n{HELP}"));
         match name.as_str() {
             "--kills" => options.kills = number()?,
+            "--pairs" => options.pairs = number()?,
+            "--seeds" => options.seeds = number()?,
             "--seed" => options.seed = number()?,
             "--lanes" => options.lanes = number()?.clamp(1, 64),
-            "--only" => options.only = Some(value.clone()),
+            "--only" if PARTS.contains(&value.as_str()) => options.only = Some(value.clone()),
+            "--only" => bail!("there is no part {value}\n{HELP}"),
             other => bail!("there is no {other}\n{HELP}"),
         }
     }
@@ -56,48 +66,97 @@ fn options(arguments: &[String]) -> Result<Options> {
 
 fn full(arguments: &[String], screen: Screen) -> Result<()> {
     let options = options(arguments)?;
+    screen.say(format!("{options:?}"))?;
     let wanted = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
+    if (wanted("kills") || wanted("pairs")) && std::env::var_os("ONCEWARD_BIN").is_none() {
+        build(screen)?;
+    }
     if wanted("kills") {
         kills(&options, screen)?;
     }
+    if wanted("pairs") {
+        pairs(&options, screen)?;
+    }
     if wanted("simulation") {
-        cargo_test(&["-p", "onceward-runtime", "--test", "simulation"], screen)?;
+        let simulation = ["test", "--workspace", "--test", "simulation", "--", "--nocapture"];
+        cargo(&simulation, &[("SEEDS", options.seeds.to_string())], screen)?;
     }
     if wanted("model") {
-        cargo_test(&["-p", "onceward-checkpoint", "--profile", "dist", "--test", "model"], screen)?;
+        let model = ["test", "-p", "onceward-checkpoint", "--profile", "dist", "--test", "model", "--", "--nocapture"];
+        cargo(&model, &[("ONCEWARD_FULL", "1".to_owned())], screen)?;
     }
     Ok(())
 }
 
+/// The binary that is killed is this source's, and built as this program is.
+fn build(screen: Screen) -> Result<()> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    let mut arguments = vec!["build", "--workspace", "--bin", "onceward"];
+    if folder != "debug" {
+        arguments.extend(["--profile", folder]);
+    }
+    cargo(&arguments, &[], screen)
+}
+
 fn kills(options: &Options, screen: Screen) -> Result<()> {
     const KILLS_PER_CASE: u64 = 8;
-    let (next, tally, failure) = (AtomicU64::new(0), Mutex::new(Tally::default()), Mutex::new(None));
-    screen.say(format!("random kills: {options:?}"))?;
+    /// Every so many cases one is over generators.
+    const GENERATED_EVERY: u64 = 8;
+    let tally = Mutex::new(Tally::default());
+    let ended = in_lanes(options.lanes, |case| {
+        // Only ever held for an assignment: no panic can have poisoned it.
+        let Ok(so_far) = tally.lock().map(|tally| *tally) else { return Ok(false) };
+        if so_far.kills >= options.kills {
+            return Ok(false);
+        }
+        let one = if case % GENERATED_EVERY == 0 { one_generated_case } else { one_case };
+        let dealt = one(options.seed, case, KILLS_PER_CASE)?;
+        Ok(tally.lock().map(|mut tally| tally.add(&dealt)).is_ok())
+    });
+    screen.say(format!("random kills: {:?}", tally.into_inner().unwrap_or_default()))?;
+    ended
+}
+
+fn pairs(options: &Options, screen: Screen) -> Result<()> {
+    let tally = Mutex::new(PairTally::default());
+    let ended = in_lanes(options.lanes, |case| {
+        let Ok(so_far) = tally.lock().map(|tally| *tally) else { return Ok(false) };
+        if so_far.both >= options.pairs {
+            return Ok(false);
+        }
+        let dealt = one_pair(options.seed, case)?;
+        Ok(tally.lock().map(|mut tally| tally.add(&dealt)).is_ok())
+    });
+    screen.say(format!("pairs of kills: {:?}", tally.into_inner().unwrap_or_default()))?;
+    ended
+}
+
+/// Cases from 0 on, side by side, until one says that it is enough or one fails.
+fn in_lanes(lanes: u64, case: impl Fn(u64) -> Result<bool> + Sync) -> Result<()> {
+    let (next, failure) = (AtomicU64::new(0), Mutex::new(None));
     std::thread::scope(|scope| {
-        for _ in 0..options.lanes {
+        for _ in 0..lanes {
             scope.spawn(|| {
-                // Both locks are only ever held for an assignment: no panic can have poisoned them.
-                let going = || failure.lock().is_ok_and(|failure| failure.is_none());
-                while going() && tally.lock().is_ok_and(|tally| tally.kills < options.kills) {
-                    let dealt = one_case(options.seed, next.fetch_add(1, Ordering::Relaxed), KILLS_PER_CASE);
-                    match (dealt, tally.lock(), failure.lock()) {
-                        (Ok(dealt), Ok(mut tally), _) => tally.add(&dealt),
-                        (Err(error), _, Ok(mut failure)) => *failure = Some(error),
-                        _ => return,
+                while failure.lock().is_ok_and(|failure| failure.is_none()) {
+                    match case(next.fetch_add(1, Ordering::Relaxed)) {
+                        Ok(true) => {}
+                        Ok(false) => return,
+                        Err(error) => drop(failure.lock().map(|mut failure| *failure = Some(error))),
                     }
                 }
             });
         }
     });
-    let tally = tally.into_inner().unwrap_or_default();
-    screen.say(format!("random kills: {tally:?}"))?;
     failure.into_inner().ok().flatten().map_or(Ok(()), Err)
 }
 
-fn cargo_test(arguments: &[&str], screen: Screen) -> Result<()> {
+/// In this source's workspace, wherever it is called from.
+fn cargo(arguments: &[&str], environment: &[(&str, String)], screen: Screen) -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg("test").args(arguments).args(["--", "--nocapture"]).env("ONCEWARD_FULL", "1");
+    command.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     screen.say(format!("{command:?}"))?;
-    ensure!(command.status()?.success(), "the tests failed");
+    ensure!(command.status()?.success(), "cargo {} failed", arguments.join(" "));
     Ok(())
 }

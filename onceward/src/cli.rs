@@ -46,7 +46,9 @@ pub enum Command {
   onceward run pipeline.yaml --set parallelism=4 --set sources.orders.files.path=other.jsonl
   onceward run pipeline.yaml --explain
   onceward run pipeline.yaml --output json | jq .event
-  onceward run pipeline.yaml --restore file:///data/state/0/attempts/3/17
+  onceward run pipeline.yaml --metrics 127.0.0.1:9464
+  onceward run pipeline.yaml --restore file:///data/state/0/attempts/3/17 --accept-duplicates
+  onceward run pipeline.yaml --accept-loss 3/17 --reason 'the disk of the output died'
 
 Exit codes:
   0  done, or already finished, or stopped by a signal with everything committed
@@ -80,12 +82,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub accept_duplicates: bool,
 
-    /// Go on although the store ends before the newest checkpoint that is known
+    /// Go on although the store ends before a checkpoint whose output is visible: that is written a second time
     #[arg(long)]
     pub accept_rewind: bool,
 
     /// Go on although commits of this checkpoint are proven lost
     #[arg(long, value_name = "ATTEMPT/EPOCH", requires = "reason", value_parser = parse_decision)]
+    #[arg(conflicts_with_all = ["restore", "rewind", "fresh"])]
     pub accept_loss: Option<(u64, u64)>,
 
     /// Why the loss is accepted; stands in the checkpoint log for ever
@@ -265,6 +268,10 @@ mod tests {
     fn ways_to_go_back_exclude_each_other() {
         for pair in [["--fresh", "--rewind"], ["--fresh", "--restore=x"], ["--rewind", "--restore=x"]] {
             assert!(Cli::try_parse_from(["onceward", "run", "f", pair[0], pair[1]]).is_err(), "{pair:?}");
+        }
+        for back in ["--fresh", "--restore=x", "--rewind"] {
+            let with = ["onceward", "run", "f", "--accept-loss=1/2", "--reason=x", back];
+            assert!(Cli::try_parse_from(with).is_err(), "--accept-loss and {back}");
         }
     }
 }

@@ -31,8 +31,7 @@ fn main() -> ExitCode {
         Command::Checkpoints(args) => commands::checkpoints::execute(args, screen),
     };
     match ended {
-        Ok(code) => ExitCode::from(code),
-        Err(Error::Gone(_)) => ExitCode::SUCCESS,
+        Ok(code) | Err(Error::Gone(code)) => ExitCode::from(code),
         Err(error) => {
             screen.fault(with_causes(&error));
             ExitCode::from(commands::FAILED)

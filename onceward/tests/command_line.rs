@@ -55,10 +55,42 @@ fn a_reader_that_goes_away_is_no_fault() {
 }
 
 #[test]
-fn completion_knows_every_shell() {
+fn a_reader_that_goes_away_makes_no_bad_answer_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.yaml");
+    std::fs::write(&file, "apiVersion: onceward.dev/v1alpha1\nkind: Pipeline\nmetadata: {name: p}\nspec: {}\n")
+        .unwrap();
+    let bad = file.to_str().unwrap();
+    for (arguments, code) in [
+        (&["lint", bad, "--output", "json"][..], 1),
+        (&["lint", bad, bad, "--output", "json"], 1),
+        (&["run", bad, "--output", "json"], 2),
+        (&["demo", "--records", "1000", "--kills", "0"], 1),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_onceward"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn completion_knows_every_shell_and_is_a_script_that_it_takes() {
     for shell in ["bash", "zsh", "fish"] {
         let output = onceward(&["completion", shell]);
         assert!(output.status.success() && text(&output.stdout).contains("checkpoints"), "{shell}");
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("onceward");
+        std::fs::write(&script, &output.stdout).unwrap();
+        match Command::new(shell).arg("-n").arg(&script).output() {
+            Ok(checked) => assert!(checked.status.success(), "{shell}: {}", text(&checked.stderr)),
+            Err(_) => println!("SKIPPED: there is no {shell} to try it in"),
+        }
     }
 }
 
@@ -75,6 +107,66 @@ fn a_refused_manifest_names_place_field_and_fix_and_is_exit_code_2() {
     assert!(errors.contains(&format!("error: {path}:5:3: spec.sorces: ")), "{errors}");
     assert!(errors.contains("sources"), "the nearest name is missing: {errors}");
     assert_eq!(onceward(&["lint", path]).status.code(), Some(1), "lint tells faults by exit code 1");
+}
+
+const DOUBTFUL: &str = "apiVersion: onceward.dev/v1alpha1
+kind: Pipeline
+metadata: {name: p}
+spec:
+  sources:
+  - name: orders
+    generator: {rows: 010}
+    columns: [{name: country, type: VARCHAR, generate: {choice: [DE, NO]}}]
+  - {name: unread, files: {path: x}, columns: [{name: a, type: INT}]}
+  sinks:
+  - {name: copy, input: orders, files: {path: out/}}
+  checkpoint: {storage: {local: {path: state}}}
+";
+
+#[test]
+fn what_yaml_1_1_reads_otherwise_and_what_nothing_reads_is_warned_of_and_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    std::fs::write(&file, DOUBTFUL).unwrap();
+    let path = file.to_str().unwrap();
+    let output = onceward(&["lint", path]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for line in [
+        "7:23: spec.sources[0].generator.rows: `010` is the number 8 to readers of YAML 1.1, kubectl among them; write 10",
+        "8:70: spec.sources[0].columns[0].generate.choice[1]: `NO` is false to readers of YAML 1.1, kubectl among them; \
+         write \"NO\", in quotes",
+        "9:5: spec.sources[1]: no sink gets anything from `unread`",
+    ] {
+        assert!(said.contains(&format!("warning: {path}:{line}")), "{line} is missing in\n{said}");
+    }
+    let json = text(&onceward(&["lint", path, "--output", "json"]).stdout);
+    let severities =
+        json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["severity"].clone());
+    assert_eq!(severities.collect::<Vec<_>>(), ["warning"; 3]);
+}
+
+#[test]
+fn colours_are_for_terminals_only_and_never_against_the_environments_wish() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    std::fs::write(&file, DOUBTFUL).unwrap();
+    let plain = onceward(&["lint", file.to_str().unwrap()]);
+    assert!(!plain.stdout.contains(&0x1b) && !plain.stderr.contains(&0x1b), "escapes into a pipe");
+    // `script` gives a terminal; not every machine has it.
+    let on_terminal = |environment: &str| {
+        let command = format!("env {environment} {} lint {}", env!("CARGO_BIN_EXE_onceward"), file.display());
+        Command::new("script").args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().ok()
+    };
+    let Some(coloured) = on_terminal("TERM=xterm").filter(|output| output.status.success()) else {
+        println!("SKIPPED: there is no `script`");
+        return;
+    };
+    assert!(text(&coloured.stdout).contains("\x1b[1;33m"), "no colours on a terminal: {}", text(&coloured.stdout));
+    for environment in ["NO_COLOR=1", "TERM=dumb"] {
+        let output = text(&on_terminal(environment).unwrap().stdout);
+        assert!(output.contains("warning:") && !output.contains("\x1b[1"), "{environment}: {output}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod connectors;
 pub mod coordinator;
 pub mod crashpoint;
 pub mod dataflow;
+mod durable;
 pub mod element;
 pub mod metrics;
 pub mod operators;

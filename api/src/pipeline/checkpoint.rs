@@ -143,7 +143,8 @@ pub struct ExponentialDelay {
     /// An attempt that ran this long starts the count anew.
     #[serde(default = "default_reset_after")]
     pub reset_after: Duration,
-    /// Restarts since the last reset; absent: no limit.
+    /// Restarts since the last reset; absent: no limit, but a panic that comes five times at the same checkpoint is given
+    /// up under any policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_restarts: Option<u32>,

@@ -96,7 +96,7 @@ pub struct PipelineSpec {
     /// What happens after a failure that can heal.
     #[serde(default)]
     pub restart_policy: RestartPolicy,
-    /// Transforms (by their old name) whose state may be thrown away by this change.
+    /// Sources and transforms (by their old name) whose state may be thrown away by this change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -21,8 +21,8 @@ impl<R: Rules> Recovery<R> {
         match self.intent.clone() {
             Intent::Run | Intent::AcceptLoss { .. } if manifest.finished => self.release(now, Released::Finished),
             Intent::Run | Intent::AcceptLoss { .. } => self.restore_newest(manifest),
-            Intent::CommitOnly if self.settled => self.release(now, Released::Settled),
-            Intent::CommitOnly => {
+            Intent::CommitOnly | Intent::Supersede if self.settled => self.take_leave(now),
+            Intent::CommitOnly | Intent::Supersede => {
                 let settled = Settled { decision: newest, outcome: Outcome::Committed, by: self.me(), reason: None };
                 self.stage = Stage::Settling;
                 self.append(now, Record::Settled(settled))
@@ -35,7 +35,12 @@ impl<R: Rules> Recovery<R> {
         }
     }
 
-    fn release(&mut self, now: u64, released: Released) -> Vec<Action<R>> {
+    fn take_leave(&mut self, now: u64) -> Vec<Action<R>> {
+        let is_last = self.intent == Intent::Supersede;
+        self.release(now, if is_last { Released::Superseded } else { Released::Settled })
+    }
+
+    pub(super) fn release(&mut self, now: u64, released: Released) -> Vec<Action<R>> {
         self.stage = Stage::Releasing { finished: released == Released::Finished };
         self.append(now, Record::Released(released))
     }
@@ -88,9 +93,11 @@ impl<R: Rules> Recovery<R> {
         match self.intent {
             Intent::Rewind if !self.holds(Rule::RewindDecides) => self.restore(at, base, Arc::new(manifest), true),
             Intent::Rewind => self.write_manifest(Origin::Rewind { taken_back: newest, base }, manifest, false),
-            Intent::GoBack { .. } | Intent::Run | Intent::CommitOnly | Intent::AcceptLoss { .. } => {
-                self.write_manifest(Origin::Older { base }, manifest, true)
-            }
+            Intent::GoBack { .. }
+            | Intent::Run
+            | Intent::CommitOnly
+            | Intent::Supersede
+            | Intent::AcceptLoss { .. } => self.write_manifest(Origin::Older { base }, manifest, true),
         }
     }
 
@@ -133,7 +140,7 @@ impl<R: Rules> Recovery<R> {
             }
             (Stage::RecordingLoss { go_on: false }, _) => self.report_loss(),
             (Stage::Deciding { manifest }, Some(completed)) => self.restore(at, id(at, completed), manifest, true),
-            (Stage::Settling, _) => self.release(now, Released::Settled),
+            (Stage::Settling, _) => self.take_leave(now),
             (Stage::Releasing { finished: true }, _) => self.end(Ending::Finished),
             (Stage::Releasing { finished: false }, _) => self.end(Ending::Settled),
             (_, _) => Vec::new(),

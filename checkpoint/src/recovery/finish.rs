@@ -21,7 +21,9 @@ impl<R: Rules> Recovery<R> {
                 self.settled = true;
                 self.abort_leftovers()
             }
-            (Some(Outcome::Lost), Intent::Run | Intent::CommitOnly) if self.holds(Rule::StopOnLoss) => {
+            (Some(Outcome::Lost), Intent::Run | Intent::CommitOnly | Intent::Supersede)
+                if self.holds(Rule::StopOnLoss) =>
+            {
                 // Known already, but it may have been accepted or taken back since: only a record of one's own
                 // shows that nobody claimed later.
                 let reason = self.settlement(decision).and_then(|settled| settled.reason.clone());
@@ -81,12 +83,16 @@ impl<R: Rules> Recovery<R> {
             Intent::Rewind if some_committed => self.refuse_rewind(),
             Intent::Rewind => self.abort_next(&known),
             // Nothing is committed yet, so nothing more may be: restoring the epoch before may lose nothing.
-            Intent::Run | Intent::CommitOnly if known.contains(&Classification::Lost) && !some_committed => {
+            Intent::Run | Intent::CommitOnly | Intent::Supersede
+                if known.contains(&Classification::Lost) && !some_committed =>
+            {
                 self.commits_ended(now)
             }
-            Intent::Run | Intent::CommitOnly | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
-                self.continue_commits(now)
-            }
+            Intent::Run
+            | Intent::CommitOnly
+            | Intent::Supersede
+            | Intent::AcceptLoss { .. }
+            | Intent::GoBack { .. } => self.continue_commits(now),
         }
     }
 
@@ -128,7 +134,7 @@ impl<R: Rules> Recovery<R> {
         let (outcome, reason, go_on) = match &self.intent {
             Intent::AcceptLoss { reason, .. } => (Outcome::LossAccepted, Some(bounded(reason)), true),
             Intent::GoBack { .. } => (Outcome::Lost, None, true),
-            Intent::Run | Intent::CommitOnly | Intent::Rewind => (Outcome::Lost, None, false),
+            Intent::Run | Intent::CommitOnly | Intent::Supersede | Intent::Rewind => (Outcome::Lost, None, false),
         };
         if !go_on && !self.holds(Rule::LossAfterAppend) {
             return self.report_loss();

@@ -27,6 +27,8 @@ pub enum Intent {
     Run,
     /// Finish the commits and leave. `Depth::Newest`.
     CommitOnly,
+    /// The same, and hand over to the next log of the store: nobody runs in this one any more. `Depth::Newest`.
+    Supersede,
     /// Take the newest decision back, which must have nothing committed, and go on from the one before. `Depth::Previous`.
     Rewind,
     /// Go on although output of this decision is lost. `Depth::Newest`.
@@ -98,7 +100,7 @@ pub enum Ending<R = Shipped> {
     Restore(Box<Restored<R>>),
     /// The pipeline is bounded and done; nothing to run.
     Finished,
-    /// Commits are finished, as [`Intent::CommitOnly`] asked.
+    /// Commits are finished, as [`Intent::CommitOnly`] and [`Intent::Supersede`] asked.
     Settled,
     /// Leave silently.
     Fenced {
@@ -138,6 +140,8 @@ pub struct Loss {
 pub enum Refusal {
     #[error("the log ends with {}, before the known checkpoint {}/{}: the store lost data", newest.map_or_else(|| "nothing".to_owned(), |d| format!("{}/{}", d.attempt, d.epoch)), floor.attempt, floor.epoch)]
     BelowFloor { floor: DecisionId, newest: Option<DecisionId> },
+    #[error("a fresh start has handed over to the next log of this store: run again to go on there")]
+    Superseded,
     #[error("nothing was decided yet: there is no checkpoint to go back to")]
     NothingDecided,
     #[error("epoch {}/{} has output that is already visible: a rewind would double it", decision.attempt, decision.epoch)]
@@ -152,6 +156,15 @@ pub enum Refusal {
     NoSuchCheckpoint { at: Position },
     #[error("output of checkpoint {}/{} was aborted or lost: going on from it would skip records", decision.attempt, decision.epoch)]
     OutputGone { decision: DecisionId },
+}
+
+/// Whether a claim with this intent would come to a refusal, as far as the log tells: asked before anybody is fenced.
+///
+/// `history`: newest first, as deep as for a claim. It is not final; a claim asks again.
+pub fn foresee(history: Vec<Found>, intent: Intent, floor: Option<DecisionId>) -> Option<Refusal> {
+    let mut recovery = Recovery::<Shipped>::of(None, history, intent);
+    recovery.go_on_from_newest();
+    recovery.refusal(floor)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -207,18 +220,22 @@ mod finish;
 impl<R: Rules> Recovery<R> {
     /// `floor`: the newest checkpoint of this pipeline id that was ever made known, unless a person waived it.
     pub fn begin(claimed: Claimed<R>, intent: Intent, floor: Option<DecisionId>) -> (Self, Vec<Action<R>>) {
-        let mut recovery = Self {
-            appender: Some(claimed.appender),
-            history: claimed.history,
+        let mut recovery = Self::of(Some(claimed.appender), claimed.history, intent);
+        let actions = recovery.start(floor);
+        (recovery, actions)
+    }
+
+    fn of(appender: Option<Appender<R>>, history: Vec<Found>, intent: Intent) -> Self {
+        Self {
+            appender,
+            history,
             intent,
             stage: Stage::Ended,
             manifest: None,
             commits: None,
             settled: false,
             leftovers_aborted: false,
-        };
-        let actions = recovery.start(floor);
-        (recovery, actions)
+        }
     }
 
     /// `now`: milliseconds on the driver's clock.
@@ -274,43 +291,55 @@ impl<R: Rules> Recovery<R> {
     }
 
     fn start(&mut self, floor: Option<DecisionId>) -> Vec<Action<R>> {
-        let newest = self.newest().map(|(_, decision)| decision);
-        if let Some(floor) = floor
-            && newest.is_none_or(|newest| newest < floor)
-        {
-            return self.end(Ending::Refused(Refusal::BelowFloor { floor, newest }));
-        }
-        let Some(newest) = newest else {
-            return match self.intent {
-                Intent::Run => {
-                    self.stage = Stage::ResolvingFirst;
-                    vec![Action::ResolveFirst]
-                }
-                Intent::CommitOnly => self.end(Ending::Settled),
-                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
-                    self.end(Ending::Refused(Refusal::NothingDecided))
-                }
-            };
-        };
-        // Going back to the newest decision is going on from it: nothing comes twice, and nothing may be passed over.
-        let is_newest = |to: Position| self.newest().is_some_and(|(at, _)| at == to);
-        if matches!(self.intent, Intent::GoBack { to } if is_newest(to)) && self.holds(Rule::BackToNewestIsRun) {
-            self.intent = Intent::Run;
-        }
-        if let Some(refusal) = self.refusal(newest) {
+        self.go_on_from_newest();
+        if let Some(refusal) = self.refusal(floor) {
             return self.end(Ending::Refused(refusal));
         }
-        if self.is_finished() && matches!(self.intent, Intent::Run | Intent::CommitOnly) {
-            return self.end(Ending::Finished);
+        if self.newest().is_none() {
+            if self.intent == Intent::CommitOnly {
+                return self.end(Ending::Settled);
+            }
+            if self.intent == Intent::Supersede {
+                return self.release(0, Released::Superseded);
+            }
+            self.stage = Stage::ResolvingFirst;
+            return vec![Action::ResolveFirst];
+        }
+        if self.is_released_as(&Released::Finished) {
+            match self.intent {
+                Intent::Run | Intent::CommitOnly => return self.end(Ending::Finished),
+                Intent::Supersede => return self.release(0, Released::Superseded),
+                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {}
+            }
         }
         self.stage = Stage::LoadingNewest;
         self.load_newest()
     }
 
+    /// Going back to the newest decision is going on from it: nothing comes twice, and nothing may be passed over.
+    fn go_on_from_newest(&mut self) {
+        let is_newest = |to: Position| self.newest().is_some_and(|(at, _)| at == to);
+        if matches!(self.intent, Intent::GoBack { to } if is_newest(to)) && self.holds(Rule::BackToNewestIsRun) {
+            self.intent = Intent::Run;
+        }
+    }
+
     /// What can be refused before anything is touched.
-    fn refusal(&self, newest: DecisionId) -> Option<Refusal> {
+    fn refusal(&self, floor: Option<DecisionId>) -> Option<Refusal> {
+        let newest = self.newest().map(|(_, decision)| decision);
+        if let Some(floor) = floor.filter(|floor| newest.is_none_or(|newest| newest < *floor)) {
+            return Some(Refusal::BelowFloor { floor, newest });
+        }
+        let is_last_word = matches!(self.intent, Intent::CommitOnly | Intent::Supersede);
+        if self.is_released_as(&Released::Superseded) && !is_last_word {
+            return Some(Refusal::Superseded);
+        }
+        let Some(newest) = newest else {
+            let needs_one = !is_last_word && self.intent != Intent::Run;
+            return needs_one.then_some(Refusal::NothingDecided);
+        };
         match &self.intent {
-            Intent::Run | Intent::CommitOnly => None,
+            Intent::Run | Intent::CommitOnly | Intent::Supersede => None,
             Intent::AcceptLoss { decision, .. } if *decision == newest => None,
             Intent::AcceptLoss { decision, .. } => Some(Refusal::OtherLoss { named: *decision, newest }),
             Intent::Rewind => {
@@ -356,10 +385,10 @@ impl<R: Rules> Recovery<R> {
         })
     }
 
-    /// `Released{finished}` above the newest decision.
-    fn is_finished(&self) -> bool {
-        let above = self.history.iter().take_while(|found| found.entry.completed().is_none());
-        above.into_iter().any(|found| found.entry.record == Record::Released(Released::Finished))
+    /// Such a `Released` stands above the newest decision.
+    fn is_released_as(&self, released: &Released) -> bool {
+        let mut above = self.history.iter().take_while(|found| found.entry.completed().is_none());
+        above.any(|found| matches!(&found.entry.record, Record::Released(other) if other == released))
     }
 
     fn load_newest(&mut self) -> Vec<Action<R>> {

@@ -284,3 +284,37 @@ fn a_decision_with_a_foreign_committable_is_broken() {
     let (_, actions) = begin(vec![found(3, completed(4, Origin::Checkpoint, foreign))], Intent::Run);
     assert!(matches!(ending(&actions), Ending::Broken(Violation::ForeignCommittable { .. })));
 }
+
+#[test]
+fn a_log_that_is_handed_over_says_so_and_nobody_runs_in_it_again() {
+    let (mut recovery, _) = begin(history(vec![settled(Outcome::Committed)]), Intent::Supersede);
+    let actions = recovery.step(0, Event::LeftoversAborted);
+    assert_eq!(appended(&actions), Record::Released(Released::Superseded));
+    for above in [vec![], vec![Record::Released(Released::Finished)]] {
+        let (_, actions) = begin(above.into_iter().map(|record| found(2, record)).collect(), Intent::Supersede);
+        assert_eq!(appended(&actions), Record::Released(Released::Superseded), "nothing was decided");
+    }
+    let (_, actions) = begin(history(vec![Record::Released(Released::Finished)]), Intent::Supersede);
+    assert_eq!(appended(&actions), Record::Released(Released::Superseded), "a finished one");
+    for intent in [Intent::Run, Intent::Rewind, Intent::GoBack { to: found(2, settled(Outcome::Lost)).at }] {
+        let above = || history(vec![Record::Released(Released::Superseded)]);
+        let (_, actions) = begin(above(), intent.clone());
+        assert_eq!(actions, [Action::Done(Ending::Refused(Refusal::Superseded))]);
+        assert_eq!(foresee(above(), intent, None), Some(Refusal::Superseded));
+    }
+}
+
+#[test]
+fn what_a_claim_would_refuse_is_foreseen_without_one() {
+    let floor = |epoch| Some(decision(epoch));
+    let below = Refusal::BelowFloor { floor: decision(5), newest: Some(decision(4)) };
+    assert_eq!(foresee(history(vec![]), Intent::Run, floor(5)), Some(below));
+    assert_eq!(foresee(history(vec![]), Intent::Run, floor(4)), None);
+    let typo = Intent::AcceptLoss { decision: decision(9), reason: "typo".to_owned() };
+    let other = Refusal::OtherLoss { named: decision(9), newest: decision(4) };
+    assert_eq!(foresee(history(vec![]), typo.clone(), None), Some(other));
+    assert_eq!(foresee(vec![], typo, None), Some(Refusal::NothingDecided));
+    let visible = Refusal::RewindOfCommitted { decision: decision(4) };
+    assert_eq!(foresee(history(vec![settled(Outcome::Committed)]), Intent::Rewind, None), Some(visible));
+    assert_eq!(foresee(history(vec![]), Intent::Rewind, None), None);
+}

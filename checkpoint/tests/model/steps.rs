@@ -73,7 +73,7 @@ impl World {
         let depth = match &intent {
             Intent::Rewind => Depth::Previous,
             Intent::GoBack { to } => Depth::DownTo(*to),
-            Intent::Run | Intent::CommitOnly | Intent::AcceptLoss { .. } => Depth::Newest,
+            Intent::Run | Intent::CommitOnly | Intent::Supersede | Intent::AcceptLoss { .. } => Depth::Newest,
         };
         let (claiming, request) = Claiming::begin_under(config.switches, Arc::new(claim), depth);
         self.processes.push(Process {

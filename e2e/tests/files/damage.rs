@@ -93,7 +93,7 @@ fn a_damaged_record_or_part_is_refused_by_name_and_healed_it_goes_on() {
     for how in [Damage::FlippedBit, Damage::Truncated, Damage::Emptied, Damage::Missing] {
         cases.push((true, how));
     }
-    // A record that is missing is not told from one that never was: outside, the floor in the status knows.
+    // A record that is missing is told by the output that it made visible: see `starts`.
     for how in [Damage::FlippedBit, Damage::Truncated, Damage::Emptied, Damage::NewerVersion] {
         cases.push((false, how));
     }

@@ -3,8 +3,13 @@
 
 mod at_random;
 mod at_steps;
+mod changes;
 mod damage;
 mod faults;
+mod going_back;
+mod losses;
+mod metrics;
+mod starts;
 mod stops;
 mod zombies;
 

@@ -58,6 +58,8 @@ fn a_stop_that_is_not_settled_in_time_is_exit_code_4_and_is_finished_by_the_next
     tell(&child, Signal::TERM)?;
     let ended = child.finish()?;
     ensure!(ended.code() == Some(4), "{}", ended.describe());
+    let undecided = ended.events("stopped.undecided");
+    ensure!(undecided.len() == 1 && undecided[0]["message"].is_string(), "{}", ended.describe());
     stage.run_well()?;
     stage.assert_exact_and_tidy()?;
     Ok(())

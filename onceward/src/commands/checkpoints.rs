@@ -27,14 +27,16 @@ pub fn execute(args: &CheckpointsArgs, screen: Screen) -> Result<u8, Error> {
         }
         return Ok(DONE);
     };
-    match args.output {
-        Output::Json => show_json(&log, screen)?,
-        Output::Text => show_text(&log, args.verify, screen)?,
-    }
+    let shown = match args.output {
+        Output::Json => show_json(&log, screen),
+        Output::Text => show_text(&log, args.verify, screen),
+    };
+    let code = if log.faults.is_empty() { DONE } else { FAILED };
     for fault in &log.faults {
         screen.fault(format!("{}: {}", fault.address, fault.reason));
     }
-    Ok(if log.faults.is_empty() { DONE } else { FAILED })
+    shown.map_err(|error| error.or(code))?;
+    Ok(code)
 }
 
 /// The store of a manifest, or a store's own folder; `None` if the manifest was refused.

@@ -57,6 +57,11 @@ const ROUNDS: u32 = 100;
 /// # Errors
 /// What keeps it from coming to a verdict; a bad verdict is not an error but exit code 1.
 pub fn execute(args: &DemoArgs, screen: Screen) -> Result<u8, Error> {
+    // Nobody may take an end without a verdict for a good one.
+    judge(args, screen).map_err(|error| error.or(FAILED))
+}
+
+fn judge(args: &DemoArgs, screen: Screen) -> Result<u8, Error> {
     let began = SystemClock.monotonic();
     let seed = args.seed.unwrap_or_else(|| SystemRandom.u64() >> 32);
     let mut place = Place::choose(args.dir.as_deref())?;

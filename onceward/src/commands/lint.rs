@@ -11,7 +11,7 @@ use crate::screen::{Screen, Style, with_causes};
 /// # Errors
 /// [`Error::Gone`].
 pub fn execute(args: &LintArgs, screen: Screen) -> Result<u8, Error> {
-    let mut faults = 0;
+    let (mut faults, mut gone) = (0, false);
     for file in &args.files {
         let findings = match manifest::load(file, &args.set) {
             Ok(loaded) => loaded.findings,
@@ -23,19 +23,20 @@ pub fn execute(args: &LintArgs, screen: Screen) -> Result<u8, Error> {
         };
         let here = findings.iter().filter(|finding| finding.severity == Severity::Fault).count();
         faults += here;
+        // The verdict covers all files, also when nobody reads it.
         match args.output {
             Output::Json => {
-                for finding in &findings {
-                    screen.say(manifest::as_json(finding).to_string())?;
-                }
+                let mut lines = findings.iter().map(|finding| manifest::as_json(finding).to_string());
+                gone = gone || lines.any(|line| screen.say(line).is_err());
             }
             Output::Text => {
                 manifest::show(&findings, screen);
-                if here == 0 {
-                    screen.say(format!("{}: {}", file.display(), screen.paint(Style::Good, "ok")))?;
+                if here == 0 && !gone {
+                    gone = screen.say(format!("{}: {}", file.display(), screen.paint(Style::Good, "ok"))).is_err();
                 }
             }
         }
     }
-    Ok(if faults == 0 { DONE } else { FAILED })
+    let code = if faults == 0 { DONE } else { FAILED };
+    if gone { Err(Error::Gone(code)) } else { Ok(code) }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use api::manifest::{self, Finding, Manifest, Severity};
+use runtime::connectors::registry::unfit_sink;
 use runtime::dataflow::Definition;
 use serde_json::{Value, json};
 
@@ -43,10 +44,19 @@ pub(crate) fn load(file: &Path, sets: &[String]) -> Result<Loaded, Error> {
     }
 }
 
-/// What the planner refuses: the first query that cannot be run, as later ones may read it.
+/// What the planner refuses: the first query that cannot be run, as later ones may read it; then the first sink that
+/// cannot hold its input.
 fn plan_fault(manifest: &Manifest) -> Option<Finding> {
     let spec = &manifest.pipeline.spec;
-    let refused = runtime::dataflow::plan(&Definition::of(spec)).err()?;
+    let refused = match runtime::dataflow::plan(&Definition::of(spec)) {
+        Ok(graph) => {
+            let (index, error) = unfit_sink(&spec.sinks, &graph)?;
+            let path = format!("spec.sinks[{index}].input");
+            let place = manifest.places.of(&path);
+            return Some(manifest.places.finding(Severity::Fault, place, &path, &error.to_string(), None));
+        }
+        Err(refused) => refused,
+    };
     let at = refused.position.map(|(line, column)| (line as usize, column as usize));
     if spec.transforms.iter().any(|transform| transform.name == refused.transform) {
         return Some(manifest.sql_fault(&refused.transform, at, &refused.message, None));

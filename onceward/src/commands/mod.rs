@@ -21,8 +21,9 @@ pub const REFUSED: u8 = 2;
 /// Why a command could not give its answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(transparent)]
-    Gone(#[from] Gone),
+    /// Nobody reads standard output any more: end quietly, with the exit code that was known by then.
+    #[error("standard output was closed")]
+    Gone(u8),
     #[error("cannot {what}")]
     Io {
         what: String,
@@ -36,6 +37,23 @@ pub enum Error {
     /// A sentence that says all.
     #[error("{0}")]
     Other(String),
+}
+
+/// What was to be said was all there was to do.
+impl From<Gone> for Error {
+    fn from(_: Gone) -> Self {
+        Self::Gone(DONE)
+    }
+}
+
+impl Error {
+    /// The same, where a reader that has gone does not make the answer a good one.
+    pub(crate) fn or(self, code: u8) -> Self {
+        match self {
+            Self::Gone(_) => Self::Gone(code),
+            other => other,
+        }
+    }
 }
 
 /// Names what was tried when the system said no.

@@ -38,6 +38,8 @@ pub enum SinkError {
     Io { sink: String, path: String, message: String, retry: Retry },
     #[error("sink `{sink}`: row cannot be written: {message}")]
     Row { sink: String, message: String },
+    #[error("sink `{sink}`: {message}")]
+    Schema { sink: String, message: String },
     #[error(
         "sink `{sink}`: {path} exists with other content (OutputConflict); move it away or write to another folder"
     )]
@@ -50,7 +52,9 @@ impl SinkError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Io { retry, .. } => *retry,
-            Self::Row { .. } | Self::OutputConflict { .. } | Self::Committable { .. } => Retry::Never,
+            Self::Row { .. } | Self::Schema { .. } | Self::OutputConflict { .. } | Self::Committable { .. } => {
+                Retry::Never
+            }
         }
     }
 }

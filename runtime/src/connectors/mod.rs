@@ -15,11 +15,13 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
 use checkpoint::manifest::Committable;
+use checkpoint::record::DecisionId;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use checkpoint::commit::{Classification, CommitOutcome};
 
+pub(crate) use self::error::retry_of;
 pub use self::error::{Retry, SinkError, SourceError};
 pub use self::event_time::EventTime;
 use crate::element::{Batch, Watermark};
@@ -68,6 +70,10 @@ pub enum Next {
 pub trait SourceReader: Send {
     /// `now`: monotonic time since an arbitrary origin. Never blocks longer than reading one batch from a local file.
     fn next(&mut self, now: Duration) -> Result<Next, SourceError>;
+    /// Source, split and rows of the last batch that `next` returned, for a message about one of its rows.
+    fn last_batch(&self) -> String {
+        String::new()
+    }
     /// All splits, finished ones too, with positions right after the last batch that `next` returned.
     fn snapshot(&self) -> Vec<Split>;
     fn counters(&self) -> SourceCounters;
@@ -91,8 +97,28 @@ pub struct WriterIdentity {
 
 /// A configured sink.
 pub trait SinkConnector: Send + Sync {
-    /// Checks that need the target (folder writable, broker limits), before anything is claimed.
+    /// Checks that need the target (folder writable, broker limits), before anything is claimed. Makes nothing: what
+    /// is missing may be somewhere else for the moment, with decided output in it.
     fn check(&self) -> Result<(), SinkError>;
+    /// Whether the target is there at all, asked when decided output may wait in it.
+    ///
+    /// # Errors
+    /// It is not: nothing can be said of what was written there.
+    fn check_present(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+    /// Makes the target ready for writers. Everything decided before is committed.
+    ///
+    /// # Errors
+    /// The target.
+    fn prepare(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+    /// Whether rows of this schema can be written.
+    fn check_schema(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+        let _ = schema;
+        Ok(())
+    }
     fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError>;
     fn committer(&self) -> Box<dyn Committer>;
     /// Kind and target as they stand in the claim (`files`, absolute path): enough to find leftovers without the manifest.
@@ -130,4 +156,10 @@ pub trait Committer: Send + Sync {
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>>;
     /// Removes what attempts below `before` left open; returns how many pieces. Decided ones were committed before.
     fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>>;
+    /// The newest output of a pipeline that is visible, if the target can tell: by attempt, then by the epoch that it was
+    /// pre-committed in. It was decided, so a log that ends earlier has lost records.
+    fn newest_visible(&self, pipeline: PipelineId) -> BoxFuture<'_, Result<Option<DecisionId>, SinkError>> {
+        let _ = pipeline;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

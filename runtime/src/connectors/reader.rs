@@ -30,6 +30,8 @@ pub(crate) trait Feed: Send {
     /// The first `rows` rows of the chunk that `poll` returned last are out: the position moves right behind them
     /// (behind all that was read, skipped records too, when these are all of the chunk's rows).
     fn deliver(&mut self, rows: usize);
+    /// Where the rows from `begin` up to `end` of the chunk that `poll` returned last come from, for people.
+    fn place(&self, begin: usize, end: usize) -> String;
     /// Bounds and position in the source's encoding.
     fn position(&self) -> String;
     /// Lets go of files and buffers; the next `poll` takes them up again.
@@ -122,6 +124,8 @@ pub(crate) struct SplitsReader<F> {
     lanes: Vec<Lane<F>>,
     /// The split whose chunk is on its way out.
     current: Option<usize>,
+    /// The split of the last batch, and its rows in the split's chunk.
+    last: Option<(usize, usize, usize)>,
     warm: VecDeque<usize>,
     clock: ReaderClock,
     records: u64,
@@ -149,7 +153,16 @@ impl<F: Feed> SplitsReader<F> {
             }
         };
         let lanes = feeds.into_iter().map(lane).collect();
-        Self { source, shape, lanes, current: None, warm: VecDeque::new(), clock: ReaderClock::default(), records: 0 }
+        Self {
+            source,
+            shape,
+            lanes,
+            current: None,
+            last: None,
+            warm: VecDeque::new(),
+            clock: ReaderClock::default(),
+            records: 0,
+        }
     }
 
     /// Index of the split to ask next.
@@ -223,6 +236,7 @@ impl<F: Feed> SplitsReader<F> {
             position: "projection".to_owned(),
             message: error.to_string(),
         })?;
+        self.last = Some((index, begin, slice.end));
         lane.watermark = slice.watermark;
         lane.feed.deliver(slice.end);
         if chunk.slices.is_empty() {
@@ -276,6 +290,11 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
             Some(watermark) => Ok(Next::Watermark(watermark)),
             None => Ok(Next::Wait(self.pause(now))),
         }
+    }
+
+    fn last_batch(&self) -> String {
+        let place = self.last.and_then(|(lane, begin, end)| Some(self.lanes.get(lane)?.feed.place(begin, end)));
+        format!("source `{}`, {}", self.source, place.unwrap_or_default())
     }
 
     fn snapshot(&self) -> Vec<Split> {

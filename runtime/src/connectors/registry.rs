@@ -10,6 +10,7 @@ use super::files::filesystem::LocalFiles;
 use super::files::{FilesSink, FilesSource};
 use super::generator::Generator;
 use super::{EventTime, SinkConnector, SinkError, SourceConnector, SourceError, values};
+use crate::dataflow::graph::{Graph, Leaf};
 
 /// All declared columns of a source, for the planner.
 pub fn source_schema(spec: &Source) -> SchemaRef {
@@ -39,6 +40,18 @@ pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceC
             message: "set one of `files`, `generator`".to_owned(),
         }),
     }
+}
+
+/// The first sink (by its number) that cannot write what the graph gives it, and why.
+pub fn unfit_sink(sinks: &[Sink], graph: &Graph) -> Option<(usize, SinkError)> {
+    let leaves = graph.stages.iter().flat_map(|stage| &stage.leaves);
+    let unfit = |leaf: &Leaf| {
+        let Leaf::Sink { name, schema } = leaf else { return None };
+        let index = sinks.iter().position(|sink| sink.name == *name)?;
+        let built = build_sink(sinks.get(index)?);
+        Some((index, built.and_then(|sink| sink.check_schema(schema)).err()?))
+    };
+    leaves.filter_map(unfit).min_by_key(|(index, _)| *index)
 }
 
 /// A sink.

@@ -54,12 +54,17 @@ fn lost_state(setup: &Setup, decided: &Manifest) -> Vec<String> {
         ));
     }
     for old in &decided.operators {
-        let (name, _) = old.operator.0.split_once('/').unwrap_or((&old.operator.0, ""));
+        let (name, role) = old.operator.0.split_once('/').unwrap_or((&old.operator.0, ""));
         if setup.drop_state_of.contains(name) {
             continue;
         }
-        let advice = format!("set it back, or list `{name}` in spec.dropStateOf to throw its state away");
-        match setup.operators.iter().find(|new| new.operator == old.operator) {
+        let new = setup.operators.iter().find(|new| new.operator == old.operator);
+        let effect = match (role, new) {
+            ("source", Some(_)) => "read it from its beginning, which writes again what came of it before",
+            _ => "throw its state away",
+        };
+        let advice = format!("set it back, or list `{name}` in spec.dropStateOf to {effect}");
+        match new {
             None => faults.push(format!("operator `{}` has state and is not in the manifest; {advice}", old.operator)),
             Some(new) if new.fingerprint != old.fingerprint => faults.push(format!(
                 "operator `{}` cannot use its state: it was {} and is now {}; {advice}",

@@ -1,9 +1,13 @@
 //! Why an attempt ended otherwise than it was meant to.
 
+use api::control::FailureKind;
 use checkpoint::ids::Attempt;
 use checkpoint::invariants::Violation;
+use checkpoint::paths;
 use checkpoint::record::DecisionId;
+use checkpoint::recovery::Refusal;
 
+use super::log::Log;
 use crate::connectors::{Retry, SinkError, SourceError};
 use crate::crashpoint::Injected;
 use crate::store::StoreError;
@@ -34,7 +38,7 @@ pub enum CoordinatorError {
     #[error("{0}")]
     Task(#[from] crate::tasks::TaskError),
     #[error("{stage} {subtask}: {reason}")]
-    Worker { stage: String, subtask: u32, reason: String, heals: bool },
+    Worker { stage: String, subtask: u32, reason: String, kind: FailureKind },
     #[error("the worker is gone")]
     WorkerGone,
     #[error("more checkpoints failed in a row than tolerableFailedCheckpoints allows ({last})")]
@@ -64,6 +68,35 @@ pub enum Next {
 }
 
 impl CoordinatorError {
+    /// A refusal of recovery, in the words of a run.
+    pub fn refused(log: &Log, refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::BelowFloor { .. } => log.corrupt(
+                &paths::attempts(log.index),
+                &format!(
+                    "{refusal}; put back what is missing, or go on with `--accept-rewind`: output of what came after \
+                     is written a second time"
+                ),
+            ),
+            Refusal::Superseded
+            | Refusal::NothingDecided
+            | Refusal::RewindOfCommitted { .. }
+            | Refusal::RewindOfRewind { .. }
+            | Refusal::NoPrevious { .. }
+            | Refusal::OtherLoss { .. }
+            | Refusal::NoSuchCheckpoint { .. }
+            | Refusal::OutputGone { .. } => Self::Refused(refusal.to_string()),
+        }
+    }
+
+    /// The message of a task's panic.
+    pub fn panic(&self) -> Option<&str> {
+        match self {
+            Self::Worker { kind: FailureKind::Panic, reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
     pub fn next(&self) -> Next {
         use crate::run::FailureReason;
         let by_retry = |retry, reason| match retry {
@@ -71,12 +104,12 @@ impl CoordinatorError {
             Retry::Never => Next::Stop(reason),
         };
         match self {
-            Self::Store(_)
-            | Self::Task(_)
+            Self::Store(error) => by_retry(error.retry, FailureReason::Store),
+            Self::Task(_)
             | Self::WorkerGone
             | Self::CheckpointsFailed { .. }
             | Self::BudgetExhausted
-            | Self::Worker { heals: true, .. }
+            | Self::Worker { kind: FailureKind::Transient | FailureKind::Panic, .. }
             | Self::Injected(_) => Next::Restart,
             Self::CommitBlocked => Next::RestartUncounted,
             Self::Fenced { .. } | Self::Outrun { .. } => Next::Leave,
@@ -87,7 +120,7 @@ impl CoordinatorError {
             Self::Source(SourceError::DataLost { .. }) => Next::Stop(FailureReason::SourceDataLost),
             Self::Source(error) => by_retry(error.retry(), FailureReason::CannotHeal),
             Self::Sink(error) => by_retry(error.retry(), FailureReason::CannotHeal),
-            Self::Worker { .. } => Next::Stop(FailureReason::CannotHeal),
+            Self::Worker { kind: FailureKind::Final(reason), .. } => Next::Stop(*reason),
         }
     }
 }

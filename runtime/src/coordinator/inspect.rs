@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use checkpoint::claim::{Depth, Found};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
 use checkpoint::manifest::{Manifest, StatePart};
 use checkpoint::paths;
@@ -113,6 +114,7 @@ pub async fn inspect(store: Arc<dyn CheckpointStore>, verify: bool) -> Result<Op
 #[derive(Clone, Debug)]
 pub struct Newest {
     pub at: Position,
+    pub decision: DecisionId,
     pub claim: Claim,
     pub manifest: Manifest,
     pub is_settled: bool,
@@ -120,32 +122,93 @@ pub struct Newest {
     pub finished: bool,
 }
 
-/// Looks for the newest decision of a log without claiming it; `None`: there is none.
+/// A log that has been claimed at least once, as a reader sees it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub newest: Option<Newest>,
+    /// Newest first, down to the decision that was asked for.
+    pub history: Vec<Found>,
+}
+
+impl Seen {
+    /// A fresh start has handed over to the next log.
+    pub fn is_superseded(&self) -> bool {
+        let mut above = self.history.iter().take_while(|found| found.entry.completed().is_none());
+        above.any(|found| found.entry.record == Record::Released(Released::Superseded))
+    }
+}
+
+/// Whose log it is; `None`: nobody's yet.
+///
+/// # Errors
+/// The store, or a claim that is damaged.
+pub async fn pipeline(log: &Log) -> Result<Option<PipelineId>, CoordinatorError> {
+    match log.list().await?.0.highest_attempt() {
+        Some(highest) => Ok(Some(log.claim(highest).await?.pipeline)),
+        None => Ok(None),
+    }
+}
+
+/// Reads a log as deep as a claim would, without claiming it; `None`: there is none.
 ///
 /// # Errors
 /// The store, or an object that is damaged.
-pub async fn newest(log: &Log) -> Result<Option<Newest>, CoordinatorError> {
+pub async fn look(log: &Log, depth: Depth) -> Result<Option<Seen>, CoordinatorError> {
     let (listing, _) = log.list().await?;
-    let mut above = Vec::new();
+    if listing.attempts.is_empty() {
+        return Ok(None);
+    }
+    let mut seen = Seen { newest: None, history: Vec::new() };
+    let mut decisions = 0;
     for (attempt, slots) in listing.attempts.iter().rev() {
         for slot in slots.iter().rev() {
             let at = Position { attempt: *attempt, slot: *slot };
+            // Deleted since the listing: whoever did that has decided something newer.
             let Some(entry) = log.entry(at).await? else { continue };
-            if let Some(completed) = entry.completed() {
-                let decision = DecisionId { attempt: at.attempt, epoch: completed.epoch };
-                let is_released = |entry: &Entry| entry.record == Record::Released(Released::Finished);
-                return Ok(Some(Newest {
-                    at,
-                    claim: log.claim(at.attempt).await?,
-                    manifest: log.read_manifest(&completed.manifest).await?,
-                    is_settled: above.iter().any(|entry| settles(entry, decision)),
-                    finished: above.iter().any(is_released),
-                }));
+            let completed = entry.completed().cloned();
+            seen.history.push(Found { at, entry: Arc::new(entry) });
+            let Some(completed) = completed else { continue };
+            decisions += 1;
+            if decisions == 1 {
+                seen.newest = Some(newest_of(log, at, &completed, &seen.history).await?);
             }
-            above.push(entry);
+            let is_deep_enough = match depth {
+                Depth::Newest => true,
+                Depth::Previous => decisions == 2,
+                Depth::DownTo(to) => at <= to,
+            };
+            if is_deep_enough {
+                return Ok(Some(seen));
+            }
         }
     }
-    Ok(None)
+    Ok(Some(seen))
+}
+
+/// Looks for the newest decision of a log without claiming it; `None`: there is none.
+///
+/// # Errors
+/// As [`look`].
+pub async fn newest(log: &Log) -> Result<Option<Newest>, CoordinatorError> {
+    Ok(look(log, Depth::Newest).await?.and_then(|seen| seen.newest))
+}
+
+async fn newest_of(
+    log: &Log,
+    at: Position,
+    completed: &Completed,
+    above: &[Found],
+) -> Result<Newest, CoordinatorError> {
+    let decision = DecisionId { attempt: at.attempt, epoch: completed.epoch };
+    let is_released = |found: &Found| found.entry.record == Record::Released(Released::Finished);
+    Ok(Newest {
+        at,
+        decision,
+        claim: log.claim(at.attempt).await?,
+        manifest: log.read_manifest(&completed.manifest).await?,
+        is_settled: above.iter().any(|found| settles(&found.entry, decision)),
+        finished: above.iter().any(is_released),
+    })
 }
 
 /// Does this record say that the commits of `decision` are done?

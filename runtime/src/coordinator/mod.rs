@@ -116,12 +116,7 @@ pub async fn run_attempt(
 ) -> Result<Ended, CoordinatorError> {
     let log = Log::new(Arc::clone(&context.store), start.log, Arc::clone(&context.clock));
     context.progress.set(Phase::Claiming);
-    let depth = match &start.intent {
-        Intent::Run | Intent::CommitOnly | Intent::AcceptLoss { .. } => Depth::Newest,
-        Intent::Rewind => Depth::Previous,
-        Intent::GoBack { to } => Depth::DownTo(*to),
-    };
-    let won = claim::claim(context, &log, start.cause.clone(), depth).await?;
+    let won = claim::claim(context, &log, start.cause.clone(), depth(&start.intent)).await?;
     let ended = recover_and_run(context, start, &log, won, (worker, stop)).await;
     match ended {
         Err(error) if matches!(error.next(), Next::Stop(_)) => match claim::rival(context, &log).await {
@@ -130,6 +125,15 @@ pub async fn run_attempt(
             Ok(None) | Err(_) => Err(error),
         },
         ended => ended,
+    }
+}
+
+/// How far down the log an intent looks.
+pub fn depth(intent: &Intent) -> Depth {
+    match intent {
+        Intent::Run | Intent::CommitOnly | Intent::Supersede | Intent::AcceptLoss { .. } => Depth::Newest,
+        Intent::Rewind => Depth::Previous,
+        Intent::GoBack { to } => Depth::DownTo(*to),
     }
 }
 
@@ -143,18 +147,26 @@ async fn recover_and_run(
     let attempt = won.claimed.attempt();
     context.progress.set(Phase::Recovering { attempt });
     let newest = newest_manifest(log, &won).await?;
+    // An earlier attempt of this process has decided already: whatever was asked for is done, also if nobody was told.
+    let is_done = won.claimed.newest().is_some_and(|(at, _)| context.progress.is_ours(log.index, at.attempt));
+    let only_settles = matches!(start.intent, Intent::CommitOnly | Intent::Supersede);
+    let intent = if is_done && !only_settles { Intent::Run } else { start.intent.clone() };
     if let Some((claim, manifest, is_settled)) = &newest {
         // Before anything is committed: a refusal leaves the log as the old manifest needs it.
-        match start.intent {
+        match intent {
             Intent::Run => compatibility::check(&context.setup, manifest, *is_settled, claim)?,
-            Intent::CommitOnly | Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
+            Intent::CommitOnly
+            | Intent::Supersede
+            | Intent::Rewind
+            | Intent::AcceptLoss { .. }
+            | Intent::GoBack { .. } => {
                 compatibility::check_sinks(&context.setup, manifest, *is_settled, claim)?;
             }
         }
     }
     let committers = commit::Committers::new(context, attempt, &won.claim, &won.earlier);
     let recoverer = recover::Recoverer { context, log, committers: &committers, attempt };
-    let recovered = recoverer.run(won.claimed, start.intent.clone(), start.floor).await?;
+    let recovered = recoverer.run(won.claimed, intent, start.floor).await?;
     let (restored, is_first) = match recovered {
         recover::Recovered::Go { restored, is_first } => (restored, is_first),
         recover::Recovered::Settled => return Ok(Ended::Settled),

@@ -36,11 +36,31 @@ pub struct Progress {
 /// Claims of one process.
 #[derive(Clone, Debug, Default)]
 struct Claims {
+    /// The first that this process has won in its log.
+    first: Option<(LogIndex, Attempt)>,
     /// The newest that this process has won.
     won: Option<(LogIndex, Attempt)>,
     /// Of claims since then: they may stand in the log although nobody was told so. One for each try of the restart
     /// policy.
     tried: Vec<Nonce>,
+}
+
+impl Phase {
+    /// The attempt that is at work, once it has its number.
+    pub fn attempt(self) -> Option<Attempt> {
+        match self {
+            Self::Waiting | Self::Claiming => None,
+            Self::Recovering { attempt } | Self::Running { attempt, .. } => Some(attempt),
+        }
+    }
+
+    /// What it goes on from, once that is known.
+    pub fn decided(self) -> Option<Epoch> {
+        match self {
+            Self::Waiting | Self::Claiming | Self::Recovering { .. } => None,
+            Self::Running { decided, .. } => Some(decided),
+        }
+    }
 }
 
 impl Progress {
@@ -65,8 +85,16 @@ impl Progress {
     }
 
     pub(super) fn won_claim(&self, log: LogIndex, attempt: Attempt) {
-        *self.claims.lock().unwrap_or_else(PoisonError::into_inner) =
-            Claims { won: Some((log, attempt)), tried: Vec::new() };
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = claims.first.filter(|(of, _)| *of == log).or(Some((log, attempt)));
+        *claims = Claims { first, won: Some((log, attempt)), tried: Vec::new() };
+    }
+
+    /// Whether an earlier attempt of this process claimed `attempt`: all since its first one are its own, as it would
+    /// have left if somebody else had come in between.
+    pub(super) fn is_ours(&self, log: LogIndex, attempt: Attempt) -> bool {
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.first.is_some_and(|(of, first)| of == log && first <= attempt)
     }
 
     /// Whether a claim above those of this process was made by another one, which owns the log since.

@@ -1,9 +1,10 @@
 //! Drives the protocol's recovery: finish what was decided, clean up, learn where to go on from.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use checkpoint::claim::Claimed;
+use checkpoint::commit::Classification;
 use checkpoint::ids::Attempt;
 use checkpoint::manifest::Manifest;
 use checkpoint::record::DecisionId;
@@ -46,6 +47,7 @@ impl Recoverer<'_> {
         floor: Option<DecisionId>,
     ) -> Result<Recovered, CoordinatorError> {
         let (mut recovery, actions) = Recovery::begin(claimed, intent, floor);
+        self.note_owed(&actions);
         let mut queue = VecDeque::from(actions);
         let (mut is_first, mut classified) = (false, false);
         while let Some(action) = queue.pop_front() {
@@ -56,14 +58,30 @@ impl Recoverer<'_> {
             }
             is_first |= matches!(action, Action::ResolveFirst);
             let event = match action {
-                Action::Done(ending) => return Self::end(ending, is_first),
+                Action::Done(ending) => return self.end(ending, is_first),
                 action => self.carry_out(action).await?,
             };
             let now = self.context.clock.monotonic().as_millis() as u64;
-            queue.extend(recovery.step(now, event));
+            let actions = recovery.step(now, event);
+            self.note_owed(&actions);
+            queue.extend(actions);
         }
         // The machine always has a next action until it is done.
         Err(CoordinatorError::Refused("recovery came to no end".to_owned()))
+    }
+
+    /// Before a target is asked for the first time: it may never answer.
+    fn note_owed(&self, actions: &[Action]) {
+        let mut owed: BTreeMap<&str, u64> = BTreeMap::new();
+        for action in actions {
+            if let Action::Classify { committable, .. } = action {
+                *owed.entry(&committable.sink).or_default() += 1;
+            }
+        }
+        let wall_seconds = self.context.clock.wall_ms() as f64 / 1_000.0;
+        for (sink, count) in owed {
+            self.context.metrics.commits.owes(sink, count, wall_seconds);
+        }
     }
 
     async fn carry_out(&self, action: Action) -> Result<Event, CoordinatorError> {
@@ -90,12 +108,17 @@ impl Recoverer<'_> {
                 Event::ManifestWritten(self.log.write_manifest(self.attempt, epoch, manifest, random).await?)
             }
             Action::Classify { index, committable } => {
-                Event::Classified { index, classification: self.committers.classify(&committable).await? }
+                let classification = self.committers.classify(&committable).await?;
+                if classification == Classification::Committed {
+                    self.context.metrics.commits.ended(&committable.sink);
+                }
+                Event::Classified { index, classification }
             }
             Action::Commit(order) => {
                 crashpoint::hit("recovery.before_commit")?;
                 let outcome = self.committers.commit(&order).await?;
                 crashpoint::hit("recovery.committed")?;
+                self.context.metrics.commits.ended(&order.committable.sink);
                 Event::Committed { index: order.index, outcome }
             }
             Action::Abort { index, committable } => {
@@ -110,14 +133,17 @@ impl Recoverer<'_> {
         })
     }
 
-    fn end(ending: Ending, is_first: bool) -> Result<Recovered, CoordinatorError> {
+    fn end(&self, ending: Ending, is_first: bool) -> Result<Recovered, CoordinatorError> {
+        for sink in self.context.setup.sinks.keys() {
+            self.context.metrics.commits.owes(sink, 0, 0.0);
+        }
         match ending {
             Ending::Restore(restored) => Ok(Recovered::Go { restored, is_first }),
             Ending::Finished => Ok(Recovered::Finished),
             Ending::Settled => Ok(Recovered::Settled),
             Ending::Fenced { by } => Err(CoordinatorError::Fenced { by }),
             Ending::Lost(loss) => Err(lost(&loss)),
-            Ending::Refused(refusal) => Err(CoordinatorError::Refused(refusal.to_string())),
+            Ending::Refused(refusal) => Err(CoordinatorError::refused(self.log, &refusal)),
             Ending::Broken(violation) => Err(violation.into()),
         }
     }

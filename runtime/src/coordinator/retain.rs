@@ -19,6 +19,8 @@ pub(super) struct Retention {
     is_loaded: bool,
     records: BTreeMap<Attempt, BTreeSet<Slot>>,
     decisions: Vec<Decision>,
+    /// Records that cannot be read: kept, since nobody can say what they hold.
+    damaged: BTreeSet<Position>,
 }
 
 impl Retention {
@@ -47,6 +49,9 @@ impl Retention {
         let plan = retention::plan(me, &listing, &self.decisions, retain);
         let mut deleted = 0;
         for at in &plan.records {
+            if self.damaged.contains(at) {
+                continue;
+            }
             begin_deletion(deleted)?;
             log.store.delete(&paths::record(log.index, *at)).await?;
             deleted += 1;
@@ -76,16 +81,29 @@ impl Retention {
                 if self.decisions.iter().any(|known| known.at == at) {
                     continue;
                 }
-                // Gone since the listing: another clean-up has been here.
-                let Some(entry) = log.entry(at).await? else { continue };
-                if let Some(completed) = entry.completed() {
-                    let manifest = log.read_manifest(&completed.manifest).await?;
-                    let objects = objects(&completed.manifest, &manifest);
-                    self.decisions.push(Decision { at, savepoint: completed.savepoint, objects });
+                match read(log, at).await {
+                    Ok(decision) => self.decisions.extend(decision),
+                    Err(error @ CoordinatorError::Corrupt { .. }) => {
+                        tracing::warn!(%error, "an older record cannot be read; it is kept");
+                        self.damaged.insert(at);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             self.records.insert(*attempt, slots.iter().copied().collect());
         }
+        // What a record that cannot be read may refer to looks like an orphan.
+        if self.damaged.is_empty() {
+            self.clear_orphans(log, me, &names).await?;
+        }
+        for (attempt, _) in listing.attempts.iter().filter(|(attempt, _)| *attempt < me) {
+            log.store.remove_litter(&paths::attempt(log.index, *attempt)).await?;
+        }
+        self.is_loaded = true;
+        Ok(())
+    }
+
+    async fn clear_orphans(&self, log: &Log, me: Attempt, names: &[String]) -> Result<(), CoordinatorError> {
         let objects = names.iter().filter_map(|name| match paths::parse(name) {
             Ok(Some(ObjectName::Manifest(_, attempt, ..) | ObjectName::Part(_, attempt))) => {
                 Some((attempt, name.as_str()))
@@ -95,12 +113,17 @@ impl Retention {
         for orphan in retention::orphans(me, objects, &self.decisions) {
             log.store.delete(orphan).await?;
         }
-        for (attempt, _) in listing.attempts.iter().filter(|(attempt, _)| *attempt < me) {
-            log.store.remove_litter(&paths::attempt(log.index, *attempt)).await?;
-        }
-        self.is_loaded = true;
         Ok(())
     }
+}
+
+/// The decision that a record holds, if it holds one and is still there: another clean-up may have been here.
+async fn read(log: &Log, at: Position) -> Result<Option<Decision>, CoordinatorError> {
+    let Some(entry) = log.entry(at).await? else { return Ok(None) };
+    let Some(completed) = entry.completed() else { return Ok(None) };
+    let manifest = log.read_manifest(&completed.manifest).await?;
+    let objects = objects(&completed.manifest, &manifest);
+    Ok(Some(Decision { at, savepoint: completed.savepoint, objects }))
 }
 
 fn begin_deletion(deleted: u64) -> Result<(), CoordinatorError> {

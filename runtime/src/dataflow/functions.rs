@@ -12,7 +12,7 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSou
 
 use super::nearest;
 use super::tables::Table;
-use crate::operators::sum::ExactSum;
+use crate::operators::exact::{ExactAverage, ExactSum};
 
 /// Functions and tables in reach of a query.
 pub(crate) struct Provider {
@@ -41,6 +41,9 @@ impl Provider {
             aggregates.insert(function.name().to_owned(), function);
         }
         aggregates.insert("sum".to_owned(), ExactSum::udaf());
+        for name in ["avg", "mean"] {
+            aggregates.insert(name.to_owned(), ExactAverage::udaf());
+        }
         let windows = SessionStateDefaults::default_window_functions();
         Self {
             tables: BTreeMap::new(),

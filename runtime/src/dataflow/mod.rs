@@ -1,4 +1,5 @@
 //! From manifest and SQL to a graph of stages.
+mod checked;
 mod definition;
 mod explain;
 mod factories;

@@ -12,6 +12,7 @@ use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 
+use super::checked::CheckedConstants;
 use crate::operators::aggregate::TIMESTAMP;
 
 /// Adds the casts that expressions need, then simplifies.
@@ -21,8 +22,13 @@ pub(crate) fn analyze(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn simplify(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let optimizer =
-        Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(OptimizeProjections::new())]);
+    // Constants meet only where projections are merged, which the last rule does: the first one sees them before they
+    // are folded.
+    let optimizer = Optimizer::with_rules(vec![
+        Arc::new(CheckedConstants),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]);
     let context = OptimizerContext::new().without_query_execution_start_time().with_skip_failing_rules(false);
     optimizer.optimize(plan, &context, |_, _| {})
 }

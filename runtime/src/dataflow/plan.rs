@@ -10,9 +10,10 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate as LogicalAggregate, Distinct, Expr, LogicalPlan, TableScan};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::expressions::{Column as PhysicalColumn, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::checked::checked;
 use super::factories::{Final, Partial};
 use super::optimize::prune;
 use super::refusals::{Refusal, of_planner};
@@ -303,6 +304,7 @@ pub(crate) fn arrow_schema(schema: &DFSchema) -> SchemaRef {
 
 fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+        .and_then(|physical| checked(physical, schema.as_arrow()))
         .map_err(|error| of_planner(&error))
 }
 
@@ -312,11 +314,17 @@ fn lower_call(expr: &Expr, input: &DFSchema, arrow_input: &Schema) -> Result<(Ca
     let lowered = lowered.map_err(|error| of_planner(&error))?;
     let states = lowered.aggregate.state_fields().map_err(|error| of_planner(&error))?;
     let states: Vec<Field> = states.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let checked = |expr| checked(expr, arrow_input).map_err(|error| of_planner(&error));
+    let mut arguments = lowered.aggregate.expressions();
+    if lowered.aggregate.fun().name() == "count" && !lowered.aggregate.is_distinct() {
+        // COUNT(*) is COUNT(1) here.
+        arguments.retain(|argument| argument.downcast_ref::<Literal>().is_none_or(|literal| literal.value().is_null()));
+    }
     let call = Call {
-        arguments: lowered.aggregate.expressions(),
+        arguments: arguments.into_iter().map(checked).collect::<Result<_>>()?,
         states: states.len(),
+        filter: lowered.filter.map(checked).transpose()?,
         function: lowered.aggregate,
-        filter: lowered.filter,
     };
     Ok((call, states))
 }

@@ -160,8 +160,19 @@ fn check_expr(expr: &Expr) -> Option<Refusal> {
 
 fn check_aggregate(function: &AggregateFunction) -> Option<Refusal> {
     let name = function.func.name();
-    if matches!(name, "first_value" | "last_value" | "nth_value") {
-        return Some(Refusal::new(format!("{name} depends on the order of arrival; use MIN or MAX")));
+    let instead = match name {
+        "first_value" | "last_value" | "nth_value" | "any_value" => "MIN or MAX",
+        "array_agg" | "string_agg" => {
+            "MIN and MAX, or a transform without GROUP BY, and collect the rows where the result is read"
+        }
+        "approx_median" => "median",
+        "approx_percentile_cont" | "approx_percentile_cont_with_weight" => "percentile_cont",
+        _ => "",
+    };
+    if !instead.is_empty() {
+        return Some(Refusal::new(format!(
+            "{name} depends on the order of arrival, so its value could differ after a restart; use {instead}"
+        )));
     }
     if name == "grouping" {
         return Some(Refusal::new("GROUPING needs ROLLUP or CUBE, which are not supported"));

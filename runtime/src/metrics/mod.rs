@@ -93,6 +93,20 @@ pub struct CommitMetrics {
     pub oldest_pending_timestamp_seconds: GaugeVec,
 }
 
+impl CommitMetrics {
+    /// Pieces of a sink's output are decided and not committed, since this time at the latest.
+    pub fn owes(&self, sink: &str, count: u64, wall_seconds: f64) {
+        self.pending.with_label_values(&[sink]).set(count as i64);
+        let since = if count == 0 { 0.0 } else { wall_seconds };
+        self.oldest_pending_timestamp_seconds.with_label_values(&[sink]).set(since);
+    }
+
+    /// One of them has ended.
+    pub fn ended(&self, sink: &str) {
+        self.pending.with_label_values(&[sink]).dec();
+    }
+}
+
 #[derive(Clone)]
 struct SourceFamilies {
     records: IntCounterVec,

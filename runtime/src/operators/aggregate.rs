@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use checkpoint::ids::OperatorId;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::OperatorError;
-use super::groups::{Call, Groups};
+use super::exact::group_of;
+use super::groups::{Call, Groups, Inputs};
 use super::windows::{WindowKind, show};
+use crate::connectors::values::row;
 use crate::element::Timestamp;
 
 /// Rows in a batch that an operator emits, at most.
@@ -58,8 +60,25 @@ impl Aggregate {
         self.row_error(plain(error))
     }
 
-    pub(crate) fn failed_in(&self, start: Timestamp, end: Timestamp, error: &DataFusionError) -> OperatorError {
-        self.row_error(format!("window {} to {}: {}", show(start), show(end), plain(error)))
+    /// The window's result cannot be had; `keys` are those of the groups that were asked for theirs.
+    pub(crate) fn failed_in(
+        &self,
+        start: Timestamp,
+        end: Timestamp,
+        keys: &[ArrayRef],
+        error: &DataFusionError,
+    ) -> OperatorError {
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(self.key_fields.clone())), keys.to_vec()).ok();
+        let key = rows.zip(group_of(error)).map(|(rows, group)| format!(", key {}", row::describe(&rows, group)));
+        let window = format!("window {} to {}", show(start), show(end));
+        self.row_error(format!("{window}{}: {}", key.unwrap_or_default(), plain(error)))
+    }
+
+    /// Key and argument columns of input rows.
+    pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<Inputs, OperatorError> {
+        let evaluate = |rows: &RecordBatch| Inputs::evaluate(&self.keys, &self.calls, rows);
+        evaluate(rows)
+            .map_err(|error| self.row_error(row::with_failing(plain(&error), rows, |row| evaluate(row).is_err())))
     }
 
     pub(crate) fn state_error(&self, message: impl Into<String>) -> OperatorError {
@@ -89,9 +108,10 @@ impl Aggregate {
         let column = rows.columns().get(self.time).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         let Some(column) = column else { return Err(self.row_error("the event time column is not a TIMESTAMP")) };
         if column.null_count() > 0 {
-            let row = (0..column.len()).find(|row| column.is_null(*row)).unwrap_or(0);
+            let null = (0..column.len()).find(|row| column.is_null(*row)).unwrap_or(0);
             return Err(self.row_error(format!(
-                "row {row} of a batch has no event time (NULL); filter such rows out with WHERE, or give them a time"
+                "a row has no event time (NULL); filter such rows out with WHERE, or give them a time; row {}",
+                row::describe(rows, null)
             )));
         }
         Ok(column.values())
@@ -193,8 +213,13 @@ pub(crate) fn timestamps(values: Vec<i64>) -> ArrayRef {
 pub(crate) fn plain(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let mut text = text.as_str();
-    for prefix in ["Execution error: ", "Arrow error: ", "Error during planning: ", "This feature is not implemented: "]
-    {
+    for prefix in [
+        "External error: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Error during planning: ",
+        "This feature is not implemented: ",
+    ] {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }
     text.to_owned()

@@ -13,6 +13,9 @@ use datafusion::physical_plan::aggregates::group_values::GroupValues;
 
 use super::dense::group_values;
 
+use super::exact::RowCounts;
+use super::values::canonical;
+
 /// One aggregate of a query with its arguments and its FILTER.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -24,7 +27,15 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// COUNT(*) has no argument.
+    fn counts_rows(&self) -> bool {
+        self.arguments.is_empty() && self.function.fun().name() == "count"
+    }
+
     fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.counts_rows() {
+            return Ok(Box::new(RowCounts::default()));
+        }
         if self.function.groups_accumulator_supported() {
             return self.function.create_groups_accumulator();
         }
@@ -45,7 +56,7 @@ pub(crate) struct Inputs {
 impl Inputs {
     pub(crate) fn evaluate(keys: &[Arc<dyn PhysicalExpr>], calls: &[Call], rows: &RecordBatch) -> Result<Self> {
         let count = rows.num_rows();
-        let value = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(rows)?.into_array(count);
+        let value = |expr: &Arc<dyn PhysicalExpr>| canonical(expr, rows);
         let keys = keys.iter().map(value).collect::<Result<_>>()?;
         let mut arguments = Vec::with_capacity(calls.len());
         let mut filters = Vec::with_capacity(calls.len());
@@ -185,7 +196,8 @@ impl Groups {
         Ok(())
     }
 
-    fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
+    /// Empties it of its keys: the accumulators must be emptied next.
+    pub(crate) fn take_keys(&mut self) -> Result<Vec<ArrayRef>> {
         match &mut self.keys {
             Keys::One { seen } => {
                 *seen = false;
@@ -210,11 +222,8 @@ impl Groups {
         Ok(columns)
     }
 
-    /// Empties it: key columns and results.
-    pub(crate) fn take_results(&mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
-        let keys = self.take_keys()?;
-        let results =
-            self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_>>()?;
-        Ok((keys, results))
+    /// Empties the accumulators: result columns.
+    pub(crate) fn take_results(&mut self) -> Result<Vec<ArrayRef>> {
+        self.accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect()
     }
 }

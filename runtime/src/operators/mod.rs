@@ -3,11 +3,12 @@
 pub(crate) mod aggregate;
 pub(crate) mod chain;
 mod dense;
+pub(crate) mod exact;
 pub(crate) mod groups;
 pub(crate) mod preaggregate;
 pub(crate) mod project;
 pub(crate) mod session;
-pub(crate) mod sum;
+pub(crate) mod values;
 pub(crate) mod window;
 pub(crate) mod window_columns;
 pub mod windows;

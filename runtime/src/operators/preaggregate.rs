@@ -122,7 +122,7 @@ impl Operator for Preaggregate {
         let (min, max) = times.iter().fold((i64::MAX, i64::MIN), |(min, max), time| (min.min(*time), max.max(*time)));
         self.counters.records_in += times.len() as u64;
         let late = shift(batch.late_before, spec.lag);
-        let inputs = Inputs::evaluate(&spec.keys, &spec.calls, &batch.rows).map_err(|error| spec.failed(&error))?;
+        let inputs = spec.evaluate(&batch.rows)?;
         let first = spec.window.pane_start(min);
         if first == spec.window.pane_start(max) {
             self.add(first, late, &inputs)?;

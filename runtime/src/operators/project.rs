@@ -7,11 +7,14 @@ use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::Result;
+use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::aggregate::{plain, without_positions};
 use super::chain::Factory;
+use super::values::column;
 use super::{Emit, Operator, OperatorError};
+use crate::connectors::values::row::with_failing;
 use crate::dataflow::key_groups::Place;
 use crate::element::Batch;
 
@@ -37,7 +40,8 @@ impl Filter {
 
 impl Operator for Filter {
     fn process(&mut self, batch: Batch, emit: Emit<'_>) -> Result<(), OperatorError> {
-        let kept = self.apply(&batch.rows).map_err(|error| failed(&self.transform, &error))?;
+        let fails = |row: &RecordBatch| self.apply(row).is_err();
+        let kept = self.apply(&batch.rows).map_err(|error| failed(&self.transform, &error, &batch.rows, fails))?;
         kept.map_or(Ok(()), |rows| emit(Batch { rows, late_before: batch.late_before }))
     }
 }
@@ -63,8 +67,7 @@ pub(crate) struct Project {
 impl Project {
     fn apply(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let count = rows.num_rows();
-        let columns = self.expressions.iter().map(|expression| expression.evaluate(rows)?.into_array(count));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let columns = self.expressions.iter().map(|expression| column(expression, rows)).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
     }
@@ -72,7 +75,8 @@ impl Project {
 
 impl Operator for Project {
     fn process(&mut self, batch: Batch, emit: Emit<'_>) -> Result<(), OperatorError> {
-        let rows = self.apply(&batch.rows).map_err(|error| failed(&self.transform, &error))?;
+        let fails = |row: &RecordBatch| self.apply(row).is_err();
+        let rows = self.apply(&batch.rows).map_err(|error| failed(&self.transform, &error, &batch.rows, fails))?;
         emit(Batch { rows, late_before: batch.late_before })
     }
 }
@@ -94,6 +98,11 @@ impl Factory for Project {
     }
 }
 
-fn failed(transform: &str, error: &datafusion::error::DataFusionError) -> OperatorError {
-    OperatorError::Row { operator: transform.to_owned(), message: plain(error) }
+fn failed(
+    transform: &str,
+    error: &DataFusionError,
+    rows: &RecordBatch,
+    fails: impl Fn(&RecordBatch) -> bool,
+) -> OperatorError {
+    OperatorError::Row { operator: transform.to_owned(), message: with_failing(plain(error), rows, fails) }
 }

@@ -184,7 +184,8 @@ impl Window {
         if count == 0 {
             return Ok(());
         }
-        let (keys, results) = groups.take_results().map_err(|error| self.spec.failed_in(start, end, &error))?;
+        let keys = groups.take_keys().map_err(|error| self.spec.failed(&error))?;
+        let results = groups.take_results().map_err(|error| self.spec.failed_in(start, end, &keys, &error))?;
         if self.spare.len() < MAX_SPARE {
             self.spare.push(groups);
         }

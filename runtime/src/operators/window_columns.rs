@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -12,6 +12,7 @@ use super::aggregate::timestamps;
 use super::chain::Factory;
 use super::windows::WindowKind;
 use super::{Emit, Operator, OperatorError};
+use crate::connectors::values::row::describe;
 use crate::dataflow::key_groups::Place;
 use crate::element::Batch;
 
@@ -42,10 +43,15 @@ impl WindowColumns {
 impl Operator for WindowColumns {
     fn process(&mut self, batch: Batch, emit: Emit<'_>) -> Result<(), OperatorError> {
         let column = batch.rows.columns().get(self.time);
-        let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-        let Some(times) = column.filter(|column| arrow::array::Array::null_count(*column) == 0) else {
-            return Err(self.failed("a row has no event time (NULL); filter such rows out with WHERE"));
+        let Some(times) = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()) else {
+            return Err(self.failed("the event time column is not a TIMESTAMP"));
         };
+        if let Some(null) = (0..times.len()).find(|row| times.is_null(*row)) {
+            let row = describe(&batch.rows, null);
+            return Err(self.failed(format!(
+                "a row has no event time (NULL); filter such rows out with WHERE, or give them a time; row {row}"
+            )));
+        }
         let last: Vec<i64> =
             times.values().iter().map(|ts| self.window.last_window(self.window.pane_start(*ts))).collect();
         let WindowKind::Hop { slide, size } = self.window else {

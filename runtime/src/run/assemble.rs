@@ -11,11 +11,11 @@ use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;
 
 use super::RunError;
-use crate::connectors::registry::{build_sink, build_source, source_schema};
+use crate::connectors::registry::{build_sink, build_source, unfit_sink};
 use crate::connectors::{SinkConnector, SourceConnector};
 use crate::coordinator::Setup;
 use crate::dataflow::graph::{Graph, StageInput};
-use crate::dataflow::{self, Definition, Query, SinkInput, SourceTable};
+use crate::dataflow::{self, Definition};
 use crate::metrics::Names;
 use crate::worker::{Plan, source_operator};
 
@@ -34,10 +34,13 @@ pub struct Assembled {
 /// [`RunError::Refused`] with the manifest's field and the reason.
 pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
     let spec = &pipeline.spec;
-    let graph = dataflow::plan(&definition(spec)).map_err(|error| {
+    let graph = dataflow::plan(&Definition::of(spec)).map_err(|error| {
         let line = error.position.map_or_else(String::new, |(line, column)| format!(" (line {line}, column {column})"));
         RunError::Refused { message: format!("{error}{line}") }
     })?;
+    if let Some((_, error)) = unfit_sink(&spec.sinks, &graph) {
+        return Err(refused(&error));
+    }
     let sources = build_sources(spec, &graph)?;
     let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
     for sink in &spec.sinks {
@@ -62,20 +65,6 @@ pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
     };
     let plan = Plan { graph: Arc::new(graph), sources, sinks, max_parallelism: spec.max_parallelism };
     Ok(Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::from(&spec.checkpoint.storage.local.path) })
-}
-
-fn definition(spec: &PipelineSpec) -> Definition {
-    let source = |source: &Source| SourceTable {
-        name: source.name.clone(),
-        schema: source_schema(source),
-        event_time: source.event_time.as_ref().map(|event_time| event_time.column.clone()),
-    };
-    Definition {
-        max_parallelism: spec.max_parallelism,
-        sources: spec.sources.iter().map(source).collect(),
-        transforms: spec.transforms.iter().map(|q| Query { name: q.name.clone(), sql: q.sql.clone() }).collect(),
-        sinks: spec.sinks.iter().map(|s| SinkInput { name: s.name.clone(), input: s.input.clone() }).collect(),
-    }
 }
 
 /// Connectors of the sources that the graph reads, with the columns it reads.

@@ -86,9 +86,13 @@ impl Collector {
         for counters in &now.operators {
             let before = before.operators.iter().find(|other| other.operator == counters.operator);
             let since = |now: u64, before: Option<u64>| now.saturating_sub(before.unwrap_or_default());
-            let series = self.metrics.operator(&counters.operator);
-            series.records_in.inc_by(since(counters.records_in, before.map(|b| b.records_in)));
-            series.records_out.inc_by(since(counters.records_out, before.map(|b| b.records_out)));
+            let (operator, is_first_half) = whole(&counters.operator);
+            let series = self.metrics.operator(operator);
+            if is_first_half {
+                series.records_in.inc_by(since(counters.records_in, before.map(|b| b.records_in)));
+            } else {
+                series.records_out.inc_by(since(counters.records_out, before.map(|b| b.records_out)));
+            }
             series.late_records_dropped.inc_by(since(counters.late_dropped, before.map(|b| b.late_dropped)));
             series.windows_fired.inc_by(since(counters.windows_fired, before.map(|b| b.windows_fired)));
         }
@@ -100,7 +104,7 @@ impl Collector {
         let mut watermarks: BTreeMap<&str, Timestamp> = BTreeMap::new();
         for task in now.values().map(|task| &task.counters) {
             for counters in &task.operators {
-                let (keys, bytes) = state.entry(&counters.operator).or_default();
+                let (keys, bytes) = state.entry(whole(&counters.operator).0).or_default();
                 *keys += counters.state_keys;
                 *bytes += counters.state_bytes;
             }
@@ -119,6 +123,15 @@ impl Collector {
                 self.metrics.source(source).watermark_timestamp_seconds.set(seconds);
             }
         }
+    }
+}
+
+/// A windowed GROUP BY is one operator to whoever looks on. Here it has two halves: `<operator>/pre` takes the rows in
+/// before the exchange, the other takes partial results and gives the rows on. Either may find a row late.
+fn whole(operator: &str) -> (&str, bool) {
+    match operator.strip_suffix("/pre") {
+        Some(whole) => (whole, true),
+        None => (operator, false),
     }
 }
 

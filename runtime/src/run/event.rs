@@ -19,6 +19,9 @@ pub enum RunEvent {
     /// The attempt owns the log; all earlier ones are sealed.
     #[serde(rename = "claimed")]
     Claimed { pipeline_id: PipelineId, log: LogIndex, attempt: Attempt },
+    /// A start anew: the log before is finished with, and its output stays visible.
+    #[serde(rename = "superseded")]
+    Superseded { pipeline_id: PipelineId, log: LogIndex, rows_out: u64, outputs: Vec<FormerOutput> },
     /// The attempt goes on from this checkpoint; its commits are done.
     #[serde(rename = "restored")]
     Restored { attempt: Attempt, epoch: Epoch, handle: String },
@@ -61,11 +64,21 @@ pub enum RunEvent {
     Stopping { attempt: Attempt },
     #[serde(rename = "stopped")]
     Stopped { handle: Option<String> },
+    /// Stopped before the last checkpoint was settled (exit code 4): what the next run will do.
+    #[serde(rename = "stopped.undecided")]
+    StoppedUndecided { message: String },
     /// Rows since the log began.
     #[serde(rename = "finished")]
     Finished { rows_in: u64, rows_out: u64, already: bool },
     #[serde(rename = "failed")]
     Failed { reason: Option<FailureReason>, message: String, exit_code: u8 },
+}
+
+/// Where a pipeline of before has written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerOutput {
+    pub sink: String,
+    pub target: String,
 }
 
 /// Where a checkpoint's time went, in microseconds: of the subtasks' stages the slowest.

@@ -15,13 +15,15 @@ use crate::store::probe::probe;
 use crate::store::{CheckpointStore, LocalStore};
 use crate::worker::Statistics;
 
+pub use api::control::FailureReason;
 pub use assemble::{Assembled, assemble};
-pub use event::{Durations, Observer, RunEvent};
+pub use event::{Durations, FormerOutput, Observer, RunEvent};
 pub use restart::{RestartBudget, Verdict, retry_delay};
 pub use stop::{StopHandle, StopSignal, stop_channel};
 pub use workers::{Employed, InProcess, Workers};
 
 mod assemble;
+mod begin;
 mod collect;
 mod event;
 mod restart;
@@ -130,23 +132,6 @@ impl RunError {
     }
 }
 
-/// Why a pipeline failed, for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum FailureReason {
-    /// The restart policy gave up on something that might have healed.
-    RestartsExhausted,
-    /// The same would happen again: a malformed row, a row no sink can take, output in the way.
-    CannotHeal,
-    SourceDataLost,
-    CommitLost,
-    CorruptCheckpoint,
-    /// The store does not keep what the protocol rests on, or cannot be used at all.
-    Store,
-    Metrics,
-    /// The log holds what the protocol never leaves behind.
-    Violation,
-}
-
 /// What a run reaches the world through: the machine's own, or a simulation's.
 #[derive(Clone)]
 pub struct World {
@@ -208,10 +193,6 @@ async fn start(
     metrics.checkpoints.interval_seconds.set(setup.interval.as_secs_f64());
     metrics.checkpoints.timeout_seconds.set(setup.timeout.as_secs_f64());
     metrics.checkpoints.last_completed_timestamp_seconds.set(world.clock.wall_ms() as f64 / 1_000.0);
-    for sink in setup.sinks.values() {
-        let failed = |message| RunError::Failed { reason: FailureReason::CannotHeal, message };
-        sink.check().map_err(|error| failed(error.to_string()))?;
-    }
     probe(world.store.as_ref(), world.random.as_ref())
         .await
         .map_err(|error| RunError::Failed { reason: FailureReason::Store, message: error.to_string() })?;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use api::pipeline::{ExponentialDelay, RestartStrategy};
+use checkpoint::ids::Epoch;
 
 /// What the restart policy says to a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,32 @@ impl RestartBudget {
             }
             RestartStrategy::Never => give_up("restartPolicy is never".to_owned()),
         }
+    }
+}
+
+/// So often the same panic may end attempts that go on from the same checkpoint; then it is given up, whatever the
+/// restart policy allows: the same rows would meet the same bug.
+pub(super) const MAX_PANICS: u32 = 5;
+
+/// Panics in a row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Panics {
+    /// Its message and the epoch that was decided by then.
+    last: Option<(String, Option<Epoch>)>,
+    count: u32,
+}
+
+impl Panics {
+    /// An attempt has failed, with this panic or otherwise; `true`: one time too many.
+    pub(super) fn failed(&mut self, panic: Option<&str>, decided: Option<Epoch>) -> bool {
+        let now = panic.map(|message| (message.to_owned(), decided));
+        self.count = match &now {
+            None => 0,
+            Some(_) if now == self.last => self.count.saturating_add(1),
+            Some(_) => 1,
+        };
+        self.last = now;
+        self.count >= MAX_PANICS
     }
 }
 
@@ -152,6 +179,22 @@ mod tests {
         assert_eq!(at(12), again);
         assert_eq!(at(13), again);
         assert!(matches!(at(14), Verdict::GiveUp { .. }));
+    }
+
+    #[test]
+    fn the_same_panic_at_the_same_checkpoint_is_given_up() {
+        let mut panics = Panics::default();
+        let at = |epoch| Some(Epoch(epoch));
+        for _ in 1..MAX_PANICS {
+            assert!(!panics.failed(Some("row 7"), at(3)));
+        }
+        assert!(!panics.failed(Some("row 7"), at(4)), "something was decided in between");
+        assert!(!panics.failed(Some("row 8"), at(4)), "another one");
+        assert!(!panics.failed(None, at(4)), "no panic");
+        for _ in 1..MAX_PANICS {
+            assert!(!panics.failed(Some("row 8"), at(4)));
+        }
+        assert!(panics.failed(Some("row 8"), at(4)));
     }
 
     #[test]

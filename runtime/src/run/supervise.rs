@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkpoint::ids::LogIndex;
-use checkpoint::paths;
-use checkpoint::record::{Cause, DecisionId, bounded};
+use checkpoint::record::{Cause, SinkClaim, bounded};
 use checkpoint::recovery::Intent;
 
+use super::begin::{Begin, Task};
+use super::restart::{MAX_PANICS, Panics};
 use super::{
-    Employed, FailureReason, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StartFrom, StopSignal, Verdict,
+    Employed, FailureReason, FormerOutput, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StopSignal, Verdict,
     Workers, retry_delay,
 };
 use crate::clock::Clock;
-use crate::coordinator::{
-    Context, CoordinatorError, Ended, Log, Next, Phase, Start, claim, compatibility, inspect, run_attempt,
-};
+use crate::coordinator::{Context, CoordinatorError, Ended, Log, Next, Phase, Start, inspect, run_attempt};
 use crate::metrics::RESTART_REASONS;
 use crate::worker::{Environment, Plan, Rules, Statistics};
 
@@ -39,25 +38,15 @@ enum Series {
     Cut,
 }
 
-/// What there is to do.
-enum Begin {
-    In(LogIndex, Intent),
-    /// An earlier run has finished: nothing is claimed, so that looking again leaves no trace.
-    Finished(Ended),
-    /// Stopped before that was known.
-    Cut,
-}
-
 impl Supervisor {
     /// The whole run.
     pub(super) async fn run(mut self) -> Result<Outcome, RunError> {
-        let log = claim::current_log(&self.context).await.map_err(|error| refuse_or_fail(&error))?;
-        let (log, intent) = match self.begin(log).await? {
-            Begin::In(log, intent) => (log, intent),
+        let Task { log, intent, floor } = match self.begin().await? {
+            Begin::In(task) => task,
             Begin::Finished(ended) => return Ok(self.outcome(ended)),
             Begin::Cut => return Ok(self.cut()),
         };
-        let start = Start { log, cause: Cause::Start, intent, floor: None };
+        let start = Start { log, cause: Cause::Start, intent, floor };
         match self.series(start).await? {
             Series::Cut => Ok(self.cut()),
             Series::Ended(ended) => Ok(self.outcome(ended)),
@@ -81,72 +70,37 @@ impl Supervisor {
     }
 
     fn cut(&self) -> Outcome {
-        Outcome::StoppedUndecided { message: self.context.progress.remains() }
-    }
-
-    /// The log to run in and what to do there.
-    async fn begin(&mut self, log: LogIndex) -> Result<Begin, RunError> {
-        let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
-        let newest = inspect::newest(&reader).await.map_err(|error| refuse_or_fail(&error))?;
-        let intent = match (&self.options.start, &newest) {
-            (StartFrom::Fresh, None) => Intent::Run,
-            (StartFrom::Fresh, Some(_)) => return self.supersede(log).await,
-            (StartFrom::Newest, _) => match &self.options.accept_loss {
-                Some(loss) => Intent::AcceptLoss {
-                    decision: DecisionId { attempt: loss.attempt, epoch: loss.epoch },
-                    reason: bounded(&loss.reason),
-                },
-                None => Intent::Run,
-            },
-            (StartFrom::Rewind, _) => Intent::Rewind,
-            (StartFrom::Handle(handle), _) => self.go_back(handle, log, newest.as_ref())?,
-        };
-        if let (Some(newest), Intent::Run) = (&newest, &intent) {
-            if newest.finished {
-                let (rows_in, rows_out) = (newest.manifest.rows_in, newest.manifest.rows_out);
-                return Ok(Begin::Finished(Ended::AlreadyFinished { rows_in, rows_out }));
-            }
-            // Looked at before anything is claimed, so that a manifest that cannot go on leaves a running one alone.
-            compatibility::check(&self.context.setup, &newest.manifest, newest.is_settled, &newest.claim)
-                .map_err(|error| refuse_or_fail(&error))?;
-        }
-        Ok(Begin::In(log, intent))
+        let message = self.context.progress.remains();
+        self.context.observer.event(RunEvent::StoppedUndecided { message: message.clone() });
+        Outcome::StoppedUndecided { message }
     }
 
     /// Finishes what the current log has decided; the next log of the store path takes over.
-    async fn supersede(&mut self, log: LogIndex) -> Result<Begin, RunError> {
-        let start = Start { log, cause: Cause::CommitOnly, intent: Intent::CommitOnly, floor: None };
+    pub(super) async fn supersede(&mut self, log: LogIndex) -> Result<Begin, RunError> {
+        let start = Start { log, cause: Cause::CommitOnly, intent: Intent::Supersede, floor: None };
         match self.series(start).await? {
-            Series::Cut => Ok(Begin::Cut),
-            Series::Ended(_) => Ok(Begin::In(log.next(), Intent::Run)),
+            Series::Cut => return Ok(Begin::Cut),
+            Series::Ended(_) => {}
         }
-    }
-
-    fn go_back(&self, handle: &str, log: LogIndex, newest: Option<&inspect::Newest>) -> Result<Intent, RunError> {
-        let refused = |message: String| Err(RunError::Refused { message });
-        let Some((root, of, to)) = paths::parse_handle(handle) else {
-            return refused(format!("`{handle}` is no handle; `onceward checkpoints` lists them"));
-        };
-        if root.trim_end_matches('/') != self.context.store.address("").trim_end_matches('/') || of != log {
-            return refused(format!(
-                "`{handle}` is not in the current log of this pipeline ({}{log}/); \
-                 only its own checkpoints can be restored",
-                self.context.store.address("")
-            ));
+        // Read again: a run that was still going has decided more until it was fenced.
+        let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
+        let settled = inspect::newest(&reader).await.map_err(|error| refuse_or_fail(&error))?;
+        if let Some(inspect::Newest { claim, manifest, .. }) = settled {
+            let kept = claim.sinks.into_iter().filter(|sink| sink.kind != "discard");
+            self.context.observer.event(RunEvent::Superseded {
+                pipeline_id: claim.pipeline,
+                log,
+                rows_out: manifest.rows_out,
+                outputs: kept.map(|SinkClaim { name, target, .. }| FormerOutput { sink: name, target }).collect(),
+            });
         }
-        match newest {
-            Some(newest) if newest.at == to => Ok(Intent::Run),
-            _ if self.options.accept_duplicates => Ok(Intent::GoBack { to }),
-            _ => refused(format!(
-                "`{handle}` is not the newest checkpoint: everything that became visible after it would appear twice; \
-                 say `--accept-duplicates` if that is acceptable"
-            )),
-        }
+        Ok(Begin::In(Task::fresh(log.next())))
     }
 
     /// Attempts until one ends as it was meant to.
     async fn series(&mut self, mut start: Start) -> Result<Series, RunError> {
         let mut budget = RestartBudget::new(self.context.setup.restart);
+        let mut panics = Panics::default();
         // Bounded by the restart policy; attempts that wait for commits are not, since those are owed.
         loop {
             let begun = self.context.clock.monotonic();
@@ -166,19 +120,30 @@ impl Supervisor {
                 Next::RestartUncounted => false,
                 Next::Leave | Next::Refuse | Next::Stop(_) => return Err(refuse_or_fail(&error)),
             };
-            let was_running = matches!(self.context.progress.phase(), Phase::Running { .. });
+            let phase = self.context.progress.phase();
             self.context.progress.set(Phase::Waiting);
             if self.stop.is_set() {
                 return Ok(Series::Cut);
             }
-            if was_running && start.intent != Intent::CommitOnly {
+            if panics.failed(error.panic(), phase.decided()) {
+                return Err(RunError::Failed {
+                    reason: FailureReason::Panic,
+                    message: format!("{error} ({MAX_PANICS} times at the same checkpoint)"),
+                });
+            }
+            if matches!(phase, Phase::Running { .. }) && start.intent != Intent::Supersede {
                 // Whatever was asked for at the start has been decided.
                 start.intent = Intent::Run;
             }
             let pause = self.pause(&mut budget, &error, begun, counted)?;
             start.cause =
                 if counted { Cause::Failure { reason: bounded(&error.to_string()) } } else { Cause::CommitBlocked };
-            if !self.wait(&error, pause).await {
+            self.context.observer.event(RunEvent::AttemptFailed {
+                attempt: phase.attempt(),
+                message: error.to_string(),
+                retry_in_ms: pause.as_millis() as u64,
+            });
+            if !self.wait(pause).await {
                 return Ok(Series::Cut);
             }
         }
@@ -213,12 +178,7 @@ impl Supervisor {
     }
 
     /// `false`: stopped meanwhile.
-    async fn wait(&mut self, error: &CoordinatorError, pause: Duration) -> bool {
-        self.context.observer.event(RunEvent::AttemptFailed {
-            attempt: None,
-            message: error.to_string(),
-            retry_in_ms: pause.as_millis() as u64,
-        });
+    async fn wait(&mut self, pause: Duration) -> bool {
         tokio::select! {
             biased;
             () = self.stop.wait() => false,
@@ -257,7 +217,7 @@ async fn grace_is_over(mut stop: StopSignal, grace: Duration, clock: &dyn Clock)
 }
 
 /// What the user hears of an error that no restart follows.
-fn refuse_or_fail(error: &CoordinatorError) -> RunError {
+pub(super) fn refuse_or_fail(error: &CoordinatorError) -> RunError {
     let message = error.to_string();
     match error.next() {
         Next::Leave => RunError::Fenced { message },

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 
 use super::{CheckpointStore, Created, StoreError};
 use crate::clock::Clock;
+use crate::connectors::Retry;
 use crate::tasks::{self, Task};
 
 /// What a store was asked to do.
@@ -27,6 +28,8 @@ pub enum StoreFault {
     ErrorBefore,
     /// It happened, and the answer is an error.
     LostReply,
+    /// An error that no waiting heals (a store that became read-only), and nothing happened.
+    Refused,
     /// The answer is an error; it happens after this time, if it still can.
     LateWrite(Duration),
     /// It happens and is answered, after this time.
@@ -93,7 +96,7 @@ impl MemoryStore {
         name: &str,
         apply: impl Fn(&Shared) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let failed = |message: &str| StoreError {
+        let failed = |message: &str, retry| StoreError {
             operation: match operation {
                 Operation::Create => "create",
                 Operation::Read => "read",
@@ -102,6 +105,7 @@ impl MemoryStore {
             },
             address: self.address(name),
             message: message.to_owned(),
+            retry,
         };
         match self.faults.next(operation, name) {
             None => Ok(apply(&self.shared)),
@@ -109,10 +113,11 @@ impl MemoryStore {
                 self.clock.sleep(time).await;
                 Ok(apply(&self.shared))
             }
-            Some(StoreFault::ErrorBefore) => Err(failed("injected: not done")),
+            Some(StoreFault::ErrorBefore) => Err(failed("injected: not done", Retry::Backoff)),
+            Some(StoreFault::Refused) => Err(failed("injected: refused", Retry::Never)),
             Some(StoreFault::LostReply) => {
                 apply(&self.shared);
-                Err(failed("injected: the reply was lost"))
+                Err(failed("injected: the reply was lost", Retry::Backoff))
             }
             Some(StoreFault::LateWrite(time)) => {
                 let (shared, sleep) = (Arc::downgrade(&self.shared), self.clock.sleep(time));
@@ -123,7 +128,7 @@ impl MemoryStore {
                     }
                 });
                 self.shared.late.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-                Err(failed("injected: the write is late"))
+                Err(failed("injected: the write is late", Retry::Backoff))
             }
         }
     }

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use crate::connectors::Retry;
+
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 
@@ -47,4 +49,6 @@ pub struct StoreError {
     pub operation: &'static str,
     pub address: String,
     pub message: String,
+    /// Whether the store may answer otherwise later.
+    pub retry: Retry,
 }

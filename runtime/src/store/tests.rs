@@ -188,3 +188,16 @@ async fn a_store_that_lets_a_name_be_created_twice_is_refused() {
     let refused = probe(&Forgetful(memory()), &SeededRandom::new(1)).await.unwrap_err();
     assert!(matches!(refused, ProbeError::Unfit { broken: "an existing object was created again", .. }));
 }
+
+#[tokio::test]
+async fn an_error_says_whether_waiting_can_heal_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let below_a_file = LocalStore::new(folder.path().join("file/store"), Arc::new(SystemRandom));
+    let error = below_a_file.create("0/attempts/1/claim", Bytes::new()).await.unwrap_err();
+    assert_eq!(error.retry, Retry::Never, "{error}");
+    let store = local(&folder);
+    store.create("0/attempts/1/claim", Bytes::new()).await.unwrap();
+    let error = store.read("0/attempts").await.unwrap_err();
+    assert_eq!(error.retry, Retry::Never, "{error}");
+}

@@ -1,5 +1,7 @@
 //! Why a subtask cannot go on.
 
+use api::control::{FailureKind, FailureReason};
+
 use crate::connectors::{Retry, SinkError, SourceError};
 use crate::crashpoint::Injected;
 use crate::operators::OperatorError;
@@ -35,19 +37,40 @@ pub enum TaskFailure {
 }
 
 impl TaskFailure {
-    /// Whether another attempt can do better with the same input and state.
-    pub fn heals(&self) -> bool {
-        let retry = match self {
-            Self::Source(error) => error.retry(),
-            Self::Sink(error) | Self::Operator(OperatorError::Sink(error)) => error.retry(),
-            Self::Part(error) => error.retry(),
-            Self::Operator(OperatorError::Row { .. } | OperatorError::State { .. })
-            | Self::State(_)
-            | Self::Plan(_)
-            | Self::Order(_) => Retry::Never,
-            Self::Panic(_) | Self::Injected(_) | Self::Closed => Retry::Backoff,
+    /// Whether another attempt can do better with the same input and state, and if not, why the pipeline ends.
+    pub fn kind(&self) -> FailureKind {
+        let by_retry = |retry, reason| match retry {
+            Retry::Backoff => FailureKind::Transient,
+            Retry::Never => FailureKind::Final(reason),
         };
-        retry == Retry::Backoff
+        match self {
+            Self::Source(SourceError::DataLost { .. }) => FailureKind::Final(FailureReason::SourceDataLost),
+            Self::Source(error) => by_retry(error.retry(), FailureReason::CannotHeal),
+            Self::Sink(error) | Self::Operator(OperatorError::Sink(error)) => {
+                by_retry(error.retry(), FailureReason::CannotHeal)
+            }
+            Self::Part(PartError::Store(error)) => by_retry(error.retry, FailureReason::Store),
+            Self::Part(error) => by_retry(error.retry(), FailureReason::CorruptCheckpoint),
+            Self::State(_) | Self::Operator(OperatorError::State { .. }) => {
+                FailureKind::Final(FailureReason::CorruptCheckpoint)
+            }
+            Self::Operator(OperatorError::Row { .. }) | Self::Plan(_) | Self::Order(_) => {
+                FailureKind::Final(FailureReason::CannotHeal)
+            }
+            Self::Panic(TaskError::Panicked { .. }) => FailureKind::Panic,
+            Self::Panic(TaskError::Aborted { .. }) | Self::Injected(_) | Self::Closed => FailureKind::Transient,
+        }
+    }
+
+    /// The same, with where the rows come from if one of them is to blame.
+    pub(crate) fn about(mut self, place: &str) -> Self {
+        if let Self::Operator(OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, .. }))
+        | Self::Sink(SinkError::Row { message, .. }) = &mut self
+            && !place.is_empty()
+        {
+            *message = format!("{message} ({place})");
+        }
+        self
     }
 
     /// Whether only the checkpoint fails: nothing was lost but the upload.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::control::{Deployment, FromWorker, TaskId, ToWorker};
+use api::control::{Deployment, FailureKind, FromWorker, TaskId, ToWorker};
 use checkpoint::ids::{Attempt, Epoch, Subtask};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -201,7 +201,7 @@ impl Worker {
         if full {
             let task = TaskId { stage: "worker".into(), subtask: Subtask(0) };
             let reason = "a source has not emitted a barrier for too many checkpoints".to_owned();
-            self.report(Some(FromWorker::Failed { attempt, task, reason, heals: true })).await;
+            self.report(Some(FromWorker::Failed { attempt, task, reason, kind: FailureKind::Transient })).await;
         }
     }
 
@@ -213,8 +213,8 @@ impl Worker {
             None => std::future::pending().await,
             Some(Step::Over) => None,
             Some(Step::Failed(task, failure)) => {
-                let (reason, heals) = (failure.to_string(), failure.heals());
-                Some(FromWorker::Failed { attempt, task, reason, heals })
+                let (reason, kind) = (failure.to_string(), failure.kind());
+                Some(FromWorker::Failed { attempt, task, reason, kind })
             }
             Some(Step::Prepared(prepared)) => {
                 let tasks = prepared.iter().map(|task| task.id.clone()).collect();

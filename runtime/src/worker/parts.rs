@@ -35,7 +35,8 @@ pub enum PartError {
 impl PartError {
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Store(_) | Self::Taken { .. } => Retry::Backoff,
+            Self::Store(error) => error.retry,
+            Self::Taken { .. } => Retry::Backoff,
             Self::Missing { .. } | Self::Corrupt { .. } => Retry::Never,
         }
     }

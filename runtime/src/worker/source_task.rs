@@ -63,7 +63,7 @@ impl SourceTask {
                     if let Some(pacing) = &mut self.pacing {
                         pacing.read(batch.rows.num_rows());
                     }
-                    self.task.process(batch).await?;
+                    self.task.process(batch).await.map_err(|failure| failure.about(&self.reader.last_batch()))?;
                     if std::mem::take(&mut is_first) {
                         crashpoint::hit("worker.first_record")?;
                     }

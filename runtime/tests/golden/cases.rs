@@ -48,9 +48,9 @@ pub(crate) fn inputs(batch: usize) -> Vec<SplitInput> {
     ]
 }
 
-pub(crate) struct Case {
-    pub(crate) path: PathBuf,
-    pub(crate) transforms: Vec<(String, String)>,
+struct Case {
+    path: PathBuf,
+    transforms: Vec<(String, String)>,
     rows: String,
 }
 
@@ -62,7 +62,7 @@ fn read(path: PathBuf) -> Case {
     Case { path, transforms, rows: rows.to_owned() }
 }
 
-pub(crate) fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/cases")).unwrap();
     let mut paths: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));

@@ -246,111 +246,57 @@ pub(crate) fn run(
     inputs: &[SplitInput],
     parallelism: u32,
     restarts: &[Restart],
-) -> Outcome<(Results, Vec<OperatorCounters>)> {
-    let mut course = Course::new(definition, inputs, parallelism);
-    for restart in restarts {
-        course.read(restart.after)?;
-        course.restart(definition, restart.parallelism)?;
-    }
-    course.read(usize::MAX)?;
-    let counters = course.engine.counters();
-    Ok((course.engine.sinks, counters))
+) -> Result<(Results, Vec<OperatorCounters>), OperatorError> {
+    run_through(definition, inputs, parallelism, restarts, &mut |snapshots| snapshots)
 }
 
-/// A pipeline that has been stopped.
-pub(crate) struct Middle {
-    pub(crate) state: Vec<OperatorRuns>,
-    pub(crate) sinks: Results,
-}
-
-/// Runs it until so many batches are read, and takes a snapshot.
-pub(crate) fn run_to(
+/// The same, with what the snapshots go through before they are restored.
+pub(crate) fn run_through(
     definition: &Definition,
     inputs: &[SplitInput],
     parallelism: u32,
-    batches: usize,
-) -> Outcome<Middle> {
-    let mut course = Course::new(definition, inputs, parallelism);
-    course.read(batches)?;
-    let state = course.engine.snapshot()?;
-    Ok(Middle { state, sinks: course.engine.sinks })
-}
-
-/// Goes on from there to the end: what the sinks get from then on.
-pub(crate) fn run_from(
-    definition: &Definition,
-    inputs: &[SplitInput],
-    parallelism: u32,
-    batches: usize,
-    state: &[OperatorRuns],
-) -> Outcome<Results> {
-    let mut course = Course::new(definition, inputs, parallelism);
-    course.skip(batches);
-    course.engine.restore(state)?;
-    course.read(usize::MAX)?;
-    Ok(course.engine.sinks)
-}
-
-/// An engine and how far its input has been read.
-struct Course {
-    engine: Engine,
-    readers: Vec<Reader>,
-    /// The split whose turn it is.
-    turn: usize,
-    batches: usize,
-}
-
-impl Course {
-    fn new(definition: &Definition, inputs: &[SplitInput], parallelism: u32) -> Self {
-        let readers = inputs.iter().map(|input| Reader { input: input.clone(), at: 0, watermark: Timestamp::MIN });
-        Self { engine: Engine::new(definition, parallelism), readers: readers.collect(), turn: 0, batches: 0 }
-    }
-
-    /// The next batch of the split whose turn it is; `None` when no split has one.
-    fn next(&mut self) -> Option<(usize, u32, Vec<Batch>)> {
-        for _ in 0..self.readers.len() {
-            let index = self.turn;
-            self.turn = (self.turn + 1) % self.readers.len();
-            let reader = &mut self.readers[index];
-            let Some((stage, columns)) = self.engine.source_stage(&reader.input.source) else { continue };
-            if let Some(batches) = reader.read(&columns) {
-                self.batches += 1;
-                return Some((stage, index as u32 % self.engine.parallelism, batches));
+    restarts: &[Restart],
+    through: &mut dyn FnMut(Vec<OperatorRuns>) -> Vec<OperatorRuns>,
+) -> Result<(Results, Vec<OperatorCounters>), OperatorError> {
+    let mut engine = Engine::new(definition, parallelism);
+    let mut readers: Vec<Reader> =
+        inputs.iter().map(|input| Reader { input: input.clone(), at: 0, watermark: Timestamp::MIN }).collect();
+    let mut restarts = restarts.iter().copied().peekable();
+    let mut batches_read = 0;
+    loop {
+        let mut any = false;
+        for index in 0..readers.len() {
+            let source = readers[index].input.source.clone();
+            let Some((stage, columns)) = engine.source_stage(&source) else { continue };
+            let subtask = index as u32 % engine.parallelism;
+            let Some(batches) = readers[index].read(&columns) else { continue };
+            any = true;
+            for batch in batches {
+                engine.call(stage, subtask, |chain, out| chain.process(batch, out))?;
+            }
+            report_watermarks(&mut engine, &readers)?;
+            engine.drain()?;
+            batches_read += 1;
+            if let Some(restart) = restarts.next_if(|restart| restart.after <= batches_read) {
+                let snapshots = through(engine.snapshot()?);
+                let sinks = std::mem::take(&mut engine.sinks);
+                engine = Engine::new(definition, restart.parallelism);
+                engine.sinks = sinks;
+                engine.restore(&snapshots)?;
             }
         }
-        None
-    }
-
-    /// Passes over what was read before.
-    fn skip(&mut self, batches: usize) {
-        while self.batches < batches && self.next().is_some() {}
-    }
-
-    /// Reads until so many batches are read, or to the end.
-    fn read(&mut self, batches: usize) -> Outcome<()> {
-        while self.batches < batches {
-            let Some((stage, subtask, read)) = self.next() else {
-                // Splits without a row have ended, too.
-                self.readers.iter_mut().for_each(|reader| reader.watermark = Timestamp::MAX);
-                report_watermarks(&mut self.engine, &self.readers)?;
-                return self.engine.drain();
-            };
-            for batch in read {
-                self.engine.call(stage, subtask, |chain, out| chain.process(batch, out))?;
-            }
-            report_watermarks(&mut self.engine, &self.readers)?;
-            self.engine.drain()?;
+        if !any {
+            break;
         }
-        Ok(())
     }
-
-    fn restart(&mut self, definition: &Definition, parallelism: u32) -> Outcome<()> {
-        let snapshots = self.engine.snapshot()?;
-        let sinks = std::mem::take(&mut self.engine.sinks);
-        self.engine = Engine::new(definition, parallelism);
-        self.engine.sinks = sinks;
-        self.engine.restore(&snapshots)
+    // Splits without a row have ended, too.
+    for reader in &mut readers {
+        reader.watermark = Timestamp::MAX;
     }
+    report_watermarks(&mut engine, &readers)?;
+    engine.drain()?;
+    let counters = engine.counters();
+    Ok((engine.sinks, counters))
 }
 
 /// Each source subtask says the minimum over its splits; one without splits has ended.

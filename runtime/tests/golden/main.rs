@@ -5,8 +5,8 @@
 mod batch;
 mod cases;
 mod engine;
-mod failing;
+mod exact;
 mod loops;
 mod refused;
 mod rows;
-mod state;
+mod stored;

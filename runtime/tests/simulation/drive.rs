@@ -11,6 +11,7 @@ use runtime::run::{FailureReason, Outcome, RunError};
 
 use crate::kinds::{Counts, FAULTS, Fault, Seen};
 use crate::mutants::Mutant;
+use crate::ports::INJECTED;
 use crate::process::{Asked, Exit, Job, Process};
 use crate::scenario::{Input, SINKS, Scenario, Shape};
 use crate::world::World;
@@ -144,6 +145,8 @@ impl Simulation<'_> {
                     self.asked = Asked::Rewind;
                 }
             }
+            // The same panic five times at one checkpoint is a bug to whoever cannot know that it is injected.
+            _ if message.contains(INJECTED) => {}
             FailureReason::CommitLost if self.world.has_lost_something() => {
                 self.world.see(Seen::LossReported);
                 let may_rewind = message.contains("--rewind") && process.asked != Asked::Rewind;

@@ -52,7 +52,7 @@ pub(crate) struct SimStore {
 impl SimStore {
     fn error(&self, operation: &'static str, name: &str) -> StoreError {
         self.trouble.unanswered.fetch_add(1, Ordering::Relaxed);
-        StoreError { operation, address: name.to_owned(), message: "no answer".into() }
+        StoreError { operation, address: name.to_owned(), message: "no answer".into(), retry: Retry::Backoff }
     }
 
     /// Faults that every call can meet; `true`: the reply is lost.

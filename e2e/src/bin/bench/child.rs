@@ -1,8 +1,9 @@
 //! Runs the binary and reads from the kernel what it used.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -27,8 +28,9 @@ impl Measured {
 /// Runs a manifest in a fresh folder to its end.
 pub(crate) fn run(onceward: &Path, manifest: &str) -> Result<Measured> {
     let folder = tempfile::tempdir()?;
+    let mut command = command(onceward, manifest, folder.path())?;
     let begin = Instant::now();
-    let mut child = spawn(onceward, manifest, folder.path())?;
+    let mut child = command.spawn().with_context(|| onceward.display().to_string())?;
     let stdout = child.stdout.take().context("stdout is piped")?;
     let reader = std::thread::spawn(move || -> Vec<Value> {
         BufReader::new(stdout)
@@ -47,31 +49,25 @@ pub(crate) fn run(onceward: &Path, manifest: &str) -> Result<Measured> {
     Ok(Measured { wall_seconds, cpu_seconds, peak_rss_mb, events })
 }
 
-/// Seconds from the start of the process to its first event of this name; the process is ended then.
-pub(crate) fn time_to_event(onceward: &Path, manifest: &str, name: &str) -> Result<f64> {
+/// Seconds from the start of the process to its first row's way through the first stage, where the process is killed.
+pub(crate) fn time_to_first_row(onceward: &Path, manifest: &str) -> Result<f64> {
+    const KILLED: i32 = 9;
     let folder = tempfile::tempdir()?;
+    let mut command = command(onceward, manifest, folder.path())?;
+    command.env("ONCEWARD_CRASHPOINT", "worker.first_record=kill");
     let begin = Instant::now();
-    let mut child = spawn(onceward, manifest, folder.path())?;
-    let stdout = child.stdout.take().context("stdout is piped")?;
-    let mut seconds = None;
-    for line in BufReader::new(stdout).lines() {
-        let event: Value = serde_json::from_str(&line?)?;
-        if event["event"] == name {
-            seconds = Some(begin.elapsed().as_secs_f64());
-            break;
-        }
-    }
-    child.kill()?;
-    child.wait()?;
-    seconds.with_context(|| format!("the run ended without `{name}`"))
+    let status = command.spawn().with_context(|| onceward.display().to_string())?.wait()?;
+    let seconds = begin.elapsed().as_secs_f64();
+    anyhow::ensure!(status.signal() == Some(KILLED), "the run ended with {status} before its first row");
+    Ok(seconds)
 }
 
-fn spawn(onceward: &Path, manifest: &str, folder: &Path) -> Result<Child> {
+fn command(onceward: &Path, manifest: &str, folder: &Path) -> Result<Command> {
     let file = folder.join("pipeline.yaml");
     std::fs::write(&file, manifest)?;
     let mut command = Command::new(onceward);
-    command.arg("run").arg(&file).args(["--output", "json"]).stdout(Stdio::piped());
-    command.spawn().with_context(|| onceward.display().to_string())
+    command.arg("run").arg(&file).args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    Ok(command)
 }
 
 /// Polls the peak resident size until the child has exited; it stays unreaped, so that its times can still be read.

@@ -5,6 +5,8 @@ use std::path::Path;
 /// What varies between measurements of the windowed sum.
 pub(crate) struct Shape {
     pub(crate) keys: u64,
+    /// Keys lie far apart: they need a hash table, where close ones are looked up by their value.
+    pub(crate) is_sparse: bool,
     /// Event time between two rows.
     pub(crate) step: &'static str,
     pub(crate) window: &'static str,
@@ -21,7 +23,7 @@ pub(crate) enum Sinks {
 impl Default for Shape {
     /// 100,000 rows per window-second, checkpoints every second, file sink.
     fn default() -> Self {
-        Self { keys: 10_000, step: "10us", window: "1 second", interval: "1s", sink: Sinks::Files }
+        Self { keys: 10_000, is_sparse: false, step: "10us", window: "1 second", interval: "1s", sink: Sinks::Files }
     }
 }
 
@@ -48,9 +50,9 @@ spec:
   transforms:
   - name: per_customer
     sql: |
-      SELECT window_start, window_end, customer, COUNT(*) AS orders, SUM(cents) AS total
+      SELECT window_start, window_end, {key} AS customer, COUNT(*) AS orders, SUM(cents) AS total
       FROM TUMBLE(orders, ts, INTERVAL '{window}')
-      GROUP BY window_start, window_end, customer
+      GROUP BY window_start, window_end, {key}
   sinks:
   - {{name: out, input: per_customer, {sink}}}
   checkpoint:
@@ -59,6 +61,7 @@ spec:
 "#,
         step = shape.step,
         max = shape.keys - 1,
+        key = if shape.is_sparse { "customer * 1000003" } else { "customer" },
         window = shape.window,
         interval = shape.interval,
     )

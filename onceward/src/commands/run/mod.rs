@@ -37,7 +37,8 @@ pub fn execute(args: &RunArgs, screen: Screen) -> Result<u8, Error> {
     let Some(manifest) = loaded.manifest else {
         if args.output == Output::Json {
             let findings: Vec<_> = loaded.findings.iter().map(manifest::as_json).collect();
-            screen.say(json!({"event": "refused", "findings": findings}).to_string())?;
+            let line = json!({"event": "refused", "findings": findings}).to_string();
+            screen.say(line).map_err(|_| Error::Gone(REFUSED))?;
         }
         return Ok(REFUSED);
     };
@@ -134,6 +135,8 @@ fn options(args: &RunArgs) -> RunOptions {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Never waited for: being listened to, it no longer kills, and a file that grows past a limit is an error with a name.
+    _file_size: Signal,
     asked: bool,
 }
 
@@ -141,7 +144,8 @@ impl Signals {
     fn listen() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(io("listen for signals"));
         let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(Self { interrupt, terminate, asked: false })
+        let file_size = listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+        Ok(Self { interrupt, terminate, _file_size: file_size, asked: false })
     }
 
     /// Returns the exit code, 128 + signal, once told twice.

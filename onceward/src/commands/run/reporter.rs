@@ -115,6 +115,14 @@ impl Teller<'_> {
             RunEvent::Claimed { attempt, pipeline_id, .. } => {
                 self.line("claimed", &format!("attempt {attempt} of pipeline {pipeline_id}"));
             }
+            RunEvent::Superseded { pipeline_id, rows_out, outputs, .. } => {
+                let places = outputs.iter().map(|output| format!("`{}` in {}", output.sink, output.target));
+                let (rows, places) = (thousands(*rows_out), places.collect::<Vec<_>>().join(", "));
+                let what = format!("{rows} rows of pipeline {pipeline_id} stay visible: {places}");
+                self.doubt(&format!(
+                    "{what}; remove the files named *-{pipeline_id}-* if only the new ones should count"
+                ));
+            }
             RunEvent::Restored { epoch, handle, .. } => {
                 self.line("restored", &format!("checkpoint {epoch} ({handle})"));
             }
@@ -148,8 +156,8 @@ impl Teller<'_> {
                 let state = if *already { "already finished" } else { "finished" };
                 self.result(state, &format!("{} rows in, {} rows out", thousands(*rows_in), thousands(*rows_out)))?;
             }
-            // A failure is told by whoever gets the error itself; a commit shows in the progress.
-            RunEvent::Failed { .. } | RunEvent::CommitCompleted { .. } => {}
+            // An unhappy end is told by whoever gets the result itself; a commit shows in the progress.
+            RunEvent::Failed { .. } | RunEvent::StoppedUndecided { .. } | RunEvent::CommitCompleted { .. } => {}
         }
         Ok(())
     }

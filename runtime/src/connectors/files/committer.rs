@@ -9,11 +9,12 @@ use std::sync::Arc;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::{Attempt, PipelineId};
 use checkpoint::manifest::{Committable, ContentHash};
+use checkpoint::record::DecisionId;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::filesystem::FileSystem;
-use super::names::{final_owner, hidden_owner};
+use super::names::{decision_of, final_owner, hidden_owner};
 use super::sink::{injected, io_error};
 use crate::connectors::{Classification, CommitOutcome, Committer, SinkError};
 use crate::{crashpoint, tasks};
@@ -111,6 +112,10 @@ impl Committer for FilesCommitter {
 
     fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         self.blocking(move |shared| shared.abort_leftovers(pipeline, before))
+    }
+
+    fn newest_visible(&self, pipeline: PipelineId) -> BoxFuture<'_, Result<Option<DecisionId>, SinkError>> {
+        self.blocking(move |shared| shared.newest_visible(pipeline))
     }
 }
 
@@ -212,12 +217,23 @@ impl Shared {
         self.sync_folder(target)
     }
 
-    fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> Result<u64, SinkError> {
+    /// Names in the folder; none if there is no folder.
+    fn list(&self) -> Result<Vec<String>, SinkError> {
         if !self.files.is_folder(&self.folder) {
-            return Ok(0);
+            return Ok(Vec::new());
         }
-        let names =
-            self.files.list(&self.folder).map_err(|error| self.failed(&self.folder, "cannot be listed", &error))?;
+        self.files.list(&self.folder).map_err(|error| self.failed(&self.folder, "cannot be listed", &error))
+    }
+
+    fn newest_visible(&self, pipeline: PipelineId) -> Result<Option<DecisionId>, SinkError> {
+        let names = self.list()?;
+        let visible = names.iter().filter_map(|name| decision_of(name));
+        let own = visible.filter(|(owner, _)| owner.sink == self.sink && owner.pipeline == pipeline);
+        Ok(own.map(|(_, decision)| decision).max())
+    }
+
+    fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> Result<u64, SinkError> {
+        let names = self.list()?;
         let left = |name: &&String| {
             hidden_owner(name)
                 .is_some_and(|owner| owner.sink == self.sink && owner.pipeline == pipeline && owner.attempt < before)

@@ -169,6 +169,21 @@ fn set(row: usize, column: &mut ColumnBuffer, field: Field, text: &[u8], scratch
 }
 
 impl Decode for CsvDecoder {
+    fn on_fault(&self) -> OnFault {
+        self.on_fault
+    }
+
+    fn record_end(&self, bytes: &[u8], quoted: &mut bool) -> Option<usize> {
+        for at in memchr::memchr2_iter(b'"', b'\n', bytes) {
+            match bytes.get(at) {
+                Some(b'"') => *quoted = !*quoted,
+                _ if !*quoted => return Some(at + 1),
+                _ => {}
+            }
+        }
+        None
+    }
+
     fn decode(&mut self, bytes: &[u8], last: bool, rows: &mut Rows) -> Result<(), BadRecord> {
         while rows.row() < CHUNK_ROWS {
             let begin = rows.consumed;

@@ -9,6 +9,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType, UInt64Type,
 };
 
+use crate::connectors::values::row::describe;
 use crate::connectors::values::{decimal, hex, temporal};
 
 /// A guess at a field's length, to grow the buffer once per batch.
@@ -77,7 +78,8 @@ impl JsonEncoder {
             for (index, (field, cells)) in self.fields.iter().zip(&mut columns).enumerate().skip(written) {
                 out.extend_from_slice(&field.prefix);
                 if !cells.write(row, out) {
-                    return Err(format!("column `{}`: {}", field.name, cells.refused(row)));
+                    let content = describe(rows, row);
+                    return Err(format!("column `{}`: {}; row {content}", field.name, cells.refused(row)));
                 }
                 if index + 1 == leading {
                     times = line..out.len();

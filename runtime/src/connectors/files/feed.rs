@@ -28,6 +28,13 @@ impl Feed for FileFeed {
         }
     }
 
+    fn place(&self, begin: usize, end: usize) -> String {
+        match self {
+            Self::Text(feed) => feed.place(begin, end),
+            Self::Parquet(feed) => feed.place(begin, end),
+        }
+    }
+
     fn position(&self) -> String {
         match self {
             Self::Text(feed) => feed.position().encode(),

@@ -1,11 +1,14 @@
 //! The file system operations that decide whether output is durable and visible, as a port: tests record their order
 //! and inject a fault at each.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags};
+
+use crate::durable;
 
 /// A file being written.
 pub trait OutputFile: Write + Send {
@@ -53,15 +56,7 @@ impl OutputFile for File {
 
 impl FileSystem for LocalFiles {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| !ancestor.is_dir()).collect();
-        fs::create_dir_all(folder)?;
-        // A synced file in a folder whose own name is not synced is lost with it.
-        for created in missing.iter().rev() {
-            if let Some(parent) = created.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                self.sync_folder(parent)?;
-            }
-        }
-        Ok(())
+        durable::create_folder(folder, folder, &mut HashSet::new(), &|parent| self.sync_folder(parent))
     }
 
     fn check_writable(&self, folder: &Path) -> io::Result<()> {

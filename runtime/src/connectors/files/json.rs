@@ -109,6 +109,10 @@ impl JsonDecoder {
 }
 
 impl Decode for JsonDecoder {
+    fn on_fault(&self) -> OnFault {
+        self.on_fault
+    }
+
     fn decode(&mut self, bytes: &[u8], last: bool, rows: &mut Rows) -> Result<(), BadRecord> {
         while rows.row() < CHUNK_ROWS {
             let Mark { bytes: begin, lines } = rows.consumed;

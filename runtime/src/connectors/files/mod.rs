@@ -4,6 +4,7 @@ mod buffer;
 mod committer;
 mod csv;
 mod encode;
+mod exact;
 mod feed;
 pub mod filesystem;
 mod json;

@@ -6,6 +6,7 @@
 //! epoch is known: its name carries the first epoch that it can belong to, the final name the epoch that it does.
 
 use checkpoint::ids::{Attempt, Epoch, PipelineId};
+use checkpoint::record::DecisionId;
 
 use crate::connectors::WriterIdentity;
 
@@ -31,6 +32,14 @@ pub(super) struct Owner<'a> {
     pub(super) sink: &'a str,
     pub(super) pipeline: PipelineId,
     pub(super) attempt: Attempt,
+}
+
+/// The decision that a published file gives evidence of: its own epoch or a later one of its attempt.
+pub(super) fn decision_of(name: &str) -> Option<(Owner<'_>, DecisionId)> {
+    let owner = final_owner(name)?;
+    let epoch = name.strip_suffix(SUFFIX)?.rsplit('-').nth(2)?.parse().ok().map(Epoch)?;
+    let decision = DecisionId { attempt: owner.attempt, epoch };
+    Some((owner, decision))
 }
 
 /// The owner of a hidden file; `None` for every other name.
@@ -81,6 +90,8 @@ mod tests {
         assert_eq!(hidden, format!(".my-out-{}-3-4-1-9.jsonl.pending", PipelineId(7)));
         assert_eq!((hidden_owner(&hidden), final_owner(&published)), (owner, hidden_owner(&hidden)));
         assert_eq!((hidden_owner(&published), final_owner(&hidden)), (None, None));
+        let (_, decision) = decision_of(&published).unwrap();
+        assert_eq!((decision, decision_of(&hidden)), (DecisionId { attempt: Attempt(3), epoch: Epoch(5) }, None));
         for other in [
             "",
             ".jsonl.pending",

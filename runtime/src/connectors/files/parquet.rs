@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -11,6 +10,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 
+use super::exact::convert;
 use super::position::{At, Position};
 use super::records::CHUNK_ROWS;
 use crate::connectors::SourceError;
@@ -68,7 +68,11 @@ impl ParquetFeed {
             self.open = Some(self.open_at(row_group, row)?);
         }
         let next = self.open.as_mut().and_then(|open| open.reader.next());
-        let Some(rows) = next else { return Ok(Fed::End) };
+        let Some(rows) = next else {
+            // What was changed meanwhile may have been read.
+            self.position.file.verify(&self.source)?;
+            return Ok(Fed::End);
+        };
         let rows = rows.and_then(|rows| self.conform(&rows)).map_err(|error| self.malformed(error.to_string()))?;
         if let Some(at) = self.required.and_then(|column| first_null(rows.column(column))) {
             return Err(self.malformed(format!("event time is null {at} rows further on")));
@@ -105,15 +109,11 @@ impl ParquetFeed {
 
     /// The declared columns in declared order and type; a value that does not fit is an error, never null.
     fn conform(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let exact = CastOptions { safe: false, ..CastOptions::default() };
         let conform = |field: &arrow::datatypes::FieldRef| -> Result<ArrayRef, ArrowError> {
             let column = rows.column_by_name(field.name());
             let column =
                 column.ok_or_else(|| ArrowError::SchemaError(format!("column `{}` is missing", field.name())))?;
-            if column.data_type() == field.data_type() {
-                return Ok(Arc::clone(column));
-            }
-            cast_with_options(column, field.data_type(), &exact)
+            convert(column, field.data_type())
                 .map_err(|error| ArrowError::CastError(format!("column `{}`: {error}", field.name())))
         };
         let columns = self.schema.fields().iter().map(conform).collect::<Result<Vec<_>, _>>()?;
@@ -130,6 +130,12 @@ impl ParquetFeed {
             row_group += 1;
         }
         self.position.at = At::Parquet { row_group, row };
+    }
+
+    pub(super) fn place(&self, begin: usize, end: usize) -> String {
+        let (row_group, row) = self.begun;
+        let (first, behind) = (row + begin as u64, row + end as u64);
+        format!("{} row group {row_group}, rows {first} to {}", self.position.file.path, behind.saturating_sub(1))
     }
 
     pub(super) fn position(&self) -> &Position {

@@ -88,6 +88,9 @@ impl Identity {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(lost("the file has vanished")),
             Err(error) => return Err(io_error(source, &self.path, &error)),
         };
+        if !metadata.is_file() {
+            return Err(lost("it is no file any more"));
+        }
         if metadata.len() < self.length {
             let message = format!("the file has shrunk from {} to {} bytes", self.length, metadata.len());
             return Err(lost(&message));
@@ -101,7 +104,9 @@ impl Identity {
         Ok(())
     }
 
+    /// The file, if it is still the one that was resolved.
     pub(super) fn open(&self, source: &str) -> Result<File, SourceError> {
+        self.verify(source)?;
         File::open(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SourceError::DataLost {
                 source_name: source.to_owned(),

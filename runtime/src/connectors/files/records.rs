@@ -48,6 +48,15 @@ pub(super) trait Decode: Send {
     /// [`CHUNK_ROWS`]. `last`: nothing follows, so that what is left is a record even without a line end.
     fn decode(&mut self, bytes: &[u8], last: bool, rows: &mut Rows) -> Result<(), BadRecord>;
 
+    fn on_fault(&self) -> OnFault;
+
+    /// Where the record ends that `bytes` begin or go on with, if they hold its end. `quoted`: whether they begin in
+    /// quotes; set for the bytes that follow.
+    fn record_end(&self, bytes: &[u8], quoted: &mut bool) -> Option<usize> {
+        let _ = quoted;
+        memchr::memchr(b'\n', bytes).map(|at| at + 1)
+    }
+
     /// Bytes at the start of a file that are no records, if they are whole in `bytes`.
     fn header(&mut self, bytes: &[u8], last: bool, rows: &Rows) -> Parsed<Option<Mark>> {
         let _ = (bytes, last, rows);

@@ -29,21 +29,51 @@ pub struct FilesSink {
 }
 
 impl FilesSink {
-    /// `folder`: absolute; created by [`SinkConnector::check`] when missing.
+    /// `folder`: absolute; created by [`SinkConnector::prepare`] when missing.
     pub fn new(name: &str, folder: &Path, files: Arc<dyn FileSystem>) -> Self {
         Self { name: name.to_owned(), folder: folder.to_owned(), files }
+    }
+
+    fn encoder(&self, schema: &SchemaRef) -> Result<JsonEncoder, SinkError> {
+        JsonEncoder::new(schema).map_err(|message| SinkError::Schema { sink: self.name.clone(), message })
     }
 }
 
 impl SinkConnector for FilesSink {
     fn check(&self) -> Result<(), SinkError> {
-        let ready = self.files.create_folder(&self.folder).and_then(|()| self.files.check_writable(&self.folder));
-        ready.map_err(|error| io_error(&self.name, &self.folder, "folder cannot be written", &error))
+        // A folder that is missing can be made if the nearest one above it can be written.
+        let there = self.folder.ancestors().find(|folder| matches!(self.files.length(folder), Ok(Some(_))));
+        let there = there.unwrap_or(&self.folder);
+        let writable = if self.files.is_folder(there) {
+            self.files.check_writable(there)
+        } else {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, "not a folder"))
+        };
+        writable.map_err(|error| io_error(&self.name, &self.folder, "folder cannot be written", &error))
+    }
+
+    fn check_present(&self) -> Result<(), SinkError> {
+        if self.files.is_folder(&self.folder) {
+            return Ok(());
+        }
+        let gone = io::Error::new(
+            io::ErrorKind::NotFound,
+            "the folder is not there, and output that was decided may wait in it; put it back, and run again",
+        );
+        Err(io_error(&self.name, &self.folder, "cannot be examined", &gone))
+    }
+
+    fn prepare(&self) -> Result<(), SinkError> {
+        let made = self.files.create_folder(&self.folder);
+        made.map_err(|error| io_error(&self.name, &self.folder, "folder cannot be made", &error))
+    }
+
+    fn check_schema(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+        self.encoder(schema).map(drop)
     }
 
     fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
-        let encoder =
-            JsonEncoder::new(&schema).map_err(|message| SinkError::Row { sink: self.name.clone(), message })?;
+        let encoder = self.encoder(&schema)?;
         Ok(Box::new(FilesWriter {
             place: Arc::new(Place { identity, folder: self.folder.clone(), files: Arc::clone(&self.files) }),
             encoder,

@@ -9,7 +9,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::json_text::Fault;
 use super::position::{At, Position, io_error};
-use super::records::{BadRecord, Decode, Mark, Rows};
+use super::records::{BadRecord, Decode, Mark, OnFault, Rows};
 use crate::connectors::SourceError;
 use crate::connectors::reader::Fed;
 
@@ -17,6 +17,9 @@ use crate::connectors::reader::Fed;
 const BUFFER_BYTES: usize = 512 * 1024;
 /// The longest record.
 const RECORD_BYTES: usize = 16 * 1024 * 1024;
+/// What to do about a row that cannot be read. (A file that is changed in place is not gone on with.)
+const FIX: &str = "set `onError: Skip` in the source's format to leave such rows out, counted, or mend the file and start \
+                   anew with --fresh";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads one text file from a position to its bound.
@@ -97,13 +100,13 @@ impl TextFeed {
 
     pub(super) fn poll(&mut self) -> Result<Fed, SourceError> {
         if self.next.offset >= self.position.file.length {
-            return Ok(Fed::End);
+            return self.end();
         }
         self.rows.clear();
         self.open()?;
         if self.next.offset >= self.position.file.length {
             // Nothing but a header.
-            return Ok(Fed::End);
+            return self.end();
         }
         let (left, unread) = (self.left(), self.open.as_ref().map_or(0, |open| open.unread().len()));
         if left > 0 && unread < BUFFER_BYTES / 2 {
@@ -119,8 +122,40 @@ impl TextFeed {
             if self.rows.consumed.bytes > 0 {
                 return self.chunk();
             }
+            if open.unread().len() > RECORD_BYTES && self.decoder.on_fault() == OnFault::Skip {
+                return self.skip_record();
+            }
             self.fill(left)?;
         }
+    }
+
+    /// What was changed meanwhile may have been read: that is found here at the latest.
+    fn end(&self) -> Result<Fed, SourceError> {
+        self.position.file.verify(&self.source)?;
+        Ok(Fed::End)
+    }
+
+    /// Passes over a record that is longer than the bound, in one go: there is no position inside a record.
+    fn skip_record(&mut self) -> Result<Fed, SourceError> {
+        let mut quoted = false;
+        // Each round reads on; the file's length bounds them.
+        loop {
+            let left = self.left();
+            let Some(open) = &mut self.open else { break };
+            let end = self.decoder.record_end(open.unread(), &mut quoted);
+            let bytes = end.unwrap_or(open.unread().len());
+            let lines = memchr::memchr_iter(b'\n', open.unread().get(..bytes).unwrap_or_default()).count();
+            open.begin += bytes;
+            self.next = self.next.plus(Mark { bytes, lines });
+            self.bytes += bytes as u64;
+            if end.is_some() || left == 0 {
+                break;
+            }
+            self.fill(left)?;
+        }
+        self.begun = self.next;
+        self.rows.skipped += 1;
+        self.chunk()
     }
 
     /// Bytes of the file behind the buffer.
@@ -222,7 +257,7 @@ impl TextFeed {
                 line + 1,
                 offset + bad.fault.at as u64
             ),
-            message: bad.fault.message.clone(),
+            message: format!("{}; {FIX}", bad.fault.message),
         }
     }
 
@@ -234,6 +269,15 @@ impl TextFeed {
         };
         let Place { offset, line } = self.begun.plus(behind);
         self.position.at = At::Text { offset, line };
+    }
+
+    /// Lines of these rows of the chunk.
+    pub(super) fn place(&self, begin: usize, end: usize) -> String {
+        let behind = |rows: usize| match rows {
+            0 => self.begun.line,
+            _ => self.begun.line + self.rows.ends.get(rows - 1).map_or(0, |mark| mark.lines as u64),
+        };
+        format!("{}:{} to {}", self.position.file.path, behind(begin) + 1, behind(end))
     }
 
     pub(super) fn position(&self) -> &Position {

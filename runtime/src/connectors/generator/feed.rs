@@ -124,6 +124,12 @@ impl Feed for GeneratorFeed {
         self.position.row = self.begun + rows as u64;
     }
 
+    fn place(&self, begin: usize, end: usize) -> String {
+        let first = self.position.block_start().unwrap_or(u64::MAX).saturating_add(self.begun);
+        let at = |row: usize| first.saturating_add(row as u64);
+        format!("rows {} to {}", at(begin), at(end).saturating_sub(1))
+    }
+
     fn position(&self) -> String {
         self.position.encode()
     }

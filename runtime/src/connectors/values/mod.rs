@@ -2,6 +2,7 @@
 
 pub(crate) mod decimal;
 pub(crate) mod hex;
+pub(crate) mod row;
 pub(crate) mod temporal;
 
 use api::pipeline::ColumnType;

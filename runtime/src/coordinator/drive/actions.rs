@@ -1,6 +1,6 @@
 //! Carries out what the protocol's machine asks for.
 
-use api::control::ToWorker;
+use api::control::{FailureKind, ToWorker};
 use checkpoint::coordinator::{Action, CheckpointFailure, End};
 use checkpoint::ids::Epoch;
 use checkpoint::record::{DecisionId, Position};
@@ -106,10 +106,8 @@ impl Running<'_> {
         metrics.last_completed_epoch.set(epoch.0 as i64);
         metrics.last_size_bytes.set(size_bytes as i64);
         metrics.written_bytes.inc_by(written_bytes);
-        let commits = &self.context.metrics.commits;
         for (sink, count) in self.ledger.committables_by_sink() {
-            commits.pending.with_label_values(&[sink]).set(count as i64);
-            commits.oldest_pending_timestamp_seconds.with_label_values(&[sink]).set(wall_seconds);
+            self.context.metrics.commits.owes(sink, count, wall_seconds);
         }
     }
 
@@ -119,8 +117,7 @@ impl Running<'_> {
         let metrics = &self.context.metrics;
         metrics.checkpoints.stage_duration_seconds.with_label_values(&["commit"]).observe(took.as_secs_f64());
         for (sink, _) in self.ledger.committables_by_sink() {
-            metrics.commits.pending.with_label_values(&[sink]).set(0);
-            metrics.commits.oldest_pending_timestamp_seconds.with_label_values(&[sink]).set(0.0);
+            metrics.commits.owes(sink, 0, 0.0);
         }
         let manifest = &self.ledger.decided;
         self.context.observer.event(RunEvent::CommitCompleted {
@@ -149,7 +146,7 @@ impl Running<'_> {
                 stage: "worker".to_owned(),
                 subtask: 0,
                 reason,
-                heals: true,
+                kind: FailureKind::Transient,
             })),
             End::CheckpointsFailed => {
                 Err(CoordinatorError::CheckpointsFailed { last: std::mem::take(&mut self.ledger.last_failure) })

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::control::{Acknowledgement, Deployment, FromWorker, TaskId, ToWorker};
+use api::control::{Acknowledgement, Deployment, FailureKind, FromWorker, TaskId, ToWorker};
 use checkpoint::coordinator::{Acknowledged, Coordinator, Event, Settings};
 use checkpoint::ids::{Attempt, PipelineId};
 use checkpoint::record::ManifestRef;
@@ -114,6 +114,9 @@ impl<'a> Drive<'a> {
             self.context.observer.event(RunEvent::Restored { attempt, epoch, handle });
         }
         let snapshots = compatibility::snapshots(setup, &restored.manifest)?;
+        for sink in setup.sinks.values() {
+            sink.prepare()?;
+        }
         crashpoint::hit("recovery.before_deploy")?;
         let deployment = Deployment {
             attempt,
@@ -167,8 +170,8 @@ impl<'a> Drive<'a> {
             match self.worker.recv().await {
                 None => return Err(CoordinatorError::WorkerGone),
                 Some(FromWorker::Deployed { attempt, tasks }) if attempt == ours => return Ok(tasks),
-                Some(FromWorker::Failed { attempt, task, reason, heals }) if attempt == ours => {
-                    return Err(worker_failed(task, reason, heals));
+                Some(FromWorker::Failed { attempt, task, reason, kind }) if attempt == ours => {
+                    return Err(worker_failed(task, reason, kind));
                 }
                 // Late words of an earlier attempt; this one's tasks cannot acknowledge before they are deployed.
                 Some(_) => {}
@@ -240,8 +243,8 @@ impl Running<'_> {
             FromWorker::Ended { attempt, task } if attempt == self.attempt => {
                 self.tasks.get(&task).map(|task| Event::Ended { task: *task })
             }
-            FromWorker::Failed { attempt, task, reason, heals } if attempt == self.attempt => {
-                let failure = worker_failed(task, reason, heals);
+            FromWorker::Failed { attempt, task, reason, kind } if attempt == self.attempt => {
+                let failure = worker_failed(task, reason, kind);
                 let event = Event::Failed { reason: failure.to_string() };
                 self.failure.get_or_insert(failure);
                 Some(event)
@@ -278,7 +281,7 @@ impl Running<'_> {
             }
             Done::Committed { event, sink } => {
                 crashpoint::hit("coordinator.committed")?;
-                self.context.metrics.commits.pending.with_label_values(&[&sink]).dec();
+                self.context.metrics.commits.ended(&sink);
                 Some(event)
             }
             Done::Retained(retention, result) => {
@@ -303,8 +306,8 @@ impl Running<'_> {
     }
 }
 
-fn worker_failed(task: TaskId, reason: String, heals: bool) -> CoordinatorError {
-    CoordinatorError::Worker { stage: task.stage, subtask: task.subtask.0, reason, heals }
+fn worker_failed(task: TaskId, reason: String, kind: FailureKind) -> CoordinatorError {
+    CoordinatorError::Worker { stage: task.stage, subtask: task.subtask.0, reason, kind }
 }
 
 /// Ends all tasks without abort and waits until they are gone, so that the next attempt has the machine to itself.

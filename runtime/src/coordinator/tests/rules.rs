@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::control::FailureKind;
 use bytes::Bytes;
 use checkpoint::ids::{Attempt, Epoch, LogIndex};
 use checkpoint::record::DecisionId;
@@ -19,7 +20,7 @@ fn is_decision(event: &RunEvent) -> bool {
 }
 
 /// Runs until `count` checkpoints are decided and their commits are done, then dies.
-async fn run_and_die(world: &World, count: usize) {
+pub(super) async fn run_and_die(world: &World, count: usize) {
     let context = world.context(world.setup(), 77, Arc::new(NoFaults));
     let mut script = Script::new(&world.sink);
     let never = StopSignal::never();
@@ -191,11 +192,18 @@ async fn more_failed_checkpoints_than_tolerated_end_the_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_cannot_heal_is_not_restarted() {
-    for (heals, next) in [(true, Next::Restart), (false, Next::Stop(FailureReason::CannotHeal))] {
+    let stop = |reason| (FailureKind::Final(reason), Next::Stop(reason));
+    for (kind, next) in [
+        (FailureKind::Transient, Next::Restart),
+        (FailureKind::Panic, Next::Restart),
+        stop(FailureReason::CannotHeal),
+        stop(FailureReason::SourceDataLost),
+        stop(FailureReason::CorruptCheckpoint),
+    ] {
         let world = World::new();
         let context = world.context(world.setup(), 1, Arc::new(NoFaults));
         let mut script = Script::new(&world.sink);
-        script.fails = Some((3, heals));
+        script.fails = Some((3, kind));
         let error = attempt(&context, Intent::Run, &mut script, &StopSignal::never()).await.unwrap_err();
         assert_eq!(error.next(), next);
         assert_eq!(error.to_string(), "in 0: line 7 is malformed");

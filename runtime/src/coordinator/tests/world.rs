@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::control::{Acknowledgement, FromWorker, StageTimes, TaskId, ToWorker};
+use api::control::{Acknowledgement, FailureKind, FromWorker, StageTimes, TaskId, ToWorker};
 use api::pipeline::{FixedDelay, RestartStrategy};
 use arrow::datatypes::{Schema, SchemaRef};
 use base64::Engine;
@@ -179,7 +179,7 @@ pub(super) struct Script {
     /// Barriers that are never answered.
     pub(super) ignores: BTreeSet<u64>,
     /// Fails when asked for this epoch.
-    pub(super) fails: Option<(u64, bool)>,
+    pub(super) fails: Option<(u64, FailureKind)>,
 }
 
 impl Script {
@@ -225,9 +225,9 @@ impl Script {
 
     fn barrier(&mut self, epoch: Epoch, task: TaskId) {
         let attempt = self.attempt;
-        if let Some((_, heals)) = self.fails.filter(|(at, _)| *at == epoch.0) {
+        if let Some((_, kind)) = self.fails.filter(|(at, _)| *at == epoch.0) {
             let reason = "line 7 is malformed".to_owned();
-            return self.out.push_back(FromWorker::Failed { attempt, task, reason, heals });
+            return self.out.push_back(FromWorker::Failed { attempt, task, reason, kind });
         }
         if self.position < TOTAL {
             let handle = format!("{}-{}-{attempt}", self.position, self.position + STEP);

@@ -13,11 +13,11 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use checkpoint::ids::OperatorId;
-use datafusion::error::DataFusionError;
 
 use crate::dataflow::key_groups::Place;
 use crate::element::{Batch, Timestamp};
 use crate::operators::aggregate::{Aggregate, BATCH_ROWS, timestamps};
+use crate::operators::exact::group_of;
 use crate::operators::groups::Groups;
 use crate::operators::windows::shift;
 use crate::operators::{Emit, Operator, OperatorCounters, OperatorError};
@@ -220,9 +220,14 @@ impl Sessions {
     }
 
     fn fire(&mut self, sessions: &[Session], emit: Emit<'_>) -> Result<(), OperatorError> {
+        let (Some(first), Some(last)) = (sessions.first(), sessions.last()) else { return Ok(()) };
         let (mut groups, keys) = self.merge(sessions)?;
         let end = |session: &Session| session.last.saturating_add(self.gap());
-        let (_, results) = groups.take_results().map_err(|error| self.blame(sessions, &error))?;
+        let results = groups.take_results().map_err(|error| {
+            let failed = group_of(&error).and_then(|session| sessions.get(session));
+            let (first, last) = failed.map_or((first, last), |failed| (failed, failed));
+            self.spec.failed_in(first.start, end(last), &keys, &error)
+        })?;
         let starts = timestamps(sessions.iter().map(|session| session.start).collect());
         let ends = timestamps(sessions.iter().map(end).collect());
         let rows = self.spec.result_batch(&starts, &ends, &keys, results)?;
@@ -230,18 +235,6 @@ impl Sessions {
         self.counters.records_out += sessions.len() as u64;
         self.forget(sessions);
         emit(Batch { rows, late_before: Timestamp::MIN })
-    }
-
-    /// Names the first session that has no result by itself.
-    fn blame(&self, sessions: &[Session], error: &DataFusionError) -> OperatorError {
-        for session in sessions {
-            if let Ok((mut groups, _)) = self.merge(std::slice::from_ref(session))
-                && let Err(error) = groups.take_results()
-            {
-                return self.spec.failed_in(session.start, session.last.saturating_add(self.gap()), &error);
-            }
-        }
-        self.spec.failed(error)
     }
 
     /// Merges what has piled up: one row for each session.

@@ -101,7 +101,7 @@ impl Operator for MiniSessions {
         let spec = self.spec.clone();
         let times = spec.times(&batch.rows)?;
         self.counters.records_in += times.len() as u64;
-        let inputs = Inputs::evaluate(&spec.keys, &spec.calls, &batch.rows).map_err(|error| spec.failed(&error))?;
+        let inputs = spec.evaluate(&batch.rows)?;
         let late = shift(batch.late_before, spec.lag);
         let in_time: Vec<u32> = (0_u32..).zip(times).filter(|(_, time)| **time >= late).map(|(row, _)| row).collect();
         self.counters.late_dropped += (times.len() - in_time.len()) as u64;

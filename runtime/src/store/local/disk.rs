@@ -12,7 +12,6 @@ pub(super) trait DiskFile: Write {
 
 /// What a durable create is made of.
 pub(super) trait Disk: Send + Sync {
-    fn make_folder(&self, folder: &Path) -> io::Result<()>;
     /// Creates a file that must not exist.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// A second name for a file: `AlreadyExists` if it is taken.
@@ -33,10 +32,6 @@ impl DiskFile for File {
 }
 
 impl Disk for LocalDisk {
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        fs::create_dir(folder)
-    }
-
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
     }

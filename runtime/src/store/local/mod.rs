@@ -16,7 +16,9 @@ use futures::future::BoxFuture;
 use self::disk::{Disk, LocalDisk};
 use super::{CheckpointStore, Created, StoreError};
 use crate::clock::Random;
+use crate::connectors::{Retry, retry_of};
 use crate::crashpoint::{self, Injected};
+use crate::durable;
 use crate::tasks;
 
 mod disk;
@@ -57,11 +59,11 @@ impl LocalStore {
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.inner);
-        let failed = |message: String| StoreError { operation, address: self.address(name), message };
+        let failed = |message, retry| StoreError { operation, address: self.address(name), message, retry };
         match tasks::spawn_blocking("store", move || work(&inner)).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(error) => Err(failed(error.to_string())),
+            Ok(Err(error)) => Err(failed(error.to_string(), retry_of(&error))),
+            Err(error) => Err(failed(error.to_string(), Retry::Backoff)),
         }
     }
 }
@@ -152,27 +154,17 @@ impl Inner {
         Ok(created)
     }
 
-    /// Makes `folder` and sees to it that its name survives a power loss, up to the root's own parents.
+    /// Makes `folder` and sees to it that its name survives a power loss. Not under the lock, as that takes a while.
     fn make_durable(&self, folder: &Path) -> io::Result<()> {
-        if self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
-            return Ok(());
-        }
-        if let Some(parent) = folder.parent() {
-            // Above the root only what does not exist yet is ours to make durable.
-            if parent.starts_with(&self.root) || !parent.exists() {
-                self.make_durable(parent)?;
+        let mut known = {
+            let durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+            if durable.contains(folder) {
+                return Ok(());
             }
-            let existed = match self.disk.make_folder(folder) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => true,
-                made => made.map(|()| false)?,
-            };
-            match self.disk.sync_folder(parent) {
-                // A root that was given to us may lie in a folder that we cannot open; then its name is not ours to keep.
-                Err(error) if existed && folder == self.root && error.kind() == ErrorKind::PermissionDenied => (),
-                synced => synced?,
-            }
-        }
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+            durable.clone()
+        };
+        durable::create_folder(folder, &self.root, &mut known, &|folder| self.disk.sync_folder(folder))?;
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
         Ok(())
     }
 

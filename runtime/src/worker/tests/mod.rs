@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use api::control::{Acknowledgement, Deployment, FromWorker, TaskId, ToWorker};
+use api::control::{Acknowledgement, Deployment, FailureKind, FailureReason, FromWorker, TaskId, ToWorker};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Subtask};
 use checkpoint::manifest::{OperatorSnapshot, StatePart};
 use tokio::sync::{mpsc, watch};
@@ -348,8 +348,9 @@ async fn a_missing_or_altered_part_is_never_restored() {
         }
         bench.deploy(2, 1, 1, taken).await;
         match bench.next().await {
-            FromWorker::Failed { heals, reason, .. } => {
-                assert!(!heals && reason.contains(&name), "{reason}");
+            FromWorker::Failed { kind, reason, .. } => {
+                assert_eq!(kind, FailureKind::Final(FailureReason::CorruptCheckpoint), "{reason}");
+                assert!(reason.contains(&name), "{reason}");
             }
             other => panic!("{other:?}"),
         }
@@ -366,8 +367,9 @@ async fn a_panic_fails_the_attempt_and_the_worker_goes_on() {
     bench.deployed().await;
     target.faults.panic_in_chain.store(true, Ordering::Relaxed);
     match bench.next().await {
-        FromWorker::Failed { heals, reason, task, .. } => {
-            assert!(heals && reason.contains("asked to"), "{reason}");
+        FromWorker::Failed { kind, reason, task, .. } => {
+            assert_eq!(kind, FailureKind::Panic, "{reason}");
+            assert!(reason.contains("asked to"), "{reason}");
             assert_eq!(task.stage, "numbers");
         }
         other => panic!("{other:?}"),
@@ -389,7 +391,9 @@ async fn a_sink_that_cannot_seal_fails_the_attempt() {
     target.faults.fail_pre_commit.store(true, Ordering::Relaxed);
     bench.checkpoint(1, 2).await;
     match bench.next().await {
-        FromWorker::Failed { heals, reason, .. } => assert!(heals && reason.contains("no space"), "{reason}"),
+        FromWorker::Failed { kind, reason, .. } => {
+            assert!(kind == FailureKind::Transient && reason.contains("no space"), "{reason}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -418,10 +422,13 @@ async fn a_deployment_that_does_not_fit_is_refused() {
     let source = numbers(1_000);
     let first = first_epoch(&source);
     let mut bench = Bench::new(sum_plan(source, &target), &target, memory_store());
-    for (attempt, parallelism, snapshots) in [(1, 0, first.clone()), (2, 17, first), (3, 2, Vec::new())] {
+    let (plan, state) = (FailureReason::CannotHeal, FailureReason::CorruptCheckpoint);
+    for (attempt, parallelism, snapshots, expected) in
+        [(1, 0, first.clone(), plan), (2, 17, first, plan), (3, 2, Vec::new(), state)]
+    {
         bench.deploy(attempt, parallelism, 1, snapshots).await;
         match bench.next().await {
-            FromWorker::Failed { heals, .. } => assert!(!heals),
+            FromWorker::Failed { kind, .. } => assert_eq!(kind, FailureKind::Final(expected)),
             other => panic!("{other:?}"),
         }
     }

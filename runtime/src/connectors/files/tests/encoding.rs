@@ -73,7 +73,10 @@ fn leading_times_are_written_in_every_line_whether_they_repeat_or_not() {
 #[test]
 fn a_row_that_json_cannot_hold_names_its_column_and_value() {
     for (column, expected) in [
-        (Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef, "column `v`: NaN is no JSON number"),
+        (
+            Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef,
+            "column `v`: NaN is no JSON number; row {v: NaN}",
+        ),
         (Arc::new(Float64Array::from(vec![f64::NEG_INFINITY])), "column `v`: -inf is no JSON number"),
         (Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX])), "column `v`: 9223372036854775807 microseconds"),
     ] {

@@ -74,6 +74,24 @@ fn a_column_that_is_not_there_or_does_not_fit_is_refused_by_name() {
     narrow.columns[1].column_type = ColumnType::SmallInt;
     let error = read_all(build(&narrow).as_ref()).unwrap_err().to_string();
     assert!(error.contains("row group 32, from row 768: ") && error.contains("column `customer`"), "{error}");
+    let mut other = parquet_source(&path);
+    other.columns.push(column("unread", ColumnType::BigInt));
+    let error = read_all(build(&other).as_ref()).unwrap_err().to_string();
+    assert!(error.contains("column `unread`: ") && error.contains("declare its own type"), "{error}");
+}
+
+#[test]
+fn a_change_while_it_is_read_is_noticed() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write(&path, 20_500, None);
+    let source = build(&parquet_source(&path));
+    let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+    read(reader.as_mut(), 1).unwrap();
+    let later = std::time::SystemTime::UNIX_EPOCH;
+    File::options().append(true).open(&path).unwrap().set_modified(later).unwrap();
+    let error = read(reader.as_mut(), usize::MAX).unwrap_err();
+    assert!(error.to_string().contains("input was lost") && error.to_string().contains("modified"), "{error}");
 }
 
 #[test]

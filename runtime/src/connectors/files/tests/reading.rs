@@ -104,9 +104,35 @@ fn a_row_without_event_time_fails_or_is_skipped_and_counted() {
 fn a_record_longer_than_the_bound_is_refused() {
     let long = format!("{{\"ts\":0,\"note\":\"{}\"}}\n", "x".repeat(16 << 20));
     let folder = folder(&[("a.jsonl", &long), ("b.csv", &format!("ts,customer,note\n,,{long}"))]);
-    for (name, format) in [("a.jsonl", json(OnError::Skip)), ("b.csv", csv(OnError::Skip))] {
+    for (name, format) in [("a.jsonl", json(OnError::Fail)), ("b.csv", csv(OnError::Fail))] {
         let error = read_all(build(&source(&folder.path().join(name), format)).as_ref()).unwrap_err();
         assert!(error.to_string().contains("the record is longer than 16777216 bytes"), "{error}");
+    }
+}
+
+#[test]
+fn a_record_longer_than_the_bound_is_skipped_and_counted_where_faults_are() {
+    let long = "x".repeat(17 << 20);
+    let in_json = format!("{}{{\"ts\":0,\"note\":\"{long}\"}}\n{}", lines(0..3), lines(4..6));
+    let in_csv =
+        format!("ts,customer,note\n2026-01-01T00:00:00Z,1,\n,,\"a\n{long}\n\"\"b\"\n2026-01-01T00:00:00Z,2,\n");
+    let last = format!("{}{long}", lines(0..2));
+    let folder = folder(&[("a.jsonl", &in_json), ("b.csv", &in_csv), ("c.jsonl", &last)]);
+    for (name, format, expected) in [
+        ("a.jsonl", json(OnError::Skip), vec![0, 1, 2, 4, 5]),
+        ("b.csv", csv(OnError::Skip), vec![1, 2]),
+        ("c.jsonl", json(OnError::Skip), vec![0, 1]),
+    ] {
+        let source = build(&source(&folder.path().join(name), format));
+        let expected: Vec<Option<i64>> = expected.into_iter().map(Some).collect();
+        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        let (batches, _) = read(reader.as_mut(), usize::MAX).unwrap();
+        assert_eq!(customers(&batches), expected, "{name}");
+        assert_eq!(reader.counters().decode_errors, 1, "{name}");
+        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        let (mut seen, _) = read(reader.as_mut(), 1).unwrap();
+        seen.extend(read_splits(source.as_ref(), reader.snapshot()).unwrap());
+        assert_eq!(customers(&seen), expected, "{name} restored");
     }
 }
 
@@ -147,6 +173,44 @@ fn an_input_that_is_not_the_same_any_more_is_lost_and_named() {
     let grown =
         reopened(|path| write!(OpenOptions::new().append(true).open(path).unwrap(), "{}", lines(100..200)).unwrap());
     assert_eq!(grown.unwrap(), expect(0..100));
+}
+
+/// As somebody who edits the file leaves it.
+fn modify(path: &Path) {
+    let file = fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+}
+
+#[test]
+fn a_change_while_a_file_is_read_is_noticed_at_its_end() {
+    let folder = folder(&[("a.jsonl", &lines(0..100)), ("b.csv", "ts,customer,note\n")]);
+    for (name, format) in [("a.jsonl", json(OnError::Fail)), ("b.csv", csv(OnError::Fail))] {
+        let path = folder.path().join(name);
+        let source = build(&source(&path, format));
+        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        if name == "a.jsonl" {
+            assert_eq!(read(reader.as_mut(), 1).unwrap().0.len(), 1);
+        }
+        modify(&path);
+        let error = read(reader.as_mut(), usize::MAX).unwrap_err();
+        assert!(error.to_string().contains("input was lost") && error.to_string().contains("modified"), "{error}");
+        assert_eq!(error.retry(), Retry::Never);
+    }
+}
+
+#[test]
+fn a_file_that_is_taken_up_again_must_still_be_the_same() {
+    let folder = tempdir().unwrap();
+    // More files than are kept open, each with more than one chunk of rows.
+    for file in 0..33 {
+        fs::write(folder.path().join(format!("{file:02}.jsonl")), lines(0..8_200)).unwrap();
+    }
+    let source = build(&source(&folder.path().join("*"), json(OnError::Fail)));
+    let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+    assert_eq!(read(reader.as_mut(), 33).unwrap().0.len(), 33);
+    modify(&folder.path().join("00.jsonl"));
+    let error = read(reader.as_mut(), 1).unwrap_err().to_string();
+    assert!(error.contains("00.jsonl") && error.contains("modified"), "{error}");
 }
 
 #[test]

@@ -329,13 +329,21 @@ fn a_name_that_is_taken_is_never_opened() {
 }
 
 #[test]
-fn a_missing_folder_is_created_and_a_file_in_its_place_is_refused() {
+fn a_missing_folder_is_made_only_when_it_is_prepared_and_a_file_in_its_place_is_refused() {
     let folder = tempdir().unwrap();
     let nested = folder.path().join("a/b/c");
     let sink = |path: &Path| FilesSink::new("out", path, Arc::new(LocalFiles));
     sink(&nested).check().unwrap();
+    assert!(!folder.path().join("a").exists(), "a check makes nothing");
+    let absent = sink(&nested).check_present().unwrap_err();
+    assert!(absent.to_string().contains("is not there") && absent.to_string().contains("a/b/c"), "{absent}");
+    sink(&nested).prepare().unwrap();
+    sink(&nested).check_present().unwrap();
     assert!(nested.is_dir());
     std::fs::write(nested.join("file"), "").unwrap();
-    let error = sink(&nested.join("file")).check().unwrap_err();
-    assert!(error.to_string().contains("folder cannot be written"), "{error}");
+    for path in [nested.join("file"), nested.join("file/below")] {
+        let error = sink(&path).check().unwrap_err();
+        assert!(error.to_string().contains("folder cannot be written"), "{error}");
+        assert_eq!(error.retry(), Retry::Never);
+    }
 }

@@ -1,0 +1,202 @@
+//! What a run has to do, and whether it can: found out by reading alone, before anything is claimed. Whoever is running
+//! is left alone by a start that comes to nothing.
+
+use std::sync::Arc;
+
+use checkpoint::ids::LogIndex;
+use checkpoint::manifest::Manifest;
+use checkpoint::paths;
+use checkpoint::record::{DecisionId, Position, bounded};
+use checkpoint::recovery::{Intent, Refusal, foresee};
+
+use super::supervise::{Supervisor, refuse_or_fail};
+use super::{FailureReason, RunError, StartFrom};
+use crate::connectors::{Classification, SinkError};
+use crate::coordinator::inspect::{self, Newest, Seen};
+use crate::coordinator::{CoordinatorError, Ended, Log, claim, compatibility, depth};
+
+/// What there is to do.
+pub(super) enum Begin {
+    In(Task),
+    /// An earlier run has finished: nothing is claimed, so that looking again leaves no trace.
+    Finished(Ended),
+    /// Stopped before that was known.
+    Cut,
+}
+
+/// Where to run, and what for.
+pub(super) struct Task {
+    pub(super) log: LogIndex,
+    pub(super) intent: Intent,
+    /// The newest decision that must be in the log, unless a person waived it.
+    pub(super) floor: Option<DecisionId>,
+}
+
+impl Task {
+    /// A log that holds nothing yet.
+    pub(super) fn fresh(log: LogIndex) -> Self {
+        Self { log, intent: Intent::Run, floor: None }
+    }
+}
+
+impl Supervisor {
+    /// Looks and judges.
+    pub(super) async fn begin(&mut self) -> Result<Begin, RunError> {
+        let log = claim::current_log(&self.context).await.map_err(|error| refuse_or_fail(&error))?;
+        let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
+        let intent = self.intent(log)?;
+        let floor = self.floor(&reader, &intent).await?;
+        let seen = inspect::look(&reader, depth(&intent)).await.map_err(|error| refuse_or_fail(&error))?;
+        let Some(seen) = seen else {
+            self.check_sinks(None)?;
+            return match intent {
+                Intent::Run | Intent::CommitOnly | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
+                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
+                    Err(RunError::Refused { message: Refusal::NothingDecided.to_string() })
+                }
+            };
+        };
+        if intent == Intent::Run && seen.is_superseded() {
+            // A fresh start that died before it had a log of its own: finish what it began.
+            self.check_sinks(None)?;
+            return Ok(Begin::In(Task::fresh(log.next())));
+        }
+        let intent = match (intent, &seen.newest) {
+            // Going back to the newest is going on from it.
+            (Intent::GoBack { to }, Some(newest)) if newest.at == to => Intent::Run,
+            (intent, _) => intent,
+        };
+        if let (Intent::Run, Some(newest)) = (&intent, seen.newest.as_ref().filter(|newest| newest.finished)) {
+            let (rows_in, rows_out) = (newest.manifest.rows_in, newest.manifest.rows_out);
+            return Ok(Begin::Finished(Ended::AlreadyFinished { rows_in, rows_out }));
+        }
+        self.check_sinks(seen.newest.as_ref())?;
+        self.check_log(&reader, &seen, &intent, floor).await?;
+        match intent {
+            Intent::Supersede => self.supersede(log).await,
+            Intent::GoBack { .. } if !self.options.accept_duplicates => Err(RunError::Refused {
+                message: "it is not the newest checkpoint: everything that became visible after it would appear \
+                          twice; say `--accept-duplicates` if that is acceptable"
+                    .to_owned(),
+            }),
+            intent => Ok(Begin::In(Task { log, intent, floor })),
+        }
+    }
+
+    /// What the options ask for.
+    fn intent(&self, log: LogIndex) -> Result<Intent, RunError> {
+        Ok(match (&self.options.start, &self.options.accept_loss) {
+            (StartFrom::Newest, None) => Intent::Run,
+            (StartFrom::Newest, Some(loss)) => Intent::AcceptLoss {
+                decision: DecisionId { attempt: loss.attempt, epoch: loss.epoch },
+                reason: bounded(&loss.reason),
+            },
+            (_, Some(_)) => {
+                let message = "a loss is accepted by going on from the newest checkpoint: not together with a rewind, \
+                               an older checkpoint, or a fresh start";
+                return Err(RunError::Refused { message: message.to_owned() });
+            }
+            (StartFrom::Fresh, None) => Intent::Supersede,
+            (StartFrom::Rewind, None) => Intent::Rewind,
+            (StartFrom::Handle(handle), None) => Intent::GoBack { to: self.parse_handle(handle, log)? },
+        })
+    }
+
+    fn parse_handle(&self, handle: &str, log: LogIndex) -> Result<Position, RunError> {
+        let refused = |message: String| Err(RunError::Refused { message });
+        let Some((root, of, to)) = paths::parse_handle(handle) else {
+            return refused(format!("`{handle}` is no handle; `onceward checkpoints` lists them"));
+        };
+        if root.trim_end_matches('/') != self.context.store.address("").trim_end_matches('/') || of != log {
+            return refused(format!(
+                "`{handle}` is not in the current log of this pipeline ({}{log}/); \
+                 only its own checkpoints can be restored",
+                self.context.store.address("")
+            ));
+        }
+        Ok(to)
+    }
+
+    /// Targets that cannot be written, or are gone although decided output may wait there.
+    fn check_sinks(&self, newest: Option<&Newest>) -> Result<(), RunError> {
+        let newest = newest.filter(|newest| !newest.is_settled);
+        let owed =
+            |sink: &str| newest.is_some_and(|newest| newest.manifest.committables.iter().any(|c| c.sink == sink));
+        for (name, sink) in &self.context.setup.sinks {
+            let checked = if owed(name) { sink.check_present() } else { Ok(()) };
+            checked.and_then(|()| sink.check()).map_err(|error| cannot_heal(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The newest decision that the targets give evidence of: its output is visible there. Asked before the log is read,
+    /// as a pipeline that runs goes on deciding: what is visible now is in the log by then.
+    async fn floor(&self, log: &Log, intent: &Intent) -> Result<Option<DecisionId>, RunError> {
+        if self.options.accept_rewind || *intent == Intent::Supersede {
+            return Ok(None);
+        }
+        let pipeline = inspect::pipeline(log).await.map_err(|error| refuse_or_fail(&error))?;
+        let Some(pipeline) = pipeline else { return Ok(None) };
+        let mut floor = None;
+        for sink in self.context.setup.sinks.values() {
+            // A target that does not answer is told by its own check, if it is needed at all.
+            floor = floor.max(sink.committer().newest_visible(pipeline).await.unwrap_or_default());
+        }
+        Ok(floor)
+    }
+
+    /// Everything that a claim would come to refuse, as far as it is known by now.
+    async fn check_log(
+        &self,
+        log: &Log,
+        seen: &Seen,
+        intent: &Intent,
+        floor: Option<DecisionId>,
+    ) -> Result<(), RunError> {
+        if let Some(refusal) = foresee(seen.history.clone(), intent.clone(), floor) {
+            return Err(refuse_or_fail(&CoordinatorError::refused(log, &refusal)));
+        }
+        let Some(newest) = &seen.newest else { return Ok(()) };
+        if *intent == Intent::Rewind && self.is_visible(&newest.manifest).await {
+            let refusal = Refusal::RewindOfCommitted { decision: newest.decision };
+            return Err(RunError::Refused { message: refusal.to_string() });
+        }
+        self.check_manifest(log, seen, newest, intent).await.map_err(|error| refuse_or_fail(&error))
+    }
+
+    /// Whether the manifest fits what it would go on from.
+    async fn check_manifest(
+        &self,
+        log: &Log,
+        seen: &Seen,
+        newest: &Newest,
+        intent: &Intent,
+    ) -> Result<(), CoordinatorError> {
+        let setup = &self.context.setup;
+        compatibility::check_sinks(setup, &newest.manifest, newest.is_settled, &newest.claim)?;
+        match intent {
+            Intent::CommitOnly | Intent::Supersede => Ok(()),
+            Intent::Run | Intent::AcceptLoss { .. } => compatibility::check_state(setup, &newest.manifest),
+            Intent::Rewind | Intent::GoBack { .. } => {
+                let base = seen.history.last().and_then(|found| found.entry.completed());
+                let Some(base) = base else { return Ok(()) };
+                compatibility::check_state(setup, &log.read_manifest(&base.manifest).await?)
+            }
+        }
+    }
+
+    /// Whether some output of a decision can be seen already. What a target does not answer now, recovery asks again.
+    async fn is_visible(&self, manifest: &Manifest) -> bool {
+        for committable in &manifest.committables {
+            let Some(sink) = self.context.setup.sinks.get(&committable.sink) else { continue };
+            if matches!(sink.committer().classify(committable).await, Ok(Classification::Committed)) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn cannot_heal(error: &SinkError) -> RunError {
+    RunError::Failed { reason: FailureReason::CannotHeal, message: error.to_string() }
+}
