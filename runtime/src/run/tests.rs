@@ -27,10 +27,10 @@ fn pipeline(restart_policy: &Value) -> Pipeline {
     .unwrap()
 }
 
-/// The generator, but each attempt's reader fails after it was read for so long; the last time holds for all later ones.
+/// The generator, but each attempt's reader fails after it was read for so many seconds; the last time holds for all later ones.
 struct Failing {
     source: Arc<dyn SourceConnector>,
-    runs: Mutex<VecDeque<Option<Duration>>>,
+    runs: Mutex<VecDeque<u64>>,
     retry: Retry,
 }
 
@@ -46,13 +46,14 @@ impl SourceConnector for Failing {
     fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
         let mut runs = self.runs.lock().unwrap();
         let run = if runs.len() > 1 { runs.pop_front().unwrap() } else { runs[0] };
+        let run = Duration::from_secs(run);
         Ok(Box::new(FailingReader { reader: self.source.open(splits)?, run, began: None, retry: self.retry }))
     }
 }
 
 struct FailingReader {
     reader: Box<dyn SourceReader>,
-    run: Option<Duration>,
+    run: Duration,
     began: Option<Duration>,
     retry: Retry,
 }
@@ -60,7 +61,7 @@ struct FailingReader {
 impl SourceReader for FailingReader {
     fn next(&mut self, now: Duration) -> Result<Next, SourceError> {
         let began = *self.began.get_or_insert(now);
-        if self.run.is_some_and(|run| now.saturating_sub(began) >= run) {
+        if now.saturating_sub(began) >= self.run {
             let (source_name, path, message) = ("ticks".into(), "here".into(), "unplugged".into());
             return Err(SourceError::Io { source_name, path, message, retry: self.retry });
         }
@@ -104,16 +105,13 @@ impl Witness {
     }
 }
 
-const NOW: Option<Duration> = Some(Duration::ZERO);
+const NOW: u64 = 0;
+const NEVER: u64 = u64::MAX;
 
-fn after(seconds: u64) -> Option<Duration> {
-    Some(Duration::from_secs(seconds))
-}
-
-/// Runs with attempts that fail after these times.
+/// Runs with attempts that fail after so many seconds.
 async fn run_failing(
     policy: &Value,
-    runs: &[Option<Duration>],
+    runs: &[u64],
     retry: Retry,
     stop: StopSignal,
 ) -> (Result<Outcome, RunError>, Arc<Witness>) {
@@ -163,7 +161,7 @@ async fn an_attempt_that_ran_long_enough_starts_the_count_anew() {
     let policy = json!({"exponentialDelay": {
         "initial": "1s", "max": "1m", "multiplier": "2", "jitter": "0", "resetAfter": "10s", "maxRestarts": 2,
     }});
-    let runs = [NOW, NOW, after(11), NOW, after(9)];
+    let runs = [NOW, NOW, 11, NOW, 9];
     let (ended, witness) = run_failing(&policy, &runs, Retry::Backoff, StopSignal::never()).await;
     assert_exhausted(ended, "maxRestarts: 2");
     assert_eq!(witness.pauses(), [1_000, 2_000, 1_000, 2_000], "nine seconds are not enough, eleven are");
@@ -172,7 +170,7 @@ async fn an_attempt_that_ran_long_enough_starts_the_count_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_rate_bears_what_its_span_allows() {
     let policy = json!({"failureRate": {"failures": 2, "per": "10s", "delay": "500ms"}});
-    let runs = [NOW, NOW, after(15), NOW, NOW];
+    let runs = [NOW, NOW, 15, NOW, NOW];
     let (ended, witness) = run_failing(&policy, &runs, Retry::Backoff, StopSignal::never()).await;
     assert_exhausted(ended, "more than 2 failures within 10s");
     assert_eq!(witness.pauses(), [500; 4]);
@@ -181,7 +179,7 @@ async fn a_failure_rate_bears_what_its_span_allows() {
 #[tokio::test(start_paused = true)]
 async fn a_fixed_delay_ends_after_its_attempts_and_never_at_once() {
     let fixed = json!({"fixedDelay": {"attempts": 3, "delay": "2s"}});
-    let (ended, witness) = run_failing(&fixed, &[after(1)], Retry::Backoff, StopSignal::never()).await;
+    let (ended, witness) = run_failing(&fixed, &[1], Retry::Backoff, StopSignal::never()).await;
     assert_exhausted(ended, "fixedDelay.attempts: 3");
     assert_eq!(witness.pauses(), [2_000; 3]);
     let (ended, witness) = run_failing(&json!({"never": {}}), &[NOW], Retry::Backoff, StopSignal::never()).await;
@@ -191,7 +189,7 @@ async fn a_fixed_delay_ends_after_its_attempts_and_never_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_heal_is_not_restarted() {
-    let (ended, witness) = run_failing(&json!({}), &[after(3)], Retry::Never, StopSignal::never()).await;
+    let (ended, witness) = run_failing(&json!({}), &[3], Retry::Never, StopSignal::never()).await;
     assert!(matches!(ended, Err(RunError::Failed { reason: FailureReason::CannotHeal, .. })), "{ended:?}");
     assert_eq!(witness.pauses(), [] as [u64; 0]);
 }
@@ -202,7 +200,7 @@ async fn a_stop_does_not_wait_for_the_next_attempt() {
     let policy = json!({"fixedDelay": {"attempts": 9, "delay": "1h"}});
     let running = run_failing(&policy, &[NOW], Retry::Backoff, stopped);
     let stopping = async {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         stop.stop();
     };
     let ((ended, witness), ()) = futures::join!(running, stopping);
@@ -214,7 +212,7 @@ async fn a_stop_does_not_wait_for_the_next_attempt() {
 async fn rows_are_told_every_second_without_a_checkpoint_and_go_on_after_a_restart() {
     let (stop, stopped) = stop_channel();
     let policy = json!({"fixedDelay": {"attempts": 9, "delay": "1s"}});
-    let runs = [after(5), None];
+    let runs = [5, NEVER];
     let running = run_failing(&policy, &runs, Retry::Backoff, stopped);
     let stopping = async {
         tokio::time::sleep(Duration::from_secs(12)).await;
