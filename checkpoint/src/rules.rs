@@ -22,6 +22,8 @@ pub enum Rule {
     SealIsHighest,
     /// A seal that is found counts only when a listing after the read shows it highest.
     ListAfterFoundSeal,
+    /// Attempts below the newest decision are read from a listing made after the seal above them.
+    ListBelowAgain,
     /// A missing record is damage only if nobody claimed later.
     HoleIsNotDamage,
     /// Newest attempt first.

@@ -274,12 +274,14 @@ impl<R: Rules> Claiming<R> {
     }
 
     fn listed_again(&mut self, of: Attempt, sealed: Slot, listing: &Listing) -> ClaimStep<R> {
-        let slots = listing.slots(of);
-        let top = slots.last().copied();
-        if self.rules.holds(Rule::ReadAfterSeal)
-            && let Some((_, known)) = self.listing.attempts.iter_mut().find(|(attempt, _)| *attempt == of)
-        {
-            *known = slots.to_vec();
+        let top = listing.slots(of).last().copied();
+        if self.rules.holds(Rule::ReadAfterSeal) {
+            // Everything below is as new as the seal, too: if a decision is found here, this attempt had sealed what
+            // lies below before it, but perhaps after the listing that this claim began with.
+            let is_fresh = |attempt: Attempt| attempt == of || self.rules.holds(Rule::ListBelowAgain);
+            for (attempt, known) in self.listing.attempts.iter_mut().filter(|(attempt, _)| is_fresh(*attempt)) {
+                *known = listing.slots(*attempt).to_vec();
+            }
         }
         match top {
             // The seal closed a hole that retention had left: the attempt went on above it.

@@ -133,6 +133,30 @@ fn a_rewind_reads_on_to_the_decision_before() {
 }
 
 #[test]
+fn what_was_decided_below_the_newest_decision_after_the_claims_listing_is_known() {
+    // Attempt 2 has claimed and not sealed 1 yet, when 3 claims and lists.
+    let mut log = Log::with(&[&[decision(1), decision(2)], &[]]);
+    let (mut claiming, mut request) = Claiming::begin(claim(99), Depth::Previous);
+    while !matches!(request, Request::CreateSlot(..)) {
+        let ClaimStep::Ask(next) = claiming.step(log.carry_out(request)) else { panic!("a question") };
+        request = next;
+    }
+    // Only then 1 decides once more, 2 seals it, goes on from there and decides.
+    let seal = Record::Sealed { by: Attempt(2) };
+    for (at, record) in [(at(1, 2), decision(3)), (at(1, 3), seal), (at(2, 0), decision(4))] {
+        log.slots.insert(at, Arc::new(Entry { nonce: Nonce(1), record }));
+    }
+    let claimed = loop {
+        match claiming.step(log.carry_out(request)) {
+            ClaimStep::Ask(next) => request = next,
+            ClaimStep::Claimed(claimed) => break claimed,
+            other => panic!("not claimed: {other:?}"),
+        }
+    };
+    assert_eq!(claimed.decisions().map(|(at, _)| at).collect::<Vec<_>>(), [at(2, 0), at(1, 2)]);
+}
+
+#[test]
 fn a_rival_that_was_faster_wins_and_nothing_is_sealed() {
     let mut log = Log::with(&[&[decision(1)]]);
     let (mut claiming, request) = Claiming::begin(claim(99), Depth::Newest);

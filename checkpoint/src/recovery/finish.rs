@@ -187,13 +187,19 @@ impl<R: Rules> Recovery<R> {
         }
     }
 
-    pub(super) fn aborted(&mut self, index: u32, outcome: AbortOutcome) -> Vec<Action<R>> {
+    pub(super) fn aborted(&mut self, now: u64, index: u32, outcome: AbortOutcome) -> Vec<Action<R>> {
+        let Some(commits) = &mut self.commits else { return Vec::new() };
         if outcome == AbortOutcome::Committed {
-            return self.refuse_rewind();
+            commits.ended(index, CommitOutcome::AlreadyCommitted);
+            if commits.lost().is_empty() {
+                return self.refuse_rewind();
+            }
+            // A fenced attempt has committed this part after another was aborted. That is a loss beside something
+            // visible, and is treated as any start treats it: commit the rest, record it, stop.
+            self.intent = Intent::Run;
+            return self.continue_commits(now);
         }
-        if let Some(commits) = &mut self.commits {
-            commits.ended(index, CommitOutcome::Lost);
-        }
+        commits.ended(index, CommitOutcome::Lost);
         match self.commits.as_ref().and_then(Commits::first_open) {
             Some(next) => self.abort(next),
             None => self.abort_leftovers(),

@@ -250,7 +250,7 @@ impl<R: Rules> Recovery<R> {
             }
             (Stage::Committing, Event::Committed { index, outcome }) => self.committed(now, index, outcome),
             (Stage::Aborting { index }, Event::Aborted { index: of, outcome }) if index == of => {
-                self.aborted(index, outcome)
+                self.aborted(now, index, outcome)
             }
             (Stage::AbortingLeftovers, Event::LeftoversAborted) => self.leftovers_gone(now),
             (Stage::LoadingBase { completed }, Event::Manifest(manifest)) => self.base_loaded(&completed, &manifest),

@@ -217,6 +217,20 @@ fn a_rewind_is_refused_once_anything_is_visible() {
 }
 
 #[test]
+fn a_rewind_that_aborted_a_part_of_what_becomes_visible_is_a_loss() {
+    let (mut recovery, _) = begin(history(Vec::new()), Intent::Rewind);
+    classify(&mut recovery, [Prepared, Prepared]);
+    let actions = recovery.step(0, Event::Aborted { index: 0, outcome: AbortOutcome::Aborted });
+    assert!(matches!(actions[..], [Action::Abort { index: 1, .. }]));
+    // A fenced attempt was quicker.
+    let actions = recovery.step(0, Event::Aborted { index: 1, outcome: AbortOutcome::Committed });
+    assert!(matches!(appended(&actions), Record::Settled(Settled { outcome: Outcome::Lost, by: ME, .. })));
+    let actions = recovery.step(0, Event::Log(Reply::Created));
+    let Ending::Lost(loss) = ending(&actions) else { panic!("{actions:?}") };
+    assert_eq!((loss.committables.len(), loss.rewind_may_help), (1, false));
+}
+
+#[test]
 fn a_rewind_cannot_be_rewound_to_the_epoch_that_it_aborted() {
     let rewind = Origin::Rewind { taken_back: decision(4), base: decision(3) };
     let above = || vec![completed(5, rewind.clone(), manifest(0, false))];

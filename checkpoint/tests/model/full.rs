@@ -1,10 +1,11 @@
 //! The long forms, for `ONCEWARD_FULL=1`: enumerated to the end, or to a hundred million states.
 
-use super::{BASE, search};
+use super::BASE;
+use crate::deep::search_deep;
 use crate::steps::Config;
 
 /// One sink, everything on.
-const EVERYTHING: Config = Config {
+pub(crate) const EVERYTHING: Config = Config {
     faults: 1,
     has_late_puts: true,
     has_slow_acknowledgements: true,
@@ -16,26 +17,37 @@ const EVERYTHING: Config = Config {
     rewinds: 1,
     accepts_loss: true,
     commit_only: true,
+    starts_in_turn: true,
+    is_lean: true,
     ..BASE
 };
 
-#[test]
-fn long_searches_keep_every_property() {
-    if std::env::var_os("ONCEWARD_FULL").is_none() {
-        println!("long searches run with ONCEWARD_FULL=1");
-        return;
-    }
+const BILLION: usize = 1_000_000_000;
+
+/// Each by its name; `ONCEWARD_FULL` names one, or is 1 for all.
+fn searches() -> [(&'static str, Config, usize); 4] {
     let three = Config { attempts: 3, ..EVERYTHING };
     let two_sinks = Config { writers: 2, sinks: 2, ..EVERYTHING };
     let four = Config { attempts: 4, ..EVERYTHING };
     let returning = Config { attempts: 4, returns: 2, rewinds: 1, max_epoch: 4, has_retention: true, ..BASE };
-    for (name, config, limit) in [
-        ("one sink, three attempts, to the end", three, usize::MAX),
-        ("two sinks, two attempts, to the end", two_sinks, usize::MAX),
-        ("older checkpoints, four attempts, to 10^7 states", returning, 30_000_000),
-        ("four attempts, to 10^8 states", four, 300_000_000),
-    ] {
-        let searched = search(name, config, 2, limit);
+    [
+        ("two-sinks-two-attempts", two_sinks, BILLION),
+        ("one-sink-three-attempts", three, BILLION),
+        ("older-checkpoints", returning, BILLION / 100),
+        ("four-attempts", four, BILLION / 10),
+    ]
+}
+
+#[test]
+fn long_searches_keep_every_property() {
+    let Ok(wanted) = std::env::var("ONCEWARD_FULL") else {
+        println!("long searches run with ONCEWARD_FULL=1, or the name of one");
+        return;
+    };
+    let chosen: Vec<_> = searches().into_iter().filter(|(name, ..)| wanted == "1" || wanted == *name).collect();
+    assert!(!chosen.is_empty(), "no search is called `{wanted}`");
+    for (name, config, limit) in chosen {
+        let searched = search_deep(name, &config, limit);
         assert!(searched.broken.is_none(), "{name}: broken: {:#?}", searched.broken);
     }
 }

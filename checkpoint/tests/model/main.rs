@@ -3,8 +3,10 @@
 #![expect(clippy::disallowed_methods, reason = "a search measures its own wall time")]
 
 mod clean;
+mod deep;
 mod full;
 mod mutants;
+mod print;
 mod properties;
 mod reach;
 mod search;
@@ -42,6 +44,7 @@ const BASE: Config = Config {
     commit_only: false,
     is_coarse: true,
     starts_in_turn: false,
+    is_lean: false,
     shared_ids: false,
     sweeps_all: false,
     own_epoch_only: false,
@@ -53,6 +56,10 @@ struct Searched {
     generated: usize,
     /// The first broken property, with the steps that break it.
     broken: Option<(&'static str, Vec<search::Step>)>,
+    /// Nothing is left to search.
+    is_complete: bool,
+    /// States in which a loss has been reported; counted by the deep search only.
+    losses: usize,
 }
 
 /// Breadth first, to the end, to `limit` unique states, or to the first broken property.
@@ -70,5 +77,6 @@ fn search(name: &str, config: Config, threads: usize, limit: usize) -> Searched 
     let (unique, depth) = (checker.unique_state_count(), checker.max_depth());
     let took = started.elapsed();
     println!("{name}: {unique} unique states of {}, depth {depth}, {took:.1?}", checker.state_count());
-    Searched { unique, generated: checker.state_count(), broken }
+    let is_complete = broken.is_none() && checker.state_count() < limit;
+    Searched { unique, generated: checker.state_count(), broken, is_complete, losses: 0 }
 }

@@ -3,6 +3,7 @@
 use checkpoint::rules::Rule;
 
 use super::{BASE, search};
+use crate::clean::FENCED_REWIND;
 use crate::steps::Config;
 use crate::world::Switches;
 
@@ -47,7 +48,10 @@ fn every_rule_that_is_turned_off_is_noticed() {
         without(&[Rule::SealIsHighest], Config { has_retention: true, max_epoch: 4, ..BASE }),
     );
     let found_seal = Config { has_retention: true, ..three };
-    assert_killed("list after a found seal", without(&[Rule::ListAfterFoundSeal], found_seal));
+    let fine = Config { is_coarse: false, ..found_seal };
+    assert_killed("list after a found seal", without(&[Rule::ListAfterFoundSeal], fine));
+    let below = Config { attempts: 3, rewinds: 1, max_epoch: 4, ..BASE };
+    assert_killed("list below again", without(&[Rule::ListBelowAgain], below));
     assert_killed("keep seals", without(&[Rule::KeepSeals], Config { max_epoch: 5, ..found_seal }));
     assert_killed(
         "keep two newest",
@@ -63,10 +67,12 @@ fn every_rule_that_is_turned_off_is_noticed() {
     assert_killed("carry undecided", without(&[Rule::CarryUndecided], slow));
     assert_killed("acknowledge all undecided", Config { own_epoch_only: true, ..slow });
     let expiring = Config { has_expiry: true, max_epoch: 2, items: 2, writers: 2, ..BASE };
-    assert_killed("within budget", without(&[Rule::WithinBudget], Config { writers: 1, ..expiring }));
+    let overdue = Config { writers: 1, max_epoch: 3, checkpoint_failures: 1, ..expiring };
+    assert_killed("within budget", without(&[Rule::WithinBudget], overdue));
     assert_killed("classify first", without(&[Rule::ClassifyFirst], expiring));
     assert_killed("stop on loss", without(&[Rule::StopOnLoss], Config { writers: 1, ..expiring }));
     let lossy = Config { attempts: 3, writers: 1, rewinds: 1, ..expiring };
+    assert_killed("stop on what a rewind left", without(&[Rule::StopOnLoss], FENCED_REWIND));
     assert_killed("loss after append", without(&[Rule::LossAfterAppend], lossy));
     assert_killed("attempt in ids", Config { shared_ids: true, ..BASE });
     assert_killed("sweep only earlier", Config { sweeps_all: true, has_sweep: true, ..BASE });

@@ -1,6 +1,6 @@
 //! What must never happen, as bits that a world carries for ever once it has happened.
 
-use checkpoint::record::{Outcome, Position};
+use checkpoint::record::{Entry, Origin, Outcome, Position, Record, Released};
 
 use crate::world::{Fate, Key, World, id, key_of, keys, manifest, positions};
 
@@ -27,6 +27,8 @@ properties! {
     V13 = 13, "no loss is reported after a later decision, unless it was recorded before";
     V14 = 14, "an honest store is never refused as damaged";
     V15 = 15, "epochs increase along the log";
+    V16 = 16, "a rewind takes back the newest decision and goes back to the one before, passing none over";
+    V17 = 17, "nothing is written off as committed or finished while decided output is missing";
 }
 
 impl World {
@@ -73,9 +75,11 @@ impl World {
     }
 
     /// A record is about to become part of the log at `at`.
-    pub(crate) fn check_landing(&mut self, at: Position, entry: &checkpoint::record::Entry) {
-        // A late copy of what stood there before and was deleted by retention changes nothing.
-        let is_copy = self.decisions.get(&at).is_some_and(|known| known.as_ref() == entry);
+    pub(crate) fn check_landing(&mut self, at: Position, entry: &Entry) {
+        // A late copy of what stood there before and was deleted by retention changes nothing (decision 0107): it was
+        // appended before the seal, which stands above it still.
+        let stood = self.decisions.get(&at).or_else(|| self.deleted.get(&at));
+        let is_copy = stood.is_some_and(|known| **known == *entry);
         if !entry.is_sealed() && !is_copy && self.log.is_sealed(at.attempt) {
             self.broken |= V5;
         }
@@ -84,6 +88,7 @@ impl World {
         {
             self.accepted.push(settled.decision);
         }
+        self.check_written_off(entry);
         let Some(completed) = entry.completed() else { return };
         if is_copy {
             return;
@@ -94,6 +99,33 @@ impl World {
         }
         if self.newest().is_some_and(|(newest, known)| newest < at && known.epoch >= completed.epoch) {
             self.broken |= V15;
+        }
+        let mut newest = self.decisions.iter().rev().filter_map(|(at, known)| Some(id(*at, known.completed()?)));
+        if let Origin::Rewind { taken_back, base } = &completed.origin
+            && (newest.next(), newest.next()) != (Some(*taken_back), Some(*base))
+        {
+            self.broken |= V16;
+        }
+    }
+
+    /// Nobody looks again at what is settled as committed, or accepted as lost, or at a finished pipeline.
+    fn check_written_off(&mut self, entry: &Entry) {
+        let (decision, needs_all) = match &entry.record {
+            Record::Settled(settled) => (Some(settled.decision), settled.outcome == Outcome::Committed),
+            Record::Released(Released::Finished) => (self.newest().map(|(at, newest)| id(at, newest)), true),
+            Record::Released(_) | Record::Completed(_) | Record::Sealed { .. } => return,
+        };
+        let is_lost = crate::world::is_settlement(entry).is_some_and(|s| s.outcome == Outcome::Lost);
+        let named = self.decisions.iter().filter_map(|(at, known)| Some((id(*at, known.completed()?), known)));
+        let is_missing = |key: Key| match self.fate(key) {
+            Some(Fate::Committed) => false,
+            Some(Fate::Prepared) | None => true,
+            Some(Fate::Expired | Fate::Aborted | Fate::AbortedByRewind) => needs_all && !self.is_loss_accepted(key),
+        };
+        let mut keys =
+            named.filter(|(id, _)| Some(*id) == decision).filter_map(|(_, known)| known.completed()).flat_map(keys);
+        if !is_lost && keys.any(is_missing) {
+            self.broken |= V17;
         }
     }
 

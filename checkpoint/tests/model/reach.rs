@@ -4,12 +4,12 @@
 //! "can still finish" is a property of a state's future, not of the state.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use stateright::Model;
 
 use super::BASE;
+use crate::print::fingerprint;
 use crate::steps::Config;
 use crate::world::{Fate, Phase, World, keys};
 
@@ -40,12 +40,6 @@ impl Graph {
         self.sources.push(Vec::new());
         self.sources.len() as u32 - 1
     }
-}
-
-fn fingerprint(world: &World) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    world.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn enumerate(config: &Config, limit: usize) -> Graph {
@@ -99,7 +93,7 @@ fn from_every_reachable_state_a_fresh_attempt_can_finish() {
     assert_never_stuck("retention", &three);
     let faulty = Config { faults: 1, has_late_puts: true, max_epoch: 2, starts_in_turn: true, ..three };
     assert_never_stuck("lost replies and late puts", &faulty);
-    let expiring = Config { attempts: 2, has_expiry: true, ..three };
+    let expiring = Config { has_expiry: true, max_epoch: 2, starts_in_turn: true, ..three };
     assert_never_stuck("expiry", &expiring);
     let bounded = Config { is_bounded: true, items: 1, has_stop: true, checkpoint_failures: 1, ..three };
     assert_never_stuck("bounded, stops and failures", &bounded);

@@ -1,6 +1,7 @@
 //! The world as a Stateright model: what may happen next.
 
 use checkpoint::coordinator;
+use checkpoint::ids::Epoch;
 use checkpoint::log::{Reply, Request};
 use checkpoint::recovery::Intent;
 use stateright::{Model, Property};
@@ -21,11 +22,13 @@ pub(crate) enum Store {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
-    Start(Intent),
+    /// In searches where processes start in turn, with the put of its claim.
+    Start(Intent, Store),
     Request(usize, Store),
     Effect(usize, usize),
     Tick(usize),
-    TimeOut(usize),
+    /// A checkpoint fails: by a refusal, which does what a timeout does.
+    Decline(usize, Epoch),
     PreCommit(usize, usize, bool),
     Deliver(usize, usize),
     Open(usize, usize),
@@ -36,6 +39,9 @@ pub(crate) enum Step {
     Clock,
     Expire(Key),
 }
+
+/// The world's last moment: what was begun in the one before is past its budget.
+const LAST_CLOCK: u8 = 1;
 
 impl Model for Config {
     type State = World;
@@ -52,10 +58,14 @@ impl Model for Config {
         }
         steps.extend((0..world.late.len()).map(Step::Land));
         if self.has_expiry {
-            if world.clock < 2 {
+            // Time makes a difference only while there is something that it may end.
+            let may_age =
+                |fate: Fate, start: u8| !matches!(fate, Fate::Committed | Fate::Expired) && world.clock == start;
+            if world.clock < LAST_CLOCK && world.targets.values().any(|t| may_age(t.fate, t.start)) {
                 steps.push(Step::Clock);
             }
-            let expires = |fate: Fate, start: u8| fate == Fate::Prepared && world.clock >= start + 2;
+            // A target may drop it as soon as the budget begins; how much later it does is the search's to choose.
+            let expires = |fate: Fate, start: u8| fate == Fate::Prepared && world.clock > start;
             let expiring = world.targets.iter().filter(|(_, t)| expires(t.fate, t.start));
             steps.extend(expiring.map(|(key, _)| Step::Expire(*key)));
         }
@@ -64,20 +74,24 @@ impl Model for Config {
     fn next_state(&self, last: &World, step: Step) -> Option<World> {
         let mut world = last.clone();
         match step {
-            Step::Start(intent) => {
+            Step::Start(intent, store) => {
                 world.rewinds += u8::from(intent == Intent::Rewind);
                 world.returns += u8::from(matches!(intent, Intent::GoBack { .. }));
                 world.start(self, intent);
+                if self.starts_in_turn {
+                    let p = world.processes.len() - 1;
+                    self.request(&mut world, p, store);
+                }
             }
             Step::Request(p, store) => self.request(&mut world, p, store),
             Step::Effect(p, at) => {
                 world.carry_out(self, p, at);
                 world.read_on(self, p);
             }
-            Step::Tick(p) => world.event(self, p, coordinator::Event::Tick),
-            Step::TimeOut(p) => {
+            Step::Tick(p) => world.tick(self, p),
+            Step::Decline(p, epoch) => {
                 world.failures += 1;
-                world.time_out(self, p);
+                world.event(self, p, coordinator::Event::Declined { epoch, task: 0 });
             }
             Step::PreCommit(p, w, is_slow) => world.pre_commit(self, p, w, is_slow),
             Step::Deliver(p, at) => {
@@ -95,10 +109,10 @@ impl Model for Config {
             Step::Clock => world.clock += 1,
             Step::Expire(key) => world.set(key, Fate::Expired),
         }
-        for process in &mut world.processes {
-            process.effects.sort();
-        }
+        world.begin_at_once(self);
         world.check(self.returns > 0);
+        world.processes.tidy();
+        world.forget_vain_puts();
         Some(world)
     }
 
@@ -109,7 +123,7 @@ impl Model for Config {
                 vec![$(Property::always(ALL[$index].2, |_: &Config, world: &World| world.broken & ALL[$index].0 == 0)),*]
             };
         }
-        never!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
+        never!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
     }
 }
 
@@ -119,55 +133,72 @@ impl Config {
         if world.processes.len() >= usize::from(self.attempts) || !is_turn {
             return;
         }
-        steps.push(Step::Start(Intent::Run));
+        let mut intents = vec![Intent::Run];
         if self.commit_only {
-            steps.push(Step::Start(Intent::CommitOnly));
+            intents.push(Intent::CommitOnly);
         }
         if world.rewinds < self.rewinds && world.decisions.len() > 1 {
-            steps.push(Step::Start(Intent::Rewind));
+            intents.push(Intent::Rewind);
         }
         if world.returns < self.returns {
             let older = world.log.slots.iter().filter(|(_, entry)| entry.completed().is_some()).map(|(at, _)| *at);
-            steps.extend(older.map(|to| Step::Start(Intent::GoBack { to })));
+            intents.extend(older.map(|to| Intent::GoBack { to }));
         }
         if self.accepts_loss
             && world.is_loss_reported
             && let Some((at, completed)) = world.newest()
         {
-            steps.push(Step::Start(Intent::AcceptLoss { decision: id(at, completed), reason: String::new() }));
+            intents.push(Intent::AcceptLoss { decision: id(at, completed), reason: String::new() });
+        }
+        for intent in intents {
+            let starts = |store: &Store| Step::Start(intent.clone(), *store);
+            steps.extend(
+                self.fates_of_a_put(world)
+                    .iter()
+                    .filter(|store| self.starts_in_turn || **store == Store::Answers)
+                    .map(starts),
+            );
+        }
+    }
+
+    fn fates_of_a_put(&self, world: &World) -> &'static [Store] {
+        match (world.faults < self.faults, self.has_late_puts) {
+            (false, _) => &[Store::Answers],
+            (true, false) => &[Store::Answers, Store::LosesReply],
+            (true, true) if self.is_lean => &[Store::Answers, Store::IsLate],
+            (true, true) => &[Store::Answers, Store::LosesReply, Store::IsLate],
         }
     }
 
     fn process_steps(&self, world: &World, p: usize, steps: &mut Vec<Step>) {
         let process = &world.processes[p];
-        if let Some(request) = &process.request {
-            steps.push(Step::Request(p, Store::Answers));
-            let is_put = matches!(request, Request::CreateClaim(..) | Request::CreateSlot(..));
-            if is_put && world.faults < self.faults {
-                steps.push(Step::Request(p, Store::LosesReply));
-                if self.has_late_puts {
-                    steps.push(Step::Request(p, Store::IsLate));
-                }
+        match &process.request {
+            Some(Request::CreateClaim(..) | Request::CreateSlot(..)) => {
+                steps.extend(self.fates_of_a_put(world).iter().map(|store| Step::Request(p, *store)));
             }
+            Some(_) => steps.push(Step::Request(p, Store::Answers)),
+            None => {}
         }
         steps.extend((0..process.effects.len()).map(|at| Step::Effect(p, at)));
         let Phase::Running(coordinator) = &process.phase else { return };
-        let begun = coordinator.pending().unwrap_or(coordinator.decided().0.epoch).0;
-        let is_begin = coordinator.pending().is_none();
-        let is_due = coordinator.wakes_at().is_some_and(|at| at <= world.now());
-        if is_due && !(is_begin && begun + u64::from(world.failures) >= self.max_epoch) {
+        if self.is_due(world, coordinator) {
             steps.push(Step::Tick(p));
         }
-        if !is_begin && world.failures < self.checkpoint_failures {
-            steps.push(Step::TimeOut(p));
-            steps.push(Step::Fail(p));
+        if let Some(epoch) = coordinator.pending()
+            && world.failures < self.checkpoint_failures
+        {
+            steps.push(Step::Decline(p, epoch));
+            if !self.is_lean {
+                steps.push(Step::Fail(p));
+            }
         }
         for (w, worker) in process.workers.iter().enumerate() {
             if !worker.is_open {
                 steps.push(Step::Open(p, w));
             } else if !worker.barriers.is_empty() {
                 steps.push(Step::PreCommit(p, w, false));
-                if self.has_slow_acknowledgements && process.withheld.is_empty() {
+                let may_be_late = !self.is_lean || world.failures < self.checkpoint_failures;
+                if self.has_slow_acknowledgements && may_be_late && process.withheld.is_empty() {
                     steps.push(Step::PreCommit(p, w, true));
                 }
             }
@@ -178,7 +209,10 @@ impl Config {
         if self.has_sweep && has_leftovers {
             steps.push(Step::Sweep(p));
         }
-        if self.has_stop && !coordinator.is_stopping() {
+        let is_deciding =
+            |request: &Request| matches!(request, Request::CreateSlot(_, entry) if entry.completed().is_some());
+        let may_stop = !self.is_lean || process.request.as_ref().is_some_and(is_deciding);
+        if self.has_stop && may_stop && !coordinator.is_stopping() {
             steps.push(Step::Stop(p));
         }
     }

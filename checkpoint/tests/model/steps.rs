@@ -12,13 +12,15 @@ use checkpoint::record::{Cause, Claim, DecisionId, ManifestRef};
 use checkpoint::recovery::{self, Ending, Intent, Recovery, Restored};
 use checkpoint::retention;
 
+use crate::print::Shared;
 use crate::properties::{V7, V9, V14};
 use crate::targets::committable;
 use crate::world::{Effect, Fate, Key, Phase, Process, Switches, Transaction, Worker, World, key_of, positions};
 
-/// World time between two ticks of its clock; timeouts come half way.
+/// World time between two ticks of its clock.
 pub(crate) const TICK_MS: u64 = 1000;
-const TIMEOUT_MS: u64 = TICK_MS / 2;
+/// Beyond all that the world's clock shows: a checkpoint fails when the search says so, by a refusal.
+const TIMEOUT_MS: u64 = 1000 * TICK_MS;
 
 /// The bounds of a search, and the mistakes outside of the shipped machines that can be planted.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,11 @@ pub(crate) struct Config {
     pub(crate) is_coarse: bool,
     /// A process starts only after the one before has made its claim: fewer interleavings, for deep searches.
     pub(crate) starts_in_turn: bool,
+    /// Without steps that lead only to worlds in which as much can happen as without them, so that a search goes
+    /// deeper: an attempt that fails (it is one that never takes a step again), a lost reply (in a coarse search it is
+    /// read back at once), a wish to stop long before the decision that it makes the last, an acknowledgement that is
+    /// late for a checkpoint which cannot fail. The short searches have them.
+    pub(crate) is_lean: bool,
     /// Mistake: sink ids without the attempt, so that an initialisation aborts what holds the id.
     pub(crate) shared_ids: bool,
     /// Mistake: clean-up takes every other attempt's, not only earlier ones'.
@@ -59,6 +66,14 @@ pub(crate) struct Config {
     pub(crate) own_epoch_only: bool,
     /// Mistake: two process starts draw one nonce.
     pub(crate) same_nonce: bool,
+}
+
+impl Config {
+    pub(crate) fn is_due(&self, world: &World, coordinator: &Coordinator<Switches>) -> bool {
+        let begun = coordinator.pending().unwrap_or(coordinator.decided().0.epoch).0;
+        let may_begin = coordinator.pending().is_some() || begun + u64::from(world.failures) < self.max_epoch;
+        may_begin && coordinator.wakes_at().is_some_and(|at| at <= world.now())
+    }
 }
 
 impl World {
@@ -120,10 +135,11 @@ impl World {
                 let is_new = !self.log.slots.contains_key(at);
                 if is_new {
                     self.check_landing(*at, entry);
-                    self.log.slots.insert(*at, entry.clone());
+                    let entry = Shared::of(entry.clone());
                     if entry.completed().is_some() {
                         self.decisions.insert(*at, entry.clone());
                     }
+                    self.log.slots.insert(*at, entry);
                 }
                 is_new
             }
@@ -251,17 +267,25 @@ impl World {
         let positions = positions(&restored.manifest);
         let worker = |item: &u8| Worker { item: *item, is_open: !config.shared_ids, ..Worker::default() };
         self.processes[p].workers = positions.iter().map(worker).collect();
-        let coordinator = Coordinator::begin(Arc::new(settings), restored, self.now());
-        self.processes[p].phase = Phase::Running(Box::new(coordinator));
+        let coordinator = Coordinator::begin(Arc::new(settings), restored, 0);
+        let process = &mut self.processes[p];
+        process.phase = Phase::Running(Box::new(coordinator));
+        // What it was started for makes no difference from here on.
+        (process.intent, process.began_with_loss) = (Intent::Run, false);
     }
 
     fn leave(&mut self, p: usize) {
-        let process = &mut self.processes[p];
-        process.phase = Phase::Gone;
-        process.request = None;
-        process.effects.clear();
-        process.workers.clear();
-        process.withheld.clear();
+        // Nothing of what it was makes a difference any more: worlds that differ in it alone are one.
+        self.processes[p] = Process {
+            phase: Phase::Gone,
+            intent: Intent::Run,
+            request: None,
+            effects: Vec::new(),
+            workers: Vec::new(),
+            withheld: Vec::new(),
+            attempt: Attempt(0),
+            began_with_loss: false,
+        };
     }
 
     fn order(&mut self, p: usize, order: &Order) {
@@ -334,8 +358,31 @@ impl World {
         }
     }
 
-    pub(crate) fn time_out(&mut self, config: &Config, p: usize) {
-        self.event_at(config, p, self.now() + TIMEOUT_MS, coordinator::Event::Tick);
+    /// Intervals are zero here, so when a checkpoint was begun makes no difference; the world's time would only
+    /// multiply the states.
+    pub(crate) fn tick(&mut self, config: &Config, p: usize) {
+        let now = if self.has_pending(p) { self.now() } else { 0 };
+        self.event_at(config, p, now, coordinator::Event::Tick);
+    }
+
+    /// The same for when commits were done, unless a decision is next: that asks for the time.
+    pub(crate) fn committed(&mut self, config: &Config, p: usize, event: coordinator::Event) {
+        let now = if self.has_pending(p) { self.now() } else { 0 };
+        self.event_at(config, p, now, event);
+    }
+
+    /// In a coarse search a checkpoint begins as soon as it may: nothing that others do depends on it.
+    pub(crate) fn begin_at_once(&mut self, config: &Config) {
+        for p in (0..self.processes.len()).filter(|_| config.is_coarse) {
+            if matches!(&self.processes[p].phase, Phase::Running(c) if c.pending().is_none() && config.is_due(self, c))
+            {
+                self.tick(config, p);
+            }
+        }
+    }
+
+    fn has_pending(&self, p: usize) -> bool {
+        matches!(&self.processes[p].phase, Phase::Running(coordinator) if coordinator.pending().is_some())
     }
 
     fn plan_retention(&mut self, config: &Config, p: usize) {
@@ -386,6 +433,16 @@ impl World {
         if has_ended {
             self.event(config, p, coordinator::Event::Ended { task: w as u32 });
         }
+    }
+
+    /// What stands where a late put would land, and is never deleted, makes it nothing.
+    pub(crate) fn forget_vain_puts(&mut self) {
+        let log = &self.log;
+        self.late.retain(|request| match request {
+            Request::CreateClaim(attempt, _) => !log.claims.contains_key(attempt),
+            Request::CreateSlot(at, _) => !log.slots.get(at).is_some_and(|entry| entry.is_sealed()),
+            Request::List | Request::ReadClaim(_) | Request::ReadSlot(_) => false,
+        });
     }
 
     /// A late put lands: nobody waits for its answer.

@@ -62,7 +62,7 @@ impl World {
             Effect::Commit { decision, index, key } => {
                 let outcome = self.commit(p, decision, key);
                 self.recovered(config, p, recovery::Event::Committed { index, outcome });
-                self.event(config, p, coordinator::Event::Committed { decision, index, outcome });
+                self.committed(config, p, coordinator::Event::Committed { decision, index, outcome });
             }
             Effect::Abort { index, key } => {
                 let outcome = match self.fate(key) {
@@ -77,7 +77,9 @@ impl World {
                 self.recovered(config, p, recovery::Event::LeftoversAborted);
             }
             Effect::Delete(position) => {
-                self.log.slots.remove(&position);
+                if let Some(entry) = self.log.slots.remove(&position).filter(|entry| entry.completed().is_none()) {
+                    self.deleted.insert(position, entry);
+                }
             }
         }
     }

@@ -12,6 +12,8 @@ use checkpoint::record::{Claim, Completed, DecisionId, Entry, Origin, Position, 
 use checkpoint::recovery::{Intent, Recovery};
 use checkpoint::rules::{Rule, Rules};
 
+use crate::print::{Processes, Shared};
+
 /// Rules that are turned off: one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Switches(pub(crate) u64);
@@ -57,7 +59,7 @@ pub(crate) struct Transaction {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
     pub(crate) claims: BTreeMap<Attempt, Arc<Claim>>,
-    pub(crate) slots: BTreeMap<Position, Arc<Entry>>,
+    pub(crate) slots: BTreeMap<Position, Shared<Entry>>,
 }
 
 impl Log {
@@ -69,7 +71,7 @@ impl Log {
         Listing { attempts: listing.into_iter().collect() }
     }
 
-    pub(crate) fn highest(&self, attempt: Attempt) -> Option<(&Position, &Arc<Entry>)> {
+    pub(crate) fn highest(&self, attempt: Attempt) -> Option<(&Position, &Shared<Entry>)> {
         self.slots.iter().rev().find(|(at, _)| at.attempt == attempt)
     }
 
@@ -81,7 +83,7 @@ impl Log {
         match request {
             Request::List => Some(Reply::Listed(self.listing())),
             Request::ReadClaim(attempt) => Some(Reply::Claim(self.claims.get(attempt).cloned())),
-            Request::ReadSlot(at) => Some(Reply::Entry(self.slots.get(at).cloned())),
+            Request::ReadSlot(at) => Some(Reply::Entry(self.slots.get(at).map(Shared::value))),
             Request::CreateClaim(..) | Request::CreateSlot(..) => None,
         }
     }
@@ -135,7 +137,7 @@ pub(crate) struct World {
     pub(crate) log: Log,
     /// Puts that were answered with "unknown" and may still land.
     pub(crate) late: Vec<Request>,
-    pub(crate) processes: Vec<Process>,
+    pub(crate) processes: Processes,
     pub(crate) targets: BTreeMap<Key, Transaction>,
     pub(crate) clock: u8,
     pub(crate) faults: u8,
@@ -143,7 +145,9 @@ pub(crate) struct World {
     pub(crate) returns: u8,
     pub(crate) failures: u8,
     /// Every decision that ever stood in the log, by place.
-    pub(crate) decisions: BTreeMap<Position, Arc<Entry>>,
+    pub(crate) decisions: BTreeMap<Position, Shared<Entry>>,
+    /// What else retention has deleted.
+    pub(crate) deleted: BTreeMap<Position, Shared<Entry>>,
     /// Decisions whose loss was accepted.
     pub(crate) accepted: Vec<DecisionId>,
     /// Some attempt has told the world of a loss.

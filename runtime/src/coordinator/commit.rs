@@ -81,9 +81,12 @@ impl Committers {
         let metrics = &self.context.metrics.commits;
         let took = self.context.clock.monotonic().saturating_sub(started);
         metrics.duration_seconds.with_label_values(&[&committable.sink]).observe(took.as_secs_f64());
-        if outcome == CommitOutcome::Committed {
-            metrics.total.with_label_values(&[committable.sink.as_str(), "committed"]).inc();
-        }
+        let result = match outcome {
+            CommitOutcome::Committed => "committed",
+            CommitOutcome::AlreadyCommitted => "already_committed",
+            CommitOutcome::Lost => "lost",
+        };
+        metrics.total.with_label_values(&[committable.sink.as_str(), result]).inc();
         Ok(outcome)
     }
 
@@ -142,7 +145,7 @@ impl Committers {
             // Unbounded on purpose: what is decided must become visible; the pauses are bounded by the policy.
             tries = tries.saturating_add(1);
             let pause = retry_delay(self.context.setup.restart, tries, self.context.random.u64());
-            self.context.metrics.commits.total.with_label_values(&[sink, "retried"]).inc();
+            self.context.metrics.commits.retries.with_label_values(&[sink]).inc();
             self.context.metrics.sink(sink).errors.inc();
             self.context.observer.event(RunEvent::CommitRetried {
                 attempt: what.attempt,

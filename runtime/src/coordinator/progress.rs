@@ -29,6 +29,8 @@ pub enum Phase {
 pub struct Progress {
     phase: Arc<Mutex<Phase>>,
     claims: Arc<Mutex<Claims>>,
+    /// Read and written since the log began, before the running attempt.
+    rows_before: Arc<Mutex<(u64, u64)>>,
 }
 
 /// Claims of one process.
@@ -68,6 +70,14 @@ impl Progress {
 
     pub fn phase(&self) -> Phase {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begins_after(&self, rows_in: u64, rows_out: u64) {
+        *self.rows_before.lock().unwrap_or_else(PoisonError::into_inner) = (rows_in, rows_out);
+    }
+
+    pub(crate) fn rows_before(&self) -> (u64, u64) {
+        *self.rows_before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tries_claim(&self, nonce: Nonce) {

@@ -84,8 +84,10 @@ pub struct CheckpointMetrics {
 
 #[derive(Clone)]
 pub struct CommitMetrics {
-    /// By sink and result: committed, retried, aborted.
+    /// By sink and result: committed, `already_committed`, lost, aborted.
     pub total: IntCounterVec,
+    /// By sink.
+    pub retries: IntCounterVec,
     pub duration_seconds: HistogramVec,
     pub pending: IntGaugeVec,
     pub oldest_pending_timestamp_seconds: GaugeVec,
@@ -226,9 +228,10 @@ impl Metrics {
         }
         for sink in &names.sinks {
             self.sink(sink);
-            for result in ["committed", "retried", "aborted"] {
+            for result in ["committed", "already_committed", "lost", "aborted"] {
                 self.commits.total.with_label_values(&[sink.as_str(), result]);
             }
+            self.commits.retries.with_label_values(&[sink]);
             self.commits.duration_seconds.with_label_values(&[sink]);
             self.commits.pending.with_label_values(&[sink]);
             self.commits.oldest_pending_timestamp_seconds.with_label_values(&[sink]);
@@ -368,6 +371,11 @@ impl Families {
         let oldest = "onceward_commit_oldest_pending_timestamp_seconds";
         Ok(CommitMetrics {
             total: self.counters("onceward_commits_total", "ends of commits and aborts", &["sink", "result"])?,
+            retries: self.counters(
+                "onceward_commit_retries_total",
+                "calls to a target that failed and were repeated",
+                &["sink"],
+            )?,
             duration_seconds: self.histograms("onceward_commit_duration_seconds", "one committable", &["sink"])?,
             pending: self.int_gauges("onceward_commits_pending", "decided and not committed", &["sink"])?,
             oldest_pending_timestamp_seconds: self.gauges(oldest, "when it was decided; 0: none", &["sink"])?,
@@ -422,7 +430,7 @@ impl Families {
         Ok(SinkFamilies {
             records: self.counters("onceward_sink_records_total", "records written, committed or not", &["sink"])?,
             bytes: self.counters("onceward_sink_bytes_total", "bytes written, committed or not", &["sink"])?,
-            errors: self.counters("onceward_sink_errors_total", "writes and commits that failed", &["sink"])?,
+            errors: self.counters("onceward_sink_errors_total", "calls of a commit that failed", &["sink"])?,
         })
     }
 }

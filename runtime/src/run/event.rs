@@ -43,6 +43,10 @@ pub enum RunEvent {
         /// Rows read since the log began.
         rows_in: u64,
     },
+    /// Once a second while records flow. Rows since the log began; those written become visible with the checkpoints
+    /// that decide them.
+    #[serde(rename = "progress")]
+    Progress { attempt: Attempt, rows_in: u64, rows_written: u64, rows_in_per_second: u64 },
     /// Nothing is rolled back; the next checkpoint decides what this one would have.
     #[serde(rename = "checkpoint.failed")]
     CheckpointFailed { attempt: Attempt, epoch: Epoch, reason: String, consecutive: u32 },

@@ -19,6 +19,7 @@ pub use assemble::{Assembled, assemble};
 pub use event::{Durations, FormerOutput, Observer, RunEvent};
 pub use restart::{RestartBudget, Verdict, retry_delay};
 pub use stop::{StopHandle, StopSignal, stop_channel};
+pub use workers::{Employed, InProcess, Workers};
 
 mod assemble;
 mod begin;
@@ -27,6 +28,10 @@ mod event;
 mod restart;
 mod stop;
 mod supervise;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod workers;
 
 /// What the manifest does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +137,7 @@ pub struct World {
     pub store: Arc<dyn CheckpointStore>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub workers: Arc<dyn Workers>,
 }
 
 /// Runs `pipeline` (paths resolved, validated) until it finishes, fails or is stopped.
@@ -147,7 +153,7 @@ pub async fn run(
     let assembled = assemble(pipeline)?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let store = Arc::new(LocalStore::new(&assembled.store, Arc::clone(&random)));
-    let world = World { store, clock: Arc::new(SystemClock), random };
+    let world = World { store, clock: Arc::new(SystemClock), random, workers: Arc::new(InProcess) };
     run_in(world, assembled, options, observer, stop).await
 }
 
@@ -196,7 +202,9 @@ async fn start(
         }
         None => None,
     };
-    let World { store, clock, random } = world;
-    let context = Context { setup, store, clock, random, observer, metrics, progress: Progress::default() };
-    Supervisor { context: Arc::new(context), plan, statistics, options, stop }.run().await
+    let World { store, clock, random, workers } = world;
+    let progress = Progress::default();
+    let _told = tell::tell(Arc::clone(&observer), progress.clone(), statistics.clone(), Arc::clone(&clock));
+    let context = Context { setup, store, clock, random, observer, metrics, progress };
+    Supervisor { context: Arc::new(context), workers, plan, statistics, options, stop }.run().await
 }

@@ -10,16 +10,13 @@ use checkpoint::recovery::Intent;
 use super::begin::{Begin, Task};
 use super::restart::{MAX_PANICS, Panics};
 use super::{
-    FailureReason, FormerOutput, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StopSignal, Verdict,
-    retry_delay,
+    Employed, FailureReason, FormerOutput, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StopSignal, Verdict,
+    Workers, retry_delay,
 };
 use crate::clock::Clock;
-use crate::coordinator::{
-    Context, CoordinatorError, Ended, Log, Next, Phase, Start, channel_port, inspect, run_attempt,
-};
+use crate::coordinator::{Context, CoordinatorError, Ended, Log, Next, Phase, Start, inspect, run_attempt};
 use crate::metrics::RESTART_REASONS;
-use crate::tasks;
-use crate::worker::{self, Environment, Plan, Statistics};
+use crate::worker::{Environment, Plan, Rules, Statistics};
 
 /// A worker whose tasks do not end within this time after their stop is dropped.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -27,6 +24,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 /// A run: what it runs, and how it ends.
 pub(super) struct Supervisor {
     pub(super) context: Arc<Context>,
+    pub(super) workers: Arc<dyn Workers>,
     pub(super) plan: Arc<Plan>,
     pub(super) statistics: Statistics,
     pub(super) options: RunOptions,
@@ -108,6 +106,8 @@ impl Supervisor {
             let begun = self.context.clock.monotonic();
             let (stop, grace) = (self.stop.clone(), self.options.grace);
             let ended = tokio::select! {
+                // An end that is there already is not cut off.
+                biased;
                 ended = self.attempt(&start) => ended,
                 () = grace_is_over(stop, grace, self.context.clock.as_ref()) => return Ok(Series::Cut),
             };
@@ -180,23 +180,25 @@ impl Supervisor {
     /// `false`: stopped meanwhile.
     async fn wait(&mut self, pause: Duration) -> bool {
         tokio::select! {
-            () = self.context.clock.sleep(pause) => true,
+            biased;
             () = self.stop.wait() => false,
+            () = self.context.clock.sleep(pause) => true,
         }
     }
 
-    /// One attempt with a worker of its own in this process.
+    /// One attempt with a worker of its own.
     async fn attempt(&self, start: &Start) -> Result<Ended, CoordinatorError> {
-        let (mut port, commands, reports) = channel_port();
         let environment = Environment {
             store: Arc::clone(&self.context.store),
             clock: Arc::clone(&self.context.clock),
             statistics: self.statistics.clone(),
+            rules: Rules::default(),
         };
-        let mut worker = tasks::spawn("worker", worker::run(Arc::clone(&self.plan), environment, commands, reports));
-        let ended = run_attempt(&self.context, start, &mut port, &self.stop).await;
+        let Employed { mut port, mut worker } = self.workers.start(Arc::clone(&self.plan), environment);
+        let ended = run_attempt(&self.context, start, port.as_mut(), &self.stop).await;
         drop(port);
         tokio::select! {
+            biased;
             joined = &mut worker => if let Err(error) = joined {
                 tracing::error!(%error, "the worker did not end as it should");
             },

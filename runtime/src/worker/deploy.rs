@@ -15,6 +15,7 @@ use crate::element::Timestamp;
 use crate::worker::alignment::Inputs;
 use crate::worker::failure::TaskFailure;
 use crate::worker::merge_task::MergeTask;
+use crate::worker::meter::Meter;
 use crate::worker::outputs::{EdgeLeaf, Leaf, Outputs, Told};
 use crate::worker::pacing::Pacing;
 use crate::worker::parts::Parts;
@@ -106,6 +107,8 @@ impl Deploy<'_> {
         let mut chain = stage.chain.build(id.subtask, self.deployment.parallelism)?;
         restore.chain(&stage.chain.stateful_operators(), chain.as_mut()).await?;
         let (sender, jobs) = mpsc::channel(WAITING_SNAPSHOTS);
+        let meter = Meter::new(Arc::clone(&self.environment.clock));
+        self.environment.statistics.register(id, self.deployment.attempt, meter.live());
         let task = Task {
             id: id.clone(),
             attempt: self.deployment.attempt,
@@ -113,13 +116,11 @@ impl Deploy<'_> {
             outputs: Outputs::new(self.build_leaves(stage, id, wiring)?),
             jobs: sender,
             reports: self.reports.clone(),
-            clock: Arc::clone(&self.environment.clock),
+            meter,
             statistics: self.environment.statistics.clone(),
             published: Duration::ZERO,
             watermark: Timestamp::MIN,
             ended: false,
-            began: self.environment.clock.monotonic(),
-            idle: Duration::ZERO,
         };
         let input = match &stage.input {
             StageInput::Source { name, .. } => self.prepare_source(name, task, &restore, pacing).await?,
@@ -130,7 +131,8 @@ impl Deploy<'_> {
                 if let Some(watermark) = restore.watermark(&stage.name, self.is_keyed(edges)).await? {
                     inputs.restore(&watermark);
                 }
-                PreparedInput::Merge(Box::new(MergeTask { task, inbox, inputs, aligning_since: Duration::ZERO }))
+                let (aligning_since, rules) = (Duration::ZERO, self.environment.rules);
+                PreparedInput::Merge(Box::new(MergeTask { task, inbox, inputs, aligning_since, rules }))
             }
         };
         crashpoint::hit("worker.restored")?;
@@ -193,6 +195,7 @@ impl Deploy<'_> {
             stop: self.stop.clone(),
             decided: self.decided.clone(),
             undecided: BTreeMap::new(),
+            rules: self.environment.rules,
         }
     }
 

@@ -10,7 +10,9 @@ use crate::element::{Barrier, Element, Timestamp, Watermark};
 use crate::worker::alignment::{Alignment, Inputs};
 use crate::worker::channel::Inbox;
 use crate::worker::failure::TaskFailure;
+use crate::worker::meter::Wait;
 use crate::worker::restore::input_operator;
+use crate::worker::rules::{Rule, Rules};
 use crate::worker::task::{InputStatistics, Sealed, Task};
 
 /// The thread is given up after this many elements, in case the queues never run dry.
@@ -22,6 +24,7 @@ pub(crate) struct MergeTask {
     pub inputs: Inputs,
     /// When the first barrier of the epoch in alignment arrived.
     pub aligning_since: Duration,
+    pub rules: Rules,
 }
 
 impl MergeTask {
@@ -36,9 +39,10 @@ impl MergeTask {
         }
         let mut elements = 0_u32;
         loop {
-            let waits = self.task.clock.monotonic();
-            let (input, element) = self.inbox.receive().await?;
-            self.task.waited_since(waits);
+            let (input, element) = match self.inbox.try_receive()? {
+                Some(received) => received,
+                None => self.task.meter.wait(Wait::Input, self.inbox.receive()).await?,
+            };
             match element {
                 Element::Batch(batch) => self.task.process(batch).await?,
                 Element::Watermark(watermark) => self.watermark(input, watermark).await?,
@@ -47,7 +51,7 @@ impl MergeTask {
             elements += 1;
             if elements >= YIELD_ELEMENTS {
                 elements = 0;
-                self.publish_at(self.task.clock.monotonic());
+                self.publish_at(self.task.meter.now());
                 tokio::task::yield_now().await;
             }
         }
@@ -71,12 +75,13 @@ impl MergeTask {
     }
 
     async fn barrier(&mut self, input: usize, barrier: Barrier) -> Result<(), TaskFailure> {
-        let now = self.task.clock.monotonic();
+        let now = self.task.meter.now();
         if !self.inputs.is_aligning() {
             self.aligning_since = now;
         }
         match self.inputs.barrier(input, barrier.epoch)? {
-            Alignment::Wait => self.inbox.block(input),
+            Alignment::Wait if self.rules.hold(Rule::AlignInputs) => self.inbox.block(input),
+            Alignment::Wait => {}
             Alignment::Aligned(epoch) => {
                 crashpoint::hit("worker.aligned")?;
                 self.checkpoint(epoch, now.saturating_sub(self.aligning_since)).await?;

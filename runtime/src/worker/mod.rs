@@ -24,18 +24,22 @@ use crate::worker::parts::Parts;
 use crate::worker::stop::{StopSignal, Stopper, stop_signal};
 
 pub use crate::worker::failure::TaskFailure;
+pub use crate::worker::meter::Times;
 pub use crate::worker::restore::{initial_source_snapshot, input_operator, source_operator};
-pub use crate::worker::statistics::{Statistics, TaskStatistics};
+pub use crate::worker::rules::Rules;
+pub use crate::worker::statistics::{Snapshot, Statistics, TaskStatistics};
 
 pub mod alignment;
 pub mod channel;
 mod deploy;
 mod failure;
 mod merge_task;
+mod meter;
 mod outputs;
 mod pacing;
 pub mod parts;
 mod restore;
+pub mod rules;
 mod size;
 mod snapshot;
 mod source_task;
@@ -60,6 +64,8 @@ pub struct Environment {
     pub store: Arc<dyn CheckpointStore>,
     pub clock: Arc<dyn Clock>,
     pub statistics: Statistics,
+    /// All of them, outside of tests.
+    pub rules: Rules,
 }
 
 /// Runs attempts as the coordinator says, until `commands` is closed. All tasks are joined when it returns; when it is

@@ -1,16 +1,15 @@
 //! The leaves of one subtask: sinks are written at once, edges get what the chain emits, by key group, with backpressure.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use checkpoint::ids::Epoch;
 
-use crate::clock::Clock;
 use crate::connectors::{PreCommit, SinkCounters, SinkError, SinkWriter};
 use crate::dataflow::key_groups;
 use crate::element::{Barrier, Batch, Element, Timestamp, Watermark};
 use crate::operators::{OperatorError, Output};
 use crate::worker::channel::{Closed, EdgeSender, NotSent};
+use crate::worker::meter::{Meter, Wait};
 
 /// Where a chain's results go.
 pub(crate) struct Outputs {
@@ -18,7 +17,8 @@ pub(crate) struct Outputs {
     /// What one input element produced and found no room yet; sent by [`Outputs::send`] before the next one is read,
     /// so it holds the output of one element at most.
     waiting: VecDeque<Waiting>,
-    backpressure: Duration,
+    /// Rows given to sinks.
+    rows_written: u64,
     /// The first queue that was found closed while the chain was pushing.
     closed: bool,
 }
@@ -57,21 +57,24 @@ impl Told {
 
 impl Outputs {
     pub(crate) fn new(leaves: Vec<Leaf>) -> Self {
-        Self { leaves, waiting: VecDeque::new(), backpressure: Duration::ZERO, closed: false }
+        Self { leaves, waiting: VecDeque::new(), rows_written: 0, closed: false }
     }
 
     /// Sends whatever found no room, in order, waiting for it.
     ///
     /// # Errors
     /// [`Closed`] when a downstream subtask is gone.
-    pub(crate) async fn send(&mut self, clock: &dyn Clock) -> Result<(), Closed> {
+    pub(crate) async fn send(&mut self, meter: &Meter) -> Result<(), Closed> {
         if self.closed {
             return Err(Closed);
         }
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let start = clock.monotonic();
+        meter.wait(Wait::RoomDownstream, self.send_waiting()).await
+    }
+
+    async fn send_waiting(&mut self) -> Result<(), Closed> {
         while let Some(Waiting { leaf, target, element }) = self.waiting.pop_front() {
             if let Some(Leaf::Edge(edge)) = self.leaves.get(leaf)
                 && let Some(sender) = edge.senders.get(target)
@@ -79,7 +82,6 @@ impl Outputs {
                 sender.send(element).await?;
             }
         }
-        self.backpressure += clock.monotonic().saturating_sub(start);
         Ok(())
     }
 
@@ -134,9 +136,8 @@ impl Outputs {
         sinks.collect()
     }
 
-    /// Time spent waiting for room downstream.
-    pub(crate) fn backpressure(&self) -> Duration {
-        self.backpressure
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.rows_written
     }
 
     fn broadcast(&mut self, leaf: usize, element: &Element) {
@@ -172,7 +173,11 @@ impl Output for Outputs {
             return Ok(());
         }
         let edge = match self.leaves.get_mut(leaf) {
-            Some(Leaf::Sink { writer, .. }) => return Ok(writer.write(&batch.rows)?),
+            Some(Leaf::Sink { writer, .. }) => {
+                writer.write(&batch.rows)?;
+                self.rows_written += batch.rows.num_rows() as u64;
+                return Ok(());
+            }
             Some(Leaf::Edge(edge)) => edge,
             None => return Err(unknown_leaf(leaf)),
         };

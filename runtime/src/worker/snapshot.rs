@@ -21,6 +21,7 @@ use crate::tasks;
 use crate::worker::StopSignal;
 use crate::worker::failure::TaskFailure;
 use crate::worker::parts::{Part, PartName, Parts};
+use crate::worker::rules::{Rule, Rules};
 
 /// Snapshots of one subtask that may wait behind the one that is being written.
 pub(crate) const WAITING_SNAPSHOTS: usize = 2;
@@ -51,6 +52,7 @@ pub(crate) struct Writer {
     /// Committables that no decision is known for, oldest first. Bounded by the coordinator: after
     /// `tolerableFailedCheckpoints` failures in a row it ends the attempt.
     pub undecided: BTreeMap<Epoch, Vec<Committable>>,
+    pub rules: Rules,
 }
 
 impl Writer {
@@ -84,7 +86,7 @@ impl Writer {
         let report = match snapshots {
             Ok(snapshots) => {
                 crashpoint::hit("worker.before_ack")?;
-                let committables = self.undecided_committables();
+                let committables = self.undecided_committables(epoch);
                 let attempt = self.attempt;
                 let acknowledgement =
                     Acknowledgement { attempt, epoch, task, snapshots, committables, times, rows_in, finished };
@@ -103,9 +105,10 @@ impl Writer {
     }
 
     /// Forgets what is decided. A decided epoch covers all committables up to it: they were all acknowledged with it.
-    fn undecided_committables(&mut self) -> Vec<Committable> {
+    fn undecided_committables(&mut self, epoch: Epoch) -> Vec<Committable> {
         let decided = *self.decided.borrow();
-        self.undecided = self.undecided.split_off(&decided.next());
+        let oldest = if self.rules.hold(Rule::ListUndecided) { decided.next() } else { epoch };
+        self.undecided = self.undecided.split_off(&oldest);
         self.undecided.values().flatten().cloned().collect()
     }
 

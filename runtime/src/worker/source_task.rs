@@ -10,6 +10,7 @@ use crate::connectors::{Next, SourceReader};
 use crate::crashpoint;
 use crate::element::{Timestamp, Watermark};
 use crate::worker::failure::TaskFailure;
+use crate::worker::meter::Wait;
 use crate::worker::pacing::Pacing;
 use crate::worker::restore::source_operator;
 use crate::worker::task::{InputStatistics, Sealed, Task};
@@ -44,13 +45,13 @@ impl SourceTask {
     /// # Errors
     /// Whatever ends the attempt.
     pub(crate) async fn run(mut self) -> Result<(), TaskFailure> {
-        let mut turn = Turn { began: self.task.clock.monotonic(), batches: 0 };
+        let mut turn = Turn { began: self.task.meter.now(), batches: 0 };
         let mut is_first = true;
         loop {
             if let Ok(epoch) = self.requests.try_recv() {
                 self.checkpoint(epoch).await?;
             }
-            let now = self.task.clock.monotonic();
+            let now = self.task.meter.now();
             self.publish_at(now);
             if self.pacing.as_mut().is_some_and(Pacing::is_ahead) {
                 self.let_others_come_after().await?;
@@ -58,6 +59,7 @@ impl SourceTask {
             }
             match self.reader.next(now)? {
                 Next::Batch(batch) => {
+                    self.task.meter.read(batch.rows.num_rows());
                     if let Some(pacing) = &mut self.pacing {
                         pacing.read(batch.rows.num_rows());
                     }
@@ -99,27 +101,32 @@ impl SourceTask {
 
     /// Waits for its turn, or takes a checkpoint when one is asked for first.
     async fn let_others_come_after(&mut self) -> Result<(), TaskFailure> {
-        let Some(pacing) = &mut self.pacing else { return Ok(()) };
-        let epoch = tokio::select! {
-            biased;
-            epoch = self.requests.recv() => epoch.ok_or(TaskFailure::Closed)?,
-            () = pacing.turn() => return Ok(()),
+        let Self { task, requests, pacing: Some(pacing), .. } = self else { return Ok(()) };
+        let woken = async {
+            tokio::select! {
+                biased;
+                epoch = requests.recv() => Some(epoch.ok_or(TaskFailure::Closed)),
+                () = pacing.turn() => None,
+            }
         };
-        self.checkpoint(epoch).await
+        match task.meter.wait(Wait::Input, woken).await {
+            Some(epoch) => self.checkpoint(epoch?).await,
+            None => Ok(()),
+        }
     }
 
     /// Sleeps, or takes a checkpoint when one is asked for first.
     async fn wait(&mut self, time: Duration) -> Result<(), TaskFailure> {
-        let start = self.task.clock.monotonic();
-        let sleep = self.task.clock.sleep(time);
-        let epoch = tokio::select! {
-            biased;
-            epoch = self.requests.recv() => Some(epoch.ok_or(TaskFailure::Closed)?),
-            () = sleep => None,
+        let Self { task, requests, .. } = self;
+        let woken = async {
+            tokio::select! {
+                biased;
+                epoch = requests.recv() => Some(epoch.ok_or(TaskFailure::Closed)),
+                () = task.meter.sleep(time) => None,
+            }
         };
-        self.task.waited_since(start);
-        match epoch {
-            Some(epoch) => self.checkpoint(epoch).await,
+        match task.meter.wait(Wait::Input, woken).await {
+            Some(epoch) => self.checkpoint(epoch?).await,
             None => Ok(()),
         }
     }
@@ -132,12 +139,10 @@ impl SourceTask {
         }
         self.task.end().await?;
         self.publish();
-        loop {
-            let start = self.task.clock.monotonic();
-            let epoch = self.requests.recv().await.ok_or(TaskFailure::Closed)?;
-            self.task.waited_since(start);
+        while let Some(epoch) = self.task.meter.wait(Wait::Input, self.requests.recv()).await {
             self.checkpoint(epoch).await?;
         }
+        Err(TaskFailure::Closed)
     }
 
     /// Emits the barrier and takes the snapshot. Of several that wait, only the newest can still succeed: the others

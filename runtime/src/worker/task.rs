@@ -1,6 +1,5 @@
 //! What every subtask does alike: its operators, its outputs, and the fast half of a checkpoint.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::control::{FromWorker, StageTimes, TaskId};
@@ -8,12 +7,12 @@ use bytes::Bytes;
 use checkpoint::ids::{Attempt, Epoch, OperatorId};
 use tokio::sync::mpsc;
 
-use crate::clock::Clock;
 use crate::connectors::SourceCounters;
 use crate::crashpoint;
 use crate::element::{Barrier, Batch, Timestamp};
 use crate::operators::Chain;
 use crate::worker::failure::TaskFailure;
+use crate::worker::meter::Meter;
 use crate::worker::outputs::Outputs;
 use crate::worker::snapshot::Job;
 use crate::worker::statistics::{PUBLISH_INTERVAL, Statistics, TaskStatistics};
@@ -26,14 +25,11 @@ pub(crate) struct Task {
     pub outputs: Outputs,
     pub jobs: mpsc::Sender<Job>,
     pub reports: mpsc::Sender<FromWorker>,
-    pub clock: Arc<dyn Clock>,
+    pub meter: Meter,
     pub statistics: Statistics,
     pub published: Duration,
     pub watermark: Timestamp,
     pub ended: bool,
-    /// When this subtask was built, and how long it has waited for input since.
-    pub began: Duration,
-    pub idle: Duration,
 }
 
 /// What the input of a subtask contributes to a snapshot.
@@ -56,19 +52,22 @@ pub(crate) struct InputStatistics {
 impl Task {
     pub(crate) async fn process(&mut self, batch: Batch) -> Result<(), TaskFailure> {
         self.chain.process(batch, &mut self.outputs)?;
-        Ok(self.outputs.send(&*self.clock).await?)
+        self.send().await
     }
 
     pub(crate) async fn advance(&mut self, watermark: Timestamp) -> Result<(), TaskFailure> {
         self.watermark = self.watermark.max(watermark);
         self.chain.advance(watermark, &mut self.outputs)?;
         self.outputs.resume();
-        Ok(self.outputs.send(&*self.clock).await?)
+        self.send().await
     }
 
+    /// Nobody waits for this subtask's event time from now on, so windows that it has rows of may fire: what the chain
+    /// still holds must be there before.
     pub(crate) async fn idle(&mut self) -> Result<(), TaskFailure> {
+        self.chain.flush(&mut self.outputs)?;
         self.outputs.idle();
-        Ok(self.outputs.send(&*self.clock).await?)
+        self.send().await
     }
 
     /// Says once that nothing but barriers will come from this subtask.
@@ -84,9 +83,9 @@ impl Task {
     /// still busy with its own snapshot.
     pub(crate) async fn forward_barrier(&mut self, epoch: Epoch) -> Result<(), TaskFailure> {
         self.chain.flush(&mut self.outputs)?;
-        self.outputs.send(&*self.clock).await?;
+        self.send().await?;
         self.outputs.barrier(Barrier { attempt: self.attempt, epoch });
-        self.outputs.send(&*self.clock).await?;
+        self.send().await?;
         crashpoint::hit("worker.barrier_emitted")?;
         Ok(())
     }
@@ -103,11 +102,11 @@ impl Task {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(TaskFailure::Closed),
         };
-        let start = self.clock.monotonic();
+        let start = self.meter.now();
         let operators = self.chain.snapshot()?;
         let pre_commits = self.outputs.pre_commit(epoch)?;
         crashpoint::hit("worker.snapshotted")?;
-        let snapshot = self.clock.monotonic().saturating_sub(start);
+        let snapshot = self.meter.now().saturating_sub(start);
         let times = StageTimes {
             align_us: sealed.align.as_micros() as u64,
             snapshot_us: snapshot.as_micros() as u64,
@@ -131,25 +130,21 @@ impl Task {
         }
     }
 
-    /// Notes that input was waited for since `start`.
-    pub(crate) fn waited_since(&mut self, start: Duration) {
-        self.idle += self.clock.monotonic().saturating_sub(start);
-    }
-
     pub(crate) fn publish(&self, input: InputStatistics) {
-        let (idle, backpressure) = (self.idle, self.outputs.backpressure());
-        let busy = self.clock.monotonic().saturating_sub(self.began + idle + backpressure);
         let statistics = TaskStatistics {
             source: input.source,
             sinks: self.outputs.sink_counters(),
             operators: self.chain.counters(),
-            busy,
-            idle,
-            backpressure,
             watermark: self.watermark,
             queued_bytes: input.queued_bytes,
         };
         self.statistics.publish(&self.id, statistics);
+    }
+
+    /// Sends what found no room, and tells how much was written.
+    async fn send(&mut self) -> Result<(), TaskFailure> {
+        self.meter.written(self.outputs.rows_written());
+        Ok(self.outputs.send(&self.meter).await?)
     }
 
     async fn report(&mut self, report: FromWorker) -> Result<(), TaskFailure> {

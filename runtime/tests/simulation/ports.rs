@@ -1,11 +1,12 @@
 //! The world as a process sees it: a store that fails, a sink with two phases, a wire between coordinator and worker.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::control::{FromWorker, ToWorker};
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::{Attempt, Epoch, PipelineId};
@@ -15,10 +16,17 @@ use runtime::connectors::{
     Classification, CommitOutcome, Committer, PreCommit, Retry, SinkConnector, SinkCounters, SinkError, SinkWriter,
     WriterIdentity,
 };
-use runtime::coordinator::{ChannelPort, WorkerPort};
+use runtime::coordinator::WorkerPort;
+use runtime::run::{Employed, InProcess, Workers};
 use runtime::store::{CheckpointStore, Created, StoreError};
+use runtime::tasks;
+use runtime::worker::{Environment, Plan, Rules};
 
-use crate::world::{Fault, PieceOutcome, Row, World};
+use crate::kinds::Fault;
+use crate::mutants::{self, Mutant, State};
+use crate::oracle::PieceOutcome;
+use crate::source::numbers;
+use crate::world::{Row, World};
 
 /// Virtual time that a call to a healthy store or target takes at most.
 const LATENCY_MS: u64 = 8;
@@ -28,23 +36,35 @@ async fn delay(world: &World) {
     tokio::time::sleep(time).await;
 }
 
-pub(crate) struct SimStore(pub(crate) Arc<World>);
+/// What a process had to bear: only that excuses how it ends.
+#[derive(Default)]
+pub(crate) struct Trouble {
+    pub(crate) unanswered: AtomicU64,
+    pub(crate) corrupt: AtomicU64,
+    pub(crate) damaged: AtomicU64,
+}
+
+pub(crate) struct SimStore {
+    pub(crate) world: Arc<World>,
+    pub(crate) trouble: Arc<Trouble>,
+}
 
 impl SimStore {
-    fn error(operation: &'static str, name: &str) -> StoreError {
+    fn error(&self, operation: &'static str, name: &str) -> StoreError {
+        self.trouble.unanswered.fetch_add(1, Ordering::Relaxed);
         StoreError { operation, address: name.to_owned(), message: "no answer".into(), retry: Retry::Backoff }
     }
 
     /// Faults that every call can meet; `true`: the reply is lost.
     async fn weather(&self, operation: &'static str, name: &str) -> Result<bool, StoreError> {
-        delay(&self.0).await;
-        if self.0.strikes(Fault::StoreErrorBefore) {
-            return Err(Self::error(operation, name));
+        delay(&self.world).await;
+        if self.world.strikes(Fault::StoreErrorBefore) {
+            return Err(self.error(operation, name));
         }
-        if self.0.strikes(Fault::StoreSlow) {
-            tokio::time::sleep(Duration::from_millis(self.0.below(1_500))).await;
+        if self.world.strikes(Fault::StoreSlow) {
+            tokio::time::sleep(Duration::from_millis(self.world.below(1_500))).await;
         }
-        Ok(self.0.strikes(Fault::StoreLostReply))
+        Ok(self.world.strikes(Fault::StoreLostReply))
     }
 }
 
@@ -52,17 +72,25 @@ impl CheckpointStore for SimStore {
     fn create<'a>(&'a self, name: &'a str, body: Bytes) -> BoxFuture<'a, Result<Created, StoreError>> {
         Box::pin(async move {
             let is_lost = self.weather("create", name).await?;
-            if name.contains("/parts/") && self.0.strikes(Fault::SlowUpload) {
-                tokio::time::sleep(Duration::from_millis(1_000 + self.0.below(4_000))).await;
+            let is_part = name.contains("/parts/");
+            if is_part && self.world.lasts(Fault::PartOutage) {
+                return Err(self.error("create", name));
             }
-            if self.0.strikes(Fault::StoreLateWrite) {
-                self.0.send_late(name, &body);
-                return Err(Self::error("create", name));
+            if is_part && self.world.strikes(Fault::SlowUpload) {
+                tokio::time::sleep(Duration::from_millis(1_000 + self.world.below(4_000))).await;
             }
-            let is_new = self.0.create(name, &body);
-            delay(&self.0).await;
+            if self.world.strikes(Fault::StoreLateWrite) {
+                self.world.send_late(name, &body);
+                return Err(self.error("create", name));
+            }
+            if self.world.answers_early(name) {
+                self.world.send_late(name, &body);
+                return Ok(Created::New);
+            }
+            let is_new = self.world.create(name, &body);
+            delay(&self.world).await;
             if is_lost {
-                return Err(Self::error("create", name));
+                return Err(self.error("create", name));
             }
             Ok(if is_new { Created::New } else { Created::Exists })
         })
@@ -71,22 +99,35 @@ impl CheckpointStore for SimStore {
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
         Box::pin(async move {
             let is_lost = self.weather("read", name).await?;
-            if is_lost { Err(Self::error("read", name)) } else { Ok(self.0.read(name)) }
+            if is_lost {
+                return Err(self.error("read", name));
+            }
+            let body = self.world.read(name);
+            if body.is_some() && self.world.is_damaged_object(name) {
+                self.trouble.damaged.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(match body {
+                Some(body) if self.world.strikes(Fault::CorruptRead) => {
+                    self.trouble.corrupt.fetch_add(1, Ordering::Relaxed);
+                    Some(self.world.flip(&body))
+                }
+                body => body,
+            })
         })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         Box::pin(async move {
             let is_lost = self.weather("list", prefix).await?;
-            if is_lost { Err(Self::error("list", prefix)) } else { Ok(self.0.list(prefix)) }
+            if is_lost { Err(self.error("list", prefix)) } else { Ok(self.world.list(prefix)) }
         })
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let is_lost = self.weather("delete", name).await?;
-            self.0.delete(name);
-            if is_lost { Err(Self::error("delete", name)) } else { Ok(()) }
+            self.world.delete(name);
+            if is_lost { Err(self.error("delete", name)) } else { Ok(()) }
         })
     }
 
@@ -94,6 +135,9 @@ impl CheckpointStore for SimStore {
         format!("memory:///{name}")
     }
 }
+
+/// What an injected panic says; it is raised past the hook that would print it.
+pub(crate) const INJECTED: &str = "injected panic";
 
 pub(crate) struct SimSink {
     pub(crate) world: Arc<World>,
@@ -142,14 +186,18 @@ impl SinkWriter for SimWriter {
         if self.world.strikes(Fault::SinkWriteFailure) {
             return Err(sink_error(sink, "no space"));
         }
+        if self.world.strikes(Fault::TaskPanic) {
+            std::panic::resume_unwind(Box::new(INJECTED));
+        }
         if self.open.is_none() {
-            let handle = format!("{sink}-{attempt}-{subtask}-{}", self.pieces);
+            let attempt_in_name = if self.world.is(Mutant::NameWithoutAttempt) { 0 } else { attempt.0 };
+            let handle = format!("{sink}-{attempt_in_name}-{subtask}-{}", self.pieces);
             self.pieces += 1;
             self.world.open_piece(&handle, sink, *attempt);
             self.open = Some((handle, Vec::new()));
         }
         if let Some((_, open)) = &mut self.open {
-            open.extend(rows_of(rows));
+            open.extend(numbers(rows));
         }
         self.counters.records += rows.num_rows() as u64;
         Ok(())
@@ -168,6 +216,9 @@ impl SinkWriter for SimWriter {
                 // A later attempt took it away: this one is a zombie and will be fenced before it decides anything.
                 return Err(sink_error(&identity.sink, "the piece is gone"));
             }
+            if world.is(Mutant::CommitBeforeDecision) {
+                world.commit_piece(&handle);
+            }
             let WriterIdentity { sink, subtask: writer, attempt, .. } = identity;
             Ok(vec![Committable { sink, writer, attempt, epoch, rows: count, expiry: None, handle }])
         }))
@@ -176,20 +227,6 @@ impl SinkWriter for SimWriter {
     fn counters(&self) -> SinkCounters {
         self.counters
     }
-}
-
-/// Every column as a number; times in microseconds.
-fn rows_of(batch: &RecordBatch) -> Vec<Row> {
-    let columns: Vec<Vec<i64>> = batch
-        .columns()
-        .iter()
-        .map(|column| match column.data_type() {
-            DataType::Int64 => column.as_primitive::<Int64Type>().values().to_vec(),
-            DataType::Timestamp(..) => column.as_primitive::<TimestampMicrosecondType>().values().to_vec(),
-            other => unreachable!("a column of type {other} in the simulation"),
-        })
-        .collect();
-    (0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row]).collect()).collect()
 }
 
 struct SimCommitter {
@@ -204,10 +241,13 @@ impl Committer for SimCommitter {
             if self.world.strikes(Fault::CommitErrorBefore) {
                 return Err(sink_error(self.sink, "no answer"));
             }
-            Ok(match self.world.piece_is(&committable.handle) {
-                Some(true) => Classification::Committed,
-                Some(false) => Classification::Prepared,
-                None => Classification::Lost,
+            if self.world.is(Mutant::ForgetPending) {
+                return Ok(Classification::Committed);
+            }
+            Ok(match self.world.look_at_piece(&committable.handle) {
+                PieceOutcome::Committed | PieceOutcome::Already => Classification::Committed,
+                PieceOutcome::Prepared => Classification::Prepared,
+                PieceOutcome::Gone => Classification::Lost,
             })
         })
     }
@@ -219,8 +259,13 @@ impl Committer for SimCommitter {
     ) -> BoxFuture<'a, Result<CommitOutcome, SinkError>> {
         Box::pin(async move {
             delay(&self.world).await;
-            if self.world.strikes(Fault::CommitErrorBefore) {
+            if self.world.lasts(Fault::CommitOutage) || self.world.strikes(Fault::CommitErrorBefore) {
                 return Err(sink_error(self.sink, "no answer"));
+            }
+            if self.world.look_at_piece(&committable.handle) == PieceOutcome::Prepared
+                && self.world.strikes(Fault::TargetLoss)
+            {
+                self.world.lose_piece(&committable.handle);
             }
             let outcome = self.world.commit_piece(&committable.handle);
             delay(&self.world).await;
@@ -230,14 +275,15 @@ impl Committer for SimCommitter {
             Ok(match outcome {
                 PieceOutcome::Committed => CommitOutcome::Committed,
                 PieceOutcome::Already => CommitOutcome::AlreadyCommitted,
-                PieceOutcome::Gone => CommitOutcome::Lost,
+                PieceOutcome::Gone | PieceOutcome::Prepared => CommitOutcome::Lost,
             })
         })
     }
 
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
-            self.world.abort_piece(&committable.handle);
+            delay(&self.world).await;
+            self.world.take_back_piece(&committable.handle);
             Ok(())
         })
     }
@@ -250,8 +296,30 @@ impl Committer for SimCommitter {
     }
 }
 
-/// A port that encodes every message: coordinator and worker share nothing, or this would not work.
-pub(crate) struct WirePort(pub(crate) ChannelPort);
+/// Workers behind a port that encodes every message: coordinator and worker share nothing, or this would not work.
+pub(crate) struct WiredWorkers(pub(crate) Arc<World>);
+
+impl Workers for WiredWorkers {
+    fn start(&self, plan: Arc<Plan>, environment: Environment) -> Employed {
+        let world = Arc::clone(&self.0);
+        let rules = world.mutant().map_or_else(Rules::default, Mutant::rules);
+        let Employed { port, worker } = InProcess.start(plan, Environment { rules, ..environment });
+        let watched = tasks::spawn("watched worker", {
+            let world = Arc::clone(&world);
+            async move {
+                if let Err(panic) = worker.await {
+                    world.violation(format!("a worker did not end as it should: {panic}"));
+                }
+            }
+        });
+        Employed { port: Box::new(WirePort { port, world }), worker: watched }
+    }
+}
+
+struct WirePort {
+    port: Box<dyn WorkerPort>,
+    world: Arc<World>,
+}
 
 fn through_the_wire<T>(message: &T) -> T
 where
@@ -265,10 +333,17 @@ where
 
 impl WorkerPort for WirePort {
     fn send(&mut self, message: ToWorker) -> BoxFuture<'_, bool> {
-        self.0.send(through_the_wire(&message))
+        let mut message = through_the_wire(&message);
+        if let ToWorker::Deploy(deployment) = &mut message {
+            let State { parallelism, snapshots } = self.world.keep_state(deployment);
+            if self.world.is(Mutant::StaleState) && parallelism == deployment.snapshot_parallelism {
+                mutants::put_back(&mut deployment.snapshots, &snapshots);
+            }
+        }
+        self.port.send(message)
     }
 
     fn recv(&mut self) -> BoxFuture<'_, Option<FromWorker>> {
-        Box::pin(async move { self.0.recv().await.as_ref().map(through_the_wire) })
+        Box::pin(async move { self.port.recv().await.as_ref().map(through_the_wire) })
     }
 }

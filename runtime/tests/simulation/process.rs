@@ -1,61 +1,91 @@
 //! One process of a simulation: a runtime of its own, with a clock of its own, that can be stepped, paused and killed.
+//! What runs in it is the shipped entry, from the store's probe over the restarts to the exit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pipeline::RestartPolicy;
-use checkpoint::ids::LogIndex;
+use api::pipeline::{ExponentialDelay, RestartStrategy};
 use checkpoint::manifest::OperatorPlan;
-use checkpoint::record::Cause;
-use checkpoint::recovery::Intent;
+use checkpoint::record::DecisionId;
 use runtime::clock::{RuntimeClock, SeededRandom};
 use runtime::connectors::{SinkConnector, SourceConnector};
-use runtime::coordinator::{Context, CoordinatorError, Ended, Next, Progress, Setup, Start, channel_port, run_attempt};
-use runtime::metrics::{Metrics, Names};
-use runtime::run::{Observer, RunEvent, StopSignal};
-use runtime::tasks::{self, Task};
-use runtime::worker::{self, Environment, Plan, Statistics, source_operator};
+use runtime::coordinator::Setup;
+use runtime::dataflow::graph::Graph;
+use runtime::metrics::Names;
+use runtime::run::{
+    self, AcceptLoss, Assembled, Observer, Outcome, RunError, RunEvent, RunOptions, StartFrom, StopHandle, stop_channel,
+};
+use runtime::tasks::{self, Task, TaskError};
+use runtime::worker::{Plan, source_operator};
 use tokio::runtime::Runtime;
 
-use crate::ports::{SimSink, SimStore, WirePort};
+use crate::kinds::Seen;
+use crate::mutants::FaultySource;
+use crate::ports::{INJECTED, SimSink, SimStore, Trouble, WiredWorkers};
 use crate::scenario::{MAX_PARALLELISM, SINKS, Scenario, Shape};
-use crate::world::{Seen, World};
+use crate::source::source;
+use crate::world::World;
 
 /// How a process left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Finished,
-    Fenced,
-    /// Nothing that is injected justifies this.
-    Failed(String),
+pub(crate) type Exit = Result<Result<Outcome, RunError>, TaskError>;
+
+/// What a person asks of a start, after what the last one said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Run,
+    Rewind,
+    AcceptLoss(DecisionId),
 }
 
 pub(crate) struct Process {
     runtime: Runtime,
-    running: Option<Task<Exit>>,
+    running: Option<Task<Result<Outcome, RunError>>>,
+    stop: StopHandle,
     /// Virtual time that passed while the process was paused.
     missed: Duration,
     pub(crate) is_paused: bool,
+    pub(crate) is_stopping: bool,
     pub(crate) number: u64,
+    pub(crate) asked: Asked,
+    pub(crate) trouble: Arc<Trouble>,
 }
 
-/// Attempts that one process may need before the simulation calls it stuck.
-const MAX_ATTEMPTS: u32 = 500;
+/// What is run.
+#[derive(Clone)]
+pub(crate) struct Job<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) shape: Shape,
+    pub(crate) tolerable_failures: u32,
+}
 
 impl Process {
-    pub(crate) fn start(number: u64, world: &Arc<World>, scenario: &Scenario, shape: &Shape, parallelism: u32) -> Self {
+    pub(crate) fn start(number: u64, world: &Arc<World>, job: &Job<'_>, parallelism: u32, asked: Asked) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .expect("a runtime without input and output");
         let inside = runtime.enter();
-        let (context, plan) = build(number, world, scenario, shape, parallelism);
-        let running = tasks::spawn("process", run(Arc::clone(world), context, plan));
+        let trouble = Arc::new(Trouble::default());
+        let outside = run::World {
+            store: Arc::new(SimStore { world: Arc::clone(world), trouble: Arc::clone(&trouble) }),
+            clock: Arc::new(RuntimeClock::start()),
+            random: Arc::new(SeededRandom::new(job.shape.seed ^ (number << 32))),
+            workers: Arc::new(WiredWorkers(Arc::clone(world))),
+        };
+        let observer = Arc::new(SimObserver { world: Arc::clone(world), number });
+        let (stop, stopped) = stop_channel();
+        let options = options(asked, Duration::from_millis([2, 40, 400, 20_000][world.below(4) as usize]));
+        let assembled = assemble(world, job, parallelism);
+        let running = tasks::spawn("process", run::run_in(outside, assembled, options, observer, stopped));
         drop(inside);
-        world.note(&format!("process {number} started at parallelism {parallelism}"));
-        Self { runtime, running: Some(running), missed: Duration::ZERO, is_paused: false, number }
+        world.note(&format!("process {number} started at parallelism {parallelism}, asked to {asked:?}"));
+        let missed = Duration::ZERO;
+        let (is_paused, is_stopping) = (false, false);
+        Self { runtime, running: Some(running), stop, missed, is_paused, is_stopping, number, asked, trouble }
     }
 
     /// Lets virtual time pass; the exit, once.
@@ -86,35 +116,53 @@ impl Process {
         }
     }
 
+    /// As a first signal does.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopping = true;
+        self.stop.stop();
+    }
+
     fn exit(&mut self) -> Option<Exit> {
         if !self.running.as_ref()?.is_finished() {
             return None;
         }
-        let joined = self.runtime.block_on(self.running.take()?);
-        Some(joined.unwrap_or_else(|panic| Exit::Failed(panic.to_string())))
+        Some(self.runtime.block_on(self.running.take()?))
     }
 }
 
-fn build(
-    number: u64,
-    world: &Arc<World>,
-    scenario: &Scenario,
-    shape: &Shape,
-    parallelism: u32,
-) -> (Arc<Context>, Arc<Plan>) {
-    let source: Arc<dyn SourceConnector> = Arc::new(scenario.source(shape, world));
-    let sources = BTreeMap::from([("ticks".to_owned(), source)]);
+fn options(asked: Asked, grace: Duration) -> RunOptions {
+    let accept_loss = match asked {
+        Asked::AcceptLoss(DecisionId { attempt, epoch }) => {
+            Some(AcceptLoss { attempt, epoch, reason: "simulated".into() })
+        }
+        Asked::Run | Asked::Rewind => None,
+    };
+    let start = if asked == Asked::Rewind { StartFrom::Rewind } else { StartFrom::Newest };
+    RunOptions { start, accept_loss, grace, ..RunOptions::default() }
+}
+
+/// What a manifest would be assembled to.
+fn assemble(world: &Arc<World>, job: &Job<'_>, parallelism: u32) -> Assembled {
+    let ticks = source(&job.shape, &job.scenario.columns, world);
+    let ticks: Arc<dyn SourceConnector> = Arc::new(FaultySource { source: ticks, world: Arc::clone(world) });
+    let sources = BTreeMap::from([("ticks".to_owned(), ticks)]);
     let sink = |name| -> Arc<dyn SinkConnector> { Arc::new(SimSink { world: Arc::clone(world), name }) };
     let sinks: BTreeMap<_, _> = SINKS.into_iter().map(|name| (name.to_owned(), sink(name))).collect();
-    let stateful = scenario.graph.stages.iter().flat_map(|stage| stage.chain.stateful_operators());
+    let stateful = job.graph.stages.iter().flat_map(|stage| stage.chain.stateful_operators());
     let mut operators: Vec<OperatorPlan> =
         stateful.map(|one| OperatorPlan { operator: one.id, fingerprint: one.fingerprint }).collect();
     operators.push(OperatorPlan { operator: source_operator("ticks"), fingerprint: "ticks".into() });
     let plan = Plan {
-        graph: Arc::clone(&scenario.graph),
+        graph: Arc::clone(&job.graph),
         sources: sources.clone(),
         sinks: sinks.clone(),
         max_parallelism: MAX_PARALLELISM,
+    };
+    // Short pauses, so that a seed sees many attempts.
+    let restart = ExponentialDelay {
+        initial: api::pipeline::Duration::from_millis(50),
+        max: api::pipeline::Duration::from_millis(400),
+        ..ExponentialDelay::default()
     };
     let setup = Setup {
         sources,
@@ -124,73 +172,14 @@ fn build(
         max_parallelism: MAX_PARALLELISM,
         interval: Duration::from_millis(250),
         timeout: Duration::from_millis(1_500),
-        tolerable_failures: 2,
+        tolerable_failures: job.tolerable_failures,
         retain: 2,
-        restart: RestartPolicy::default().strategy(),
-        drop_state_of: std::collections::BTreeSet::new(),
+        restart: RestartStrategy::ExponentialDelay(restart),
+        drop_state_of: BTreeSet::new(),
         former_sink: |_| None,
     };
     let names = Names { pipeline: "simulation".into(), ..Names::default() };
-    let context = Context {
-        setup,
-        store: Arc::new(SimStore(Arc::clone(world))),
-        clock: Arc::new(RuntimeClock::start()),
-        random: Arc::new(SeededRandom::new(shape.seed ^ (number << 32))),
-        observer: Arc::new(SimObserver { world: Arc::clone(world), number }),
-        metrics: Metrics::new(&names).expect("names are right"),
-        progress: Progress::default(),
-    };
-    (Arc::new(context), Arc::new(plan))
-}
-
-/// Attempts until one ends as it should, or another process has taken over.
-async fn run(world: Arc<World>, context: Arc<Context>, plan: Arc<Plan>) -> Exit {
-    let mut cause = Cause::Start;
-    for _ in 0..MAX_ATTEMPTS {
-        let start = Start { log: LogIndex(0), cause, intent: Intent::Run, floor: None };
-        let (port, commands, reports) = channel_port();
-        let environment = Environment {
-            store: Arc::clone(&context.store),
-            clock: Arc::clone(&context.clock),
-            statistics: Statistics::default(),
-        };
-        let worker = tasks::spawn("worker", worker::run(Arc::clone(&plan), environment, commands, reports));
-        let mut port = WirePort(port);
-        let ended = run_attempt(&context, &start, &mut port, &StopSignal::never()).await;
-        drop(port);
-        if let Err(panic) = worker.await {
-            return Exit::Failed(panic.to_string());
-        }
-        cause = match ended {
-            Ok(Ended::Finished { .. } | Ended::AlreadyFinished { .. }) => return Exit::Finished,
-            Ok(other) => return Exit::Failed(format!("ended as {other:?}")),
-            Err(error) => match after(&world, &error) {
-                Ok(cause) => cause,
-                Err(exit) => return exit,
-            },
-        };
-        context.clock.sleep(Duration::from_millis(20 + world.below(200))).await;
-    }
-    Exit::Failed("too many attempts".into())
-}
-
-fn after(world: &World, error: &CoordinatorError) -> Result<Cause, Exit> {
-    world.note(&format!("attempt ended: {error}"));
-    match error.next() {
-        Next::Restart => {
-            world.see(Seen::AttemptFailed);
-            Ok(Cause::Failure { reason: error.to_string() })
-        }
-        Next::RestartUncounted => {
-            world.see(Seen::AttemptFailed);
-            Ok(Cause::CommitBlocked)
-        }
-        Next::Leave => {
-            world.see(Seen::Fenced);
-            Err(Exit::Fenced)
-        }
-        Next::Refuse | Next::Stop(_) => Err(Exit::Failed(error.to_string())),
-    }
+    Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::new() }
 }
 
 struct SimObserver {
@@ -203,10 +192,22 @@ impl Observer for SimObserver {
         self.world.note(&format!("process {}: {event:?}", self.number));
         match event {
             RunEvent::Claimed { .. } => self.world.see(Seen::Claimed),
-            RunEvent::Restored { .. } => self.world.see(Seen::Restored),
+            RunEvent::Restored { handle, .. } => {
+                self.world.see(Seen::Restored);
+                self.world.resumes(&handle);
+            }
             RunEvent::CheckpointCompleted { .. } => self.world.see(Seen::CheckpointCompleted),
             RunEvent::CheckpointFailed { .. } => self.world.see(Seen::CheckpointFailed),
             RunEvent::CommitRetried { .. } => self.world.see(Seen::CommitRetried),
+            RunEvent::AttemptFailed { message, .. } => {
+                self.world.see(Seen::AttemptFailed);
+                if message.contains("tolerableFailedCheckpoints") {
+                    self.world.see(Seen::CheckpointsGivenUp);
+                }
+                if message.contains(INJECTED) {
+                    self.world.see(Seen::PanicCaught);
+                }
+            }
             _ => {}
         }
     }

@@ -1,166 +1,75 @@
-//! What all processes of a simulation share and what judges them: objects, target, faults, and the oracle.
+//! What all processes of a simulation share: randomness, time, faults, objects, and a trace of what happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use checkpoint::ids::{Attempt, Slot};
-use checkpoint::manifest::Manifest;
 use checkpoint::paths::{self, ObjectName};
-use checkpoint::record::{self, Entry, ManifestRef, Position, Record};
 
-/// Kinds of faults. Each must have happened over all seeds of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Fault {
-    StoreErrorBefore,
-    StoreLostReply,
-    StoreLateWrite,
-    StoreSlow,
-    SlowUpload,
-    SourceFailure,
-    SinkWriteFailure,
-    PreCommitFailure,
-    CommitErrorBefore,
-    CommitLostReply,
-    Kill,
-    Zombie,
-    Rival,
-    Rescale,
-}
-
-pub(crate) const FAULTS: [Fault; 14] = [
-    Fault::StoreErrorBefore,
-    Fault::StoreLostReply,
-    Fault::StoreLateWrite,
-    Fault::StoreSlow,
-    Fault::SlowUpload,
-    Fault::SourceFailure,
-    Fault::SinkWriteFailure,
-    Fault::PreCommitFailure,
-    Fault::CommitErrorBefore,
-    Fault::CommitLostReply,
-    Fault::Kill,
-    Fault::Zombie,
-    Fault::Rival,
-    Fault::Rescale,
-];
-
-/// Things that must have been seen to happen, or the faults were toothless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Seen {
-    Claimed,
-    Restored,
-    CheckpointCompleted,
-    CheckpointFailed,
-    CommitRetried,
-    Committed,
-    CommittedAgain,
-    LeftoversAborted,
-    Fenced,
-    AttemptFailed,
-    PartStored,
-}
-
-pub(crate) const SEEN: [Seen; 11] = [
-    Seen::Claimed,
-    Seen::Restored,
-    Seen::CheckpointCompleted,
-    Seen::CheckpointFailed,
-    Seen::CommitRetried,
-    Seen::Committed,
-    Seen::CommittedAgain,
-    Seen::LeftoversAborted,
-    Seen::Fenced,
-    Seen::AttemptFailed,
-    Seen::PartStored,
-];
-
-/// How often what happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) faults: BTreeMap<Fault, u64>,
-    pub(crate) seen: BTreeMap<Seen, u64>,
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (fault, count) in &other.faults {
-            *self.faults.entry(*fault).or_default() += count;
-        }
-        for (seen, count) in &other.seen {
-            *self.seen.entry(*seen).or_default() += count;
-        }
-    }
-}
+use crate::kinds::{Counts, Fault, Seen};
+use crate::mutants::{Mutant, State};
+use crate::oracle::Oracle;
 
 /// A row as it leaves: all columns as numbers.
 pub(crate) type Row = Vec<i64>;
 
-/// What a sink has of one committable.
-#[derive(Clone, Debug)]
-struct Piece {
-    sink: String,
-    attempt: Attempt,
-    rows: Vec<Row>,
-    state: PieceState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PieceState {
-    Open,
-    Prepared,
-    Committed,
-}
-
-/// What a target says to a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PieceOutcome {
-    Committed,
-    Already,
-    Gone,
-}
-
 pub(crate) struct World {
     inner: Mutex<Inner>,
     verbose: bool,
+    mutant: Option<Mutant>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     random: u64,
     now: Duration,
     /// Chance of each fault in ten thousand; empty while the world heals.
     weather: BTreeMap<Fault, u64>,
-    counts: Counts,
+    /// Until when a fault that lasts goes on.
+    spells: BTreeMap<Fault, Duration>,
+    pub(crate) counts: Counts,
     trace: DefaultHasher,
-    objects: BTreeMap<String, Bytes>,
+    pub(crate) objects: BTreeMap<String, Bytes>,
     late: Vec<(Duration, String, Bytes)>,
-    pieces: BTreeMap<String, Piece>,
-    /// Handles that a `Completed` record in the log lists.
-    decided: BTreeSet<String>,
+    /// The object that was changed behind everybody's back, as it was.
+    damaged: Option<(String, Bytes)>,
+    pub(crate) oracle: Oracle,
+    /// What was deployed last.
+    pub(crate) deployed: State,
     violations: Vec<String>,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, verbose: bool) -> Self {
+    pub(crate) fn new(seed: u64, verbose: bool, mutant: Option<Mutant>) -> Self {
         let inner = Inner {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x6f6e_6365,
             now: Duration::ZERO,
             weather: BTreeMap::new(),
+            spells: BTreeMap::new(),
             counts: Counts::default(),
             trace: DefaultHasher::new(),
             objects: BTreeMap::new(),
             late: Vec::new(),
-            pieces: BTreeMap::new(),
-            decided: BTreeSet::new(),
+            damaged: None,
+            oracle: Oracle::default(),
+            deployed: State::default(),
             violations: Vec::new(),
         };
-        Self { inner: Mutex::new(inner), verbose }
+        Self { inner: Mutex::new(inner), verbose, mutant }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this mistake is planted.
+    pub(crate) fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    pub(crate) fn mutant(&self) -> Option<Mutant> {
+        self.mutant
     }
 
     /// A number below `bound`.
@@ -169,7 +78,9 @@ impl World {
     }
 
     pub(crate) fn set_weather(&self, weather: BTreeMap<Fault, u64>) {
-        self.lock().weather = weather;
+        let mut inner = self.lock();
+        inner.weather = weather;
+        inner.spells.clear();
     }
 
     /// Whether this fault happens now; counted when it does.
@@ -182,6 +93,20 @@ impl World {
             self.inflict(fault);
         }
         strikes
+    }
+
+    /// As [`World::strikes`], for a fault that then lasts for a while.
+    pub(crate) fn lasts(&self, fault: Fault) -> bool {
+        let inner = self.lock();
+        let goes_on = inner.spells.get(&fault).is_some_and(|until| inner.now < *until);
+        drop(inner);
+        if goes_on || !self.strikes(fault) {
+            return goes_on;
+        }
+        let mut inner = self.lock();
+        let until = inner.now + Duration::from_millis(inner.below(2_000));
+        inner.spells.insert(fault, until);
+        true
     }
 
     pub(crate) fn inflict(&self, fault: Fault) {
@@ -241,7 +166,7 @@ impl World {
         inner.late.push((at, name.to_owned(), body.clone()));
     }
 
-    /// Creates if absent; judges records as they enter the log.
+    /// Creates if absent; records are judged as they enter the log.
     pub(crate) fn create(&self, name: &str, body: &Bytes) -> bool {
         let parsed = match paths::parse(name) {
             Ok(parsed) => parsed,
@@ -250,7 +175,9 @@ impl World {
                 None
             }
         };
-        if self.lock().objects.contains_key(name) {
+        // The probe would refuse such a store before anything is claimed.
+        let is_overwritten = self.is(Mutant::Overwrite) && !name.starts_with("probe/");
+        if self.lock().objects.contains_key(name) && !is_overwritten {
             return false;
         }
         match parsed {
@@ -276,134 +203,52 @@ impl World {
         self.lock().objects.remove(name);
     }
 
-    /// A fenced attempt never appends; a decision lists what may become visible.
-    fn judge_record(&self, name: &str, at: Position, body: &Bytes) {
-        let Ok(entry) = record::decode::<Entry>(body) else {
-            return self.violation(format!("{name} is no record"));
-        };
-        // Below its seal an old write may land once more in a slot that retention has emptied: it decides nothing new.
-        if !matches!(entry.record, Record::Sealed { .. })
-            && self.sealed_at(at.attempt).is_some_and(|sealed| sealed < at.slot)
-        {
-            self.violation(format!("{name} was appended by a fenced attempt"));
+    /// Changes one bit of an object that the newest decision consists of; does nothing while another one is changed.
+    pub(crate) fn damage(&self) {
+        let candidates = self.objects_of_newest();
+        if candidates.is_empty() || self.is_damaged() {
+            return;
         }
-        match &entry.record {
-            Record::Completed(completed) => {
-                let manifest = match &completed.manifest {
-                    ManifestRef::Inline(manifest) => Some(manifest.as_ref().clone()),
-                    ManifestRef::Stored { name, .. } => {
-                        self.read(name).and_then(|body| record::decode::<Manifest>(&body).ok())
-                    }
-                };
-                let Some(manifest) = manifest else {
-                    return self.violation(format!("{name} decides a manifest that is not there"));
-                };
-                for committable in &manifest.committables {
-                    self.lock().decided.insert(committable.handle.clone());
-                }
-            }
-            Record::Settled(_) | Record::Released(_) | Record::Sealed { .. } => {}
-        }
-    }
-
-    /// The highest seal of an attempt.
-    fn sealed_at(&self, attempt: Attempt) -> Option<Slot> {
-        let inner = self.lock();
-        let seals = inner.objects.iter().filter_map(|(name, body)| match paths::parse(name) {
-            Ok(Some(ObjectName::Record(_, at))) if at.attempt == attempt => record::decode::<Entry>(body)
-                .ok()
-                .filter(|entry| matches!(entry.record, Record::Sealed { .. }))
-                .map(|_| at.slot),
-            _ => None,
-        });
-        seals.max()
-    }
-
-    pub(crate) fn open_piece(&self, handle: &str, sink: &str, attempt: Attempt) {
-        let piece = Piece { sink: sink.to_owned(), attempt, rows: Vec::new(), state: PieceState::Open };
-        if self.lock().pieces.insert(handle.to_owned(), piece).is_some() {
-            self.violation(format!("piece {handle} was opened twice"));
-        }
-    }
-
-    /// `false`: somebody took it away, which only a later attempt may do.
-    pub(crate) fn prepare_piece(&self, handle: &str, rows: Vec<Row>) -> bool {
+        let name = candidates[self.below(candidates.len() as u64) as usize].clone();
+        let Some(body) = self.read(&name) else { return };
+        let altered = self.flip(&body);
+        self.note(&format!("damaged {name}"));
+        self.inflict(Fault::Damage);
         let mut inner = self.lock();
-        let Some(piece) = inner.pieces.get_mut(handle) else { return false };
-        piece.rows = rows;
-        piece.state = PieceState::Prepared;
-        true
+        inner.objects.insert(name.clone(), altered);
+        inner.damaged = Some((name, body));
     }
 
-    pub(crate) fn piece_is(&self, handle: &str) -> Option<bool> {
-        self.lock().pieces.get(handle).map(|piece| piece.state == PieceState::Committed)
-    }
-
-    /// Makes a piece visible: never before its decision is in the log.
-    pub(crate) fn commit_piece(&self, handle: &str) -> PieceOutcome {
-        let (is_decided, state) = {
-            let inner = self.lock();
-            (inner.decided.contains(handle), inner.pieces.get(handle).map(|piece| piece.state))
-        };
-        if !is_decided {
-            self.violation(format!("undecided piece {handle} was committed"));
-        }
-        match state {
-            Some(PieceState::Committed) => {
-                self.see(Seen::CommittedAgain);
-                PieceOutcome::Already
-            }
-            Some(PieceState::Prepared) => {
-                self.see(Seen::Committed);
-                self.note(&format!("committed {handle}"));
-                if let Some(piece) = self.lock().pieces.get_mut(handle) {
-                    piece.state = PieceState::Committed;
-                }
-                PieceOutcome::Committed
-            }
-            Some(PieceState::Open) => {
-                self.violation(format!("open piece {handle} was committed"));
-                PieceOutcome::Gone
-            }
-            None => {
-                self.violation(format!("decided piece {handle} is gone"));
-                PieceOutcome::Gone
-            }
-        }
-    }
-
-    /// Takes back what attempts below `before` left open: never anything that was decided.
-    pub(crate) fn abort_pieces(&self, sink: &str, before: Attempt) -> u64 {
-        let leftovers: Vec<String> = {
-            let inner = self.lock();
-            let left = inner.pieces.iter().filter(|(_, piece)| {
-                piece.sink == sink && piece.attempt < before && piece.state != PieceState::Committed
-            });
-            left.map(|(handle, _)| handle.clone()).collect()
-        };
-        for handle in &leftovers {
-            self.abort_piece(handle);
-        }
-        leftovers.len() as u64
-    }
-
-    pub(crate) fn abort_piece(&self, handle: &str) {
-        if self.lock().decided.contains(handle) {
-            self.violation(format!("decided piece {handle} was aborted"));
-        }
-        self.see(Seen::LeftoversAborted);
-        self.note(&format!("aborted {handle}"));
-        self.lock().pieces.remove(handle);
-    }
-
-    /// All visible rows of a sink, sorted.
-    pub(crate) fn visible(&self, sink: &str) -> Vec<Row> {
+    /// Whether a changed object is still there.
+    pub(crate) fn is_damaged(&self) -> bool {
         let inner = self.lock();
-        let committed =
-            inner.pieces.values().filter(|piece| piece.sink == sink && piece.state == PieceState::Committed);
-        let mut rows: Vec<Row> = committed.flat_map(|piece| piece.rows.iter().cloned()).collect();
-        rows.sort_unstable();
-        rows
+        inner.damaged.as_ref().is_some_and(|(name, _)| inner.objects.contains_key(name))
+    }
+
+    pub(crate) fn is_damaged_object(&self, name: &str) -> bool {
+        self.lock().damaged.as_ref().is_some_and(|(damaged, _)| damaged == name)
+    }
+
+    /// Somebody finds a copy of the changed object.
+    pub(crate) fn repair(&self) {
+        let mut inner = self.lock();
+        if let Some((name, body)) = inner.damaged.take()
+            && inner.objects.contains_key(&name)
+        {
+            inner.objects.insert(name, body);
+        }
+        drop(inner);
+        self.note("repaired");
+    }
+
+    /// The same bytes but for one bit.
+    pub(crate) fn flip(&self, body: &Bytes) -> Bytes {
+        let mut altered = body.to_vec();
+        if !altered.is_empty() {
+            let bit = self.below(altered.len() as u64 * 8) as usize;
+            altered[bit / 8] ^= 1 << (bit % 8);
+        }
+        altered.into()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a run has to say: objects on standard output for programs, lines on standard error for people.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -49,7 +50,8 @@ impl Drop for Reporter {
 
 /// Reports until the run has dropped its end. When standard output is closed the run is asked to stop, quietly.
 pub(super) fn report(name: &str, output: Output, screen: Screen, events: &Receiver<RunEvent>, stop: &StopHandle) {
-    let mut teller = Teller { name, output, screen, progress: Progress::default(), last_line: None, drawn: false };
+    let mut teller =
+        Teller { name, output, screen, progress: Progress::default(), decided_rows: 0, last_line: None, drawn: false };
     let mut gone = false;
     loop {
         let event = match events.recv_timeout(REDRAW) {
@@ -67,12 +69,28 @@ pub(super) fn report(name: &str, output: Output, screen: Screen, events: &Receiv
     }
 }
 
+/// What the line that is redrawn says.
 #[derive(Default)]
 struct Progress {
     rows_in: u64,
     rows_out: u64,
-    epoch: u64,
-    took: Duration,
+    /// `None` until the first second has passed.
+    rows_per_second: Option<u64>,
+    /// Number and duration of the newest checkpoint.
+    checkpoint: Option<(u64, Duration)>,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "read {}  out {}", thousands(self.rows_in), thousands(self.rows_out))?;
+        if let Some(rate) = self.rows_per_second {
+            write!(f, "  {} rows/s", thousands(rate))?;
+        }
+        match self.checkpoint {
+            Some((epoch, took)) => write!(f, "  checkpoint {epoch} ({} ms)", took.as_millis()),
+            None => Ok(()),
+        }
+    }
 }
 
 struct Teller<'a> {
@@ -80,6 +98,8 @@ struct Teller<'a> {
     output: Output,
     screen: Screen,
     progress: Progress,
+    /// Of the checkpoints that this process has decided.
+    decided_rows: u64,
     last_line: Option<Duration>,
     drawn: bool,
 }
@@ -108,12 +128,18 @@ impl Teller<'_> {
             }
             RunEvent::Running { tasks, .. } => self.line("running", &format!("{tasks} tasks")),
             RunEvent::CheckpointCompleted { epoch, durations, rows, rows_in, .. } => {
-                self.progress.epoch = epoch.0;
-                self.progress.took = durations.total();
-                self.progress.rows_in = *rows_in;
-                self.progress.rows_out = self.progress.rows_out.saturating_add(*rows);
+                self.progress.checkpoint = Some((epoch.0, durations.total()));
+                self.progress.rows_in = self.progress.rows_in.max(*rows_in);
+                self.decided_rows = self.decided_rows.saturating_add(*rows);
+                self.progress.rows_out = self.progress.rows_out.max(self.decided_rows);
                 self.drawn = true;
                 self.checkpoint_line();
+            }
+            RunEvent::Progress { rows_in, rows_written, rows_in_per_second, .. } => {
+                (self.progress.rows_in, self.progress.rows_out) = (*rows_in, *rows_written);
+                self.progress.rows_per_second = Some(*rows_in_per_second);
+                self.drawn = true;
+                self.redraw();
             }
             RunEvent::CheckpointFailed { epoch, reason, .. } => {
                 self.doubt(&format!("checkpoint {epoch} failed: {reason}"));
@@ -161,23 +187,27 @@ impl Teller<'_> {
         let now = SystemClock.monotonic();
         if self.last_line.is_none_or(|last| now.saturating_sub(last) >= LINE_EVERY) {
             self.last_line = Some(now);
-            self.line("running", &self.progress_text());
+            self.line("running", &self.progress.to_string());
         }
     }
 
     fn redraw(&self) {
         if self.drawn {
-            self.screen.redraw(format!("{}  {:<9}  {}", self.name, "running", self.progress_text()));
+            self.screen.redraw(format!("{}  {:<9}  {}", self.name, "running", self.progress));
         }
     }
+}
 
-    fn progress_text(&self) -> String {
-        let Progress { rows_in, rows_out, epoch, took } = &self.progress;
-        format!(
-            "read {}  out {}  checkpoint {epoch} ({} ms)",
-            thousands(*rows_in),
-            thousands(*rows_out),
-            took.as_millis()
-        )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_line_shows_what_is_known() {
+        let mut progress = Progress { rows_in: 1_234_567, rows_out: 89, ..Progress::default() };
+        assert_eq!(progress.to_string(), "read 1,234,567  out 89");
+        progress.rows_per_second = Some(50_000);
+        progress.checkpoint = Some((7, Duration::from_millis(12)));
+        assert_eq!(progress.to_string(), "read 1,234,567  out 89  50,000 rows/s  checkpoint 7 (12 ms)");
     }
 }

@@ -41,6 +41,13 @@ pub trait FileSystem: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalFiles;
 
+/// A rename without flags: a hard link never replaces either. A crash between the two steps leaves both names on one
+/// file; committing again removes the hidden one.
+pub(super) fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
+}
+
 impl OutputFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
@@ -64,11 +71,9 @@ impl FileSystem for LocalFiles {
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(()),
-            // Some network file systems know no flags: a hard link also never replaces. A crash between the two
-            // steps leaves both names on one file; committing again removes the hidden one.
+            // Some network file systems know no flags.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                fs::hard_link(from, to)?;
-                fs::remove_file(from)
+                rename_by_link(from, to)
             }
             Err(error) => Err(error.into()),
         }

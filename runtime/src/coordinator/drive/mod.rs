@@ -89,7 +89,11 @@ impl<'a> Drive<'a> {
         let (_, attempt) = self.owner;
         let ended = self.deploy_and_run(restored, is_first, stop).await;
         self.context.metrics.ready.set(0);
-        self.context.metrics.checkpoints.in_progress.set(0);
+        let checkpoints = &self.context.metrics.checkpoints;
+        if checkpoints.in_progress.get() > 0 {
+            checkpoints.in_progress.set(0);
+            checkpoints.total.with_label_values(&["aborted"]).inc();
+        }
         stop_worker(self.context, self.worker, attempt).await;
         ended
     }
@@ -102,6 +106,7 @@ impl<'a> Drive<'a> {
     ) -> Result<Ended, CoordinatorError> {
         let (setup, (pipeline, attempt)) = (&self.context.setup, self.owner);
         let decided = restored.decision.epoch;
+        self.context.progress.begins_after(restored.manifest.rows_in, restored.manifest.rows_out);
         self.context.progress.set(Phase::Running { attempt, decided, open_commits: 0, pending: None });
         if !is_first {
             compatibility::check_state(setup, &restored.manifest)?;
@@ -318,6 +323,7 @@ async fn stop_worker(context: &Context, worker: &mut dyn WorkerPort, ours: Attem
         }
     };
     tokio::select! {
+        biased;
         () = stopped => (),
         () = context.clock.sleep(STOP_PATIENCE) => {
             tracing::warn!(attempt = %ours, "the worker did not stop in time");

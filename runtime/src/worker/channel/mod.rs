@@ -88,6 +88,17 @@ impl Inbox {
         poll_fn(|context| self.poll_receive(context)).await
     }
 
+    /// What is there already, without waiting.
+    ///
+    /// # Errors
+    /// As [`Inbox::receive`].
+    pub fn try_receive(&mut self) -> Result<Option<(usize, Element)>, Closed> {
+        match self.poll_receive(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(received) => received.map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+
     /// Leaves an input's elements in its queue until [`Inbox::unblock_all`].
     pub fn block(&mut self, input: usize) {
         if let Some(queue) = self.shared.lock().queues.get_mut(input) {

@@ -11,6 +11,7 @@ use checkpoint::commit::CommitPermit;
 use checkpoint::ids::{Attempt, Epoch, OperatorId, PipelineId, Subtask};
 use checkpoint::manifest::Committable;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::connectors::*;
 use crate::dataflow::graph::{ChainBuilder, Edge, Graph, Leaf, Partitioning, Stage, StageInput, StatefulOperator};
@@ -52,6 +53,8 @@ pub(super) struct Numbers {
     pub splits: u32,
     pub end: i64,
     pub batch: i64,
+    /// Rows that all readers have given, to be waited for.
+    pub given: watch::Sender<u64>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -83,7 +86,16 @@ impl SourceConnector for Numbers {
 
     fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
         let positions = splits.iter().map(|split| serde_json::from_str(&split.position).expect("ours")).collect();
-        Ok(Box::new(NumberReader { splits, positions, batch: self.batch, rested: false, ended: false, records: 0 }))
+        let given = self.given.clone();
+        Ok(Box::new(NumberReader {
+            splits,
+            positions,
+            batch: self.batch,
+            given,
+            rested: false,
+            ended: false,
+            records: 0,
+        }))
     }
 }
 
@@ -91,6 +103,7 @@ struct NumberReader {
     splits: Vec<Split>,
     positions: Vec<Position>,
     batch: i64,
+    given: watch::Sender<u64>,
     rested: bool,
     ended: bool,
     records: u64,
@@ -117,6 +130,7 @@ impl SourceReader for NumberReader {
         let rows = rows_of(numbers.map(|n| (n % KEYS, n)));
         position.next += rows.num_rows() as i64 * step;
         self.records += rows.num_rows() as u64;
+        self.given.send_modify(|given| *given += rows.num_rows() as u64);
         Ok(Next::Batch(Batch { rows, late_before: Timestamp::MIN }))
     }
 
@@ -263,6 +277,8 @@ impl Chain for Sum {
 /// What the sink was given, by committable handle.
 #[derive(Default)]
 pub(super) struct Target {
+    /// Rows that the source has given.
+    pub given: watch::Sender<u64>,
     pub prepared: Mutex<BTreeMap<String, Vec<(i64, i64)>>>,
     pub faults: Arc<Faults>,
 }
@@ -384,7 +400,8 @@ pub(super) fn pass_plan(source: Numbers, target: &Arc<Target>) -> Plan {
     plan(stages, Vec::new(), source, target)
 }
 
-fn plan(stages: Vec<Stage>, edges: Vec<Edge>, source: Numbers, target: &Arc<Target>) -> Plan {
+fn plan(stages: Vec<Stage>, edges: Vec<Edge>, mut source: Numbers, target: &Arc<Target>) -> Plan {
+    source.given = target.given.clone();
     let source: Arc<dyn SourceConnector> = Arc::new(source);
     let sink: Arc<dyn SinkConnector> = Arc::new(MemorySink(Arc::clone(target)));
     Plan {

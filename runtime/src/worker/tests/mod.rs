@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::control::{Acknowledgement, Deployment, FailureKind, FailureReason, FromWorker, TaskId, ToWorker};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Subtask};
 use checkpoint::manifest::{OperatorSnapshot, StatePart};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::clock::RuntimeClock;
@@ -30,7 +30,7 @@ struct Bench {
 }
 
 fn numbers(end: i64) -> Numbers {
-    Numbers { splits: 4, end, batch: 100 }
+    Numbers { splits: 4, end, batch: 100, given: watch::Sender::default() }
 }
 
 /// The first epoch of a log: positions, no state.
@@ -48,6 +48,7 @@ impl Bench {
             store: Arc::new(store.clone()),
             clock: Arc::new(RuntimeClock::start()),
             statistics: statistics.clone(),
+            rules: Rules::default(),
         };
         let worker = tasks::spawn("worker", run(Arc::new(plan), environment, inbox, outbox));
         Self { commands, reports, store, target: Arc::clone(target), statistics, worker }
@@ -68,6 +69,14 @@ impl Bench {
     async fn checkpoint(&mut self, attempt: u64, epoch: u64) {
         let (attempt, epoch) = (Attempt(attempt), Epoch(epoch));
         self.commands.send(ToWorker::Checkpoint { attempt, epoch }).await.unwrap();
+    }
+
+    /// Waits until the source has given so many rows more.
+    async fn reads(&self, more: u64) {
+        let mut given = self.target.given.subscribe();
+        let enough = *given.borrow() + more;
+        let read = tokio::time::timeout(Duration::from_mins(1), given.wait_for(|given| *given >= enough)).await;
+        read.expect("the source has no more rows").expect("the sender is the target's");
     }
 
     async fn decided(&mut self, attempt: u64, epoch: u64) {
@@ -175,9 +184,9 @@ async fn every_task_takes_part_in_every_checkpoint_until_the_end() {
     assert!(last.iter().all(|one| one.finished));
     assert_eq!(last.iter().map(|one| one.rows_in).sum::<u64>(), 5_000);
     assert_eq!(bench.rows(&last), expected_sums(5_000));
-    let read =
-        bench.statistics.read().into_values().filter_map(|task| task.source).map(|(_, counters)| counters.records);
-    assert_eq!(read.sum::<u64>(), 5_000);
+    let read = bench.statistics.read(Duration::ZERO).into_values().filter_map(|task| task.counters.source);
+    assert_eq!(read.map(|(_, counters)| counters.records).sum::<u64>(), 5_000);
+    assert_eq!(bench.statistics.rows(Attempt(1)), (5_000, KEYS as u64));
     bench.stop(1).await;
     drop(bench.commands);
     assert_eq!(bench.worker.await, Ok(()));
@@ -193,7 +202,7 @@ async fn state_restores_at_any_other_parallelism() {
         bench.deploy(1, then, 1, first).await;
         bench.deployed().await;
         for epoch in 2..=4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            bench.reads(1_500).await;
             bench.checkpoint(1, epoch).await;
             let acknowledged = bench.acknowledged(epoch, 2 * then as usize).await;
             if epoch == 4 {
@@ -219,10 +228,10 @@ async fn a_run_is_uploaded_once_and_again_only_after_a_change_of_parallelism() {
     let mut bench = Bench::new(sum_plan(source, &target), &target, memory_store());
     bench.deploy(1, 2, 1, first).await;
     bench.deployed().await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.reads(2_000).await;
     bench.checkpoint(1, 2).await;
     let second = stored_names(&snapshots(&bench.acknowledged(2, 4).await));
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.reads(2_000).await;
     bench.checkpoint(1, 3).await;
     let third = snapshots(&bench.acknowledged(3, 4).await);
     let names = stored_names(&third);
@@ -254,7 +263,7 @@ async fn committables_are_listed_until_their_epoch_is_decided() {
     bench.deployed().await;
     let mut listed = Vec::new();
     for epoch in 2..=6 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        bench.reads(500).await;
         bench.checkpoint(1, epoch).await;
         let acknowledged = bench.acknowledged(epoch, 1).await;
         listed.push(acknowledged[0].committables.iter().map(|one| one.epoch.0).collect::<Vec<_>>());
@@ -292,7 +301,7 @@ async fn a_failed_upload_fails_the_checkpoint_and_loses_nothing() {
     let mut bench = Bench::new(sum_plan(source, &target), &target, store);
     bench.deploy(1, 1, 1, first).await;
     bench.deployed().await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.reads(2_000).await;
     faults.armed.store(true, Ordering::Relaxed);
     bench.checkpoint(1, 2).await;
     let mut declined = 0;
@@ -324,7 +333,7 @@ async fn a_missing_or_altered_part_is_never_restored() {
         let mut bench = Bench::new(sum_plan(source, &target), &target, memory_store());
         bench.deploy(1, 1, 1, first).await;
         bench.deployed().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        bench.reads(2_000).await;
         bench.checkpoint(1, 2).await;
         let taken = snapshots(&bench.acknowledged(2, 2).await);
         bench.stop(1).await;
@@ -423,4 +432,28 @@ async fn a_deployment_that_does_not_fit_is_refused() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_times_of_every_task_add_up_to_its_life() {
+    let target = Arc::new(Target::default());
+    let source = numbers(100_000);
+    let first = first_epoch(&source);
+    let clock = RuntimeClock::start();
+    let mut bench = Bench::new(sum_plan(source, &target), &target, memory_store());
+    bench.deploy(1, 2, 1, first).await;
+    bench.deployed().await;
+    let began = clock.monotonic();
+    bench.reads(10_000).await;
+    let life = clock.monotonic().saturating_sub(began);
+    let tasks = bench.statistics.read(clock.monotonic());
+    assert_eq!(tasks.len(), 4);
+    for (task, Snapshot { times, .. }) in &tasks {
+        // Nothing takes time in a paused clock but waits.
+        assert_eq!(times.busy + times.backpressured, Duration::ZERO, "{task:?}");
+        assert_eq!(times.idle, life, "{task:?}");
+    }
+    assert!(life >= Duration::from_millis(40), "the reader rests a millisecond after each batch");
+    let (read, _) = bench.statistics.rows(Attempt(1));
+    assert!(read >= 10_000, "told before any checkpoint");
 }

@@ -6,6 +6,7 @@ mod json;
 mod parquet;
 mod reading;
 mod recording;
+mod renaming;
 mod writing;
 
 use std::path::Path;

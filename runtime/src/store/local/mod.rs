@@ -5,7 +5,7 @@
 //! the whole object or none; a crash leaves at most a temporary.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use self::disk::{Disk, LocalDisk};
 use super::{CheckpointStore, Created, StoreError};
 use crate::clock::Random;
 use crate::connectors::{Retry, retry_of};
 use crate::crashpoint::{self, Injected};
 use crate::durable;
 use crate::tasks;
+
+mod disk;
+#[cfg(test)]
+mod tests;
 
 /// What every temporary's name begins with; no object has such a name.
 const TEMPORARY: &str = ".tmp-";
@@ -32,6 +37,7 @@ pub struct LocalStore {
 struct Inner {
     root: PathBuf,
     random: Arc<dyn Random>,
+    disk: Arc<dyn Disk>,
     /// Folders whose own entry this process has synced: one that somebody else made may not be durable yet.
     durable: Mutex<HashSet<PathBuf>>,
 }
@@ -39,7 +45,11 @@ struct Inner {
 impl LocalStore {
     /// `root` must be absolute; it is made at the first create.
     pub fn new(root: impl Into<PathBuf>, random: Arc<dyn Random>) -> Self {
-        Self { inner: Arc::new(Inner { root: root.into(), random, durable: Mutex::default() }) }
+        Self::on(root, random, Arc::new(LocalDisk))
+    }
+
+    fn on(root: impl Into<PathBuf>, random: Arc<dyn Random>, disk: Arc<dyn Disk>) -> Self {
+        Self { inner: Arc::new(Inner { root: root.into(), random, disk, durable: Mutex::default() }) }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -132,14 +142,14 @@ impl Inner {
         let folder = folder.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "not a name of an object"))?;
         self.make_durable(folder)?;
         let temporary = folder.join(format!("{TEMPORARY}{:032x}", self.random.u128()));
-        let linked = write_and_link(&temporary, &path, body);
+        let linked = self.write_and_link(&temporary, &path, body);
         // The name, if it was given, holds the bytes now; the temporary is only litter, also when the disk is full.
-        let removed = ignore_missing(fs::remove_file(&temporary));
+        let removed = ignore_missing(self.disk.remove(&temporary));
         let created = linked?;
         removed?;
         // Synced also when the object was there already: whoever made it may have died before its own sync, and what
         // the caller concludes from `Exists` must survive a power loss as well.
-        sync_folder(folder)?;
+        self.disk.sync_folder(folder)?;
         step("store.created")?;
         Ok(created)
     }
@@ -153,33 +163,29 @@ impl Inner {
             }
             durable.clone()
         };
-        durable::create_folder(folder, &self.root, &mut known, &sync_folder)?;
+        durable::create_folder(folder, &self.root, &mut known, &|folder| self.disk.sync_folder(folder))?;
         self.durable.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
         Ok(())
     }
-}
 
-fn write_and_link(temporary: &Path, path: &Path, body: &[u8]) -> io::Result<Created> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(temporary)?;
-    file.write_all(body)?;
-    step("store.temporary_written")?;
-    file.sync_all()?;
-    step("store.temporary_synced")?;
-    let created = match fs::hard_link(temporary, path) {
-        Ok(()) => Created::New,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Created::Exists,
-        Err(error) => return Err(error),
-    };
-    step("store.linked")?;
-    Ok(created)
+    fn write_and_link(&self, temporary: &Path, path: &Path, body: &[u8]) -> io::Result<Created> {
+        let mut file = self.disk.create(temporary)?;
+        file.write_all(body)?;
+        step("store.temporary_written")?;
+        file.sync()?;
+        step("store.temporary_synced")?;
+        let created = match self.disk.link(temporary, path) {
+            Ok(()) => Created::New,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Created::Exists,
+            Err(error) => return Err(error),
+        };
+        step("store.linked")?;
+        Ok(created)
+    }
 }
 
 fn step(name: &'static str) -> io::Result<()> {
     crashpoint::hit(name).map_err(|injected: Injected| io::Error::other(injected))
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
