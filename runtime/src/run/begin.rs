@@ -14,6 +14,7 @@ use super::{FailureReason, RunError, StartFrom};
 use crate::connectors::{Classification, SinkError};
 use crate::coordinator::inspect::{self, Newest, Seen};
 use crate::coordinator::{CoordinatorError, Ended, Log, claim, compatibility, depth};
+use crate::store::probe::probe;
 
 /// What there is to do.
 pub(super) enum Begin {
@@ -48,7 +49,7 @@ impl Supervisor {
         let floor = self.floor(&reader, &intent).await?;
         let seen = inspect::look(&reader, depth(&intent)).await.map_err(|error| refuse_or_fail(&error))?;
         let Some(seen) = seen else {
-            self.check_sinks(None)?;
+            self.check_world(None).await?;
             return match intent {
                 Intent::Run | Intent::CommitOnly | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
                 Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
@@ -58,7 +59,7 @@ impl Supervisor {
         };
         if intent == Intent::Run && seen.is_superseded() {
             // A fresh start that died before it had a log of its own: finish what it began.
-            self.check_sinks(None)?;
+            self.check_world(None).await?;
             return Ok(Begin::In(Task::fresh(log.next())));
         }
         let intent = match (intent, &seen.newest) {
@@ -70,8 +71,8 @@ impl Supervisor {
             let (rows_in, rows_out) = (newest.manifest.rows_in, newest.manifest.rows_out);
             return Ok(Begin::Finished(Ended::AlreadyFinished { rows_in, rows_out }));
         }
-        self.check_sinks(seen.newest.as_ref())?;
         self.check_log(&reader, &seen, &intent, floor).await?;
+        self.check_world(seen.newest.as_ref()).await?;
         match intent {
             Intent::Supersede => self.supersede(log).await,
             Intent::GoBack { .. } if !self.options.accept_duplicates => Err(RunError::Refused {
@@ -117,8 +118,8 @@ impl Supervisor {
         Ok(to)
     }
 
-    /// Targets that cannot be written, or are gone although decided output may wait there.
-    fn check_sinks(&self, newest: Option<&Newest>) -> Result<(), RunError> {
+    /// Targets that cannot be written, or are gone although decided output may wait there; a store that is unfit.
+    async fn check_world(&self, newest: Option<&Newest>) -> Result<(), RunError> {
         let newest = newest.filter(|newest| !newest.is_settled);
         let owed =
             |sink: &str| newest.is_some_and(|newest| newest.manifest.committables.iter().any(|c| c.sink == sink));
@@ -126,7 +127,9 @@ impl Supervisor {
             let checked = if owed(name) { sink.check_present() } else { Ok(()) };
             checked.and_then(|()| sink.check()).map_err(|error| cannot_heal(&error))?;
         }
-        Ok(())
+        probe(self.context.store.as_ref(), self.context.random.as_ref())
+            .await
+            .map_err(|error| RunError::Failed { reason: FailureReason::Store, message: error.to_string() })
     }
 
     /// The newest decision that the targets give evidence of: its output is visible there. Asked before the log is read,

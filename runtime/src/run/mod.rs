@@ -11,7 +11,6 @@ use self::supervise::Supervisor;
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::coordinator::{Context, Progress};
 use crate::metrics::{Metrics, MetricsServer};
-use crate::store::probe::probe;
 use crate::store::{CheckpointStore, LocalStore};
 use crate::worker::Statistics;
 
@@ -193,9 +192,6 @@ async fn start(
     metrics.checkpoints.interval_seconds.set(setup.interval.as_secs_f64());
     metrics.checkpoints.timeout_seconds.set(setup.timeout.as_secs_f64());
     metrics.checkpoints.last_completed_timestamp_seconds.set(world.clock.wall_ms() as f64 / 1_000.0);
-    probe(world.store.as_ref(), world.random.as_ref())
-        .await
-        .map_err(|error| RunError::Failed { reason: FailureReason::Store, message: error.to_string() })?;
     let statistics = Statistics::default();
     // Bound before anything is claimed; both end with the run.
     let _served = match options.metrics {

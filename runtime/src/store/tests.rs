@@ -194,7 +194,7 @@ async fn an_error_says_whether_waiting_can_heal_it() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let below_a_file = LocalStore::new(folder.path().join("file/store"), Arc::new(SystemRandom));
-    let error = below_a_file.create("0/attempts/1/claim", Bytes::new()).await.unwrap_err();
+    let error = below_a_file.read("0/attempts/1/claim").await.unwrap_err();
     assert_eq!(error.retry, Retry::Never, "{error}");
     let store = local(&folder);
     store.create("0/attempts/1/claim", Bytes::new()).await.unwrap();
