@@ -26,6 +26,22 @@ pub struct Manifest {
     pub committables: Vec<Committable>,
 }
 
+impl Manifest {
+    /// Of a log in which nothing has been read yet.
+    pub fn empty(parallelism: u32, max_parallelism: u32) -> Self {
+        Self {
+            operators: Vec::new(),
+            parallelism,
+            max_parallelism,
+            finished: false,
+            rows_in: 0,
+            rows_out: 0,
+            snapshots: Vec::new(),
+            committables: Vec::new(),
+        }
+    }
+}
+
 /// What an operator's state depends on, as it was when the state was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

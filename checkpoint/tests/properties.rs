@@ -180,16 +180,7 @@ impl Store {
     fn with(decisions: u64) -> Self {
         let claim = Claim { pipeline: PipelineId(1), cause: Cause::Start, nonce: Nonce(1), sinks: Vec::new() };
         let decision = |slot: u64| {
-            let manifest = Manifest {
-                operators: Vec::new(),
-                parallelism: 1,
-                max_parallelism: 1,
-                finished: false,
-                rows_in: 0,
-                rows_out: 0,
-                snapshots: Vec::new(),
-                committables: Vec::new(),
-            };
+            let manifest = Manifest::empty(1, 1);
             let completed = Completed {
                 epoch: Epoch(slot + 1),
                 savepoint: false,

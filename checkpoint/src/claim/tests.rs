@@ -10,16 +10,7 @@ fn claim(nonce: u128) -> Arc<Claim> {
 }
 
 fn decision(epoch: u64) -> Record {
-    let manifest = Manifest {
-        operators: Vec::new(),
-        parallelism: 1,
-        max_parallelism: 1,
-        finished: false,
-        rows_in: 0,
-        rows_out: 0,
-        snapshots: Vec::new(),
-        committables: Vec::new(),
-    };
+    let manifest = Manifest::empty(1, 1);
     Record::Completed(Completed {
         epoch: Epoch(epoch),
         savepoint: false,

@@ -27,16 +27,7 @@ fn settings() -> Settings {
 }
 
 fn run_with(settings: Settings, settled: bool) -> Run {
-    let manifest = Arc::new(Manifest {
-        operators: Vec::new(),
-        parallelism: 2,
-        max_parallelism: 128,
-        finished: false,
-        rows_in: 0,
-        rows_out: 0,
-        snapshots: Vec::new(),
-        committables: Vec::new(),
-    });
+    let manifest = Arc::new(Manifest::empty(2, 128));
     let restored = Restored {
         appender: Appender::of(Shipped, ME, Nonce(7)),
         at: Position { attempt: Attempt(1), slot: Slot(4) },

@@ -17,16 +17,7 @@ fn committable(attempt: u64, epoch: u64, handle: &str) -> Committable {
 }
 
 fn check(committables: &[Committable]) -> Result<(), Violation> {
-    let manifest = Manifest {
-        operators: Vec::new(),
-        parallelism: 1,
-        max_parallelism: 1,
-        finished: false,
-        rows_in: 0,
-        rows_out: 0,
-        snapshots: Vec::new(),
-        committables: committables.to_vec(),
-    };
+    let manifest = Manifest { committables: committables.to_vec(), ..Manifest::empty(1, 1) };
     check_decidable(&manifest, NEXT, Epoch(3))
 }
 

@@ -12,16 +12,7 @@ fn completed() -> Entry {
         expiry: Some(Expiry { start_ms: 1, timeout_ms: 2, commit_budget_ms: 1 }),
         handle: "{}".to_owned(),
     };
-    let manifest = Manifest {
-        operators: Vec::new(),
-        parallelism: 2,
-        max_parallelism: 128,
-        finished: false,
-        rows_in: 0,
-        rows_out: 0,
-        snapshots: Vec::new(),
-        committables: vec![committable],
-    };
+    let manifest = Manifest { committables: vec![committable], ..Manifest::empty(2, 128) };
     let completed = Completed {
         epoch: Epoch(7),
         savepoint: false,

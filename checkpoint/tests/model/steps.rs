@@ -461,14 +461,5 @@ fn snapshot(writer: u32, item: u8) -> OperatorSnapshot {
 }
 
 fn first_manifest(config: &Config) -> Manifest {
-    Manifest {
-        operators: Vec::new(),
-        parallelism: 1,
-        max_parallelism: 1,
-        finished: false,
-        rows_in: 0,
-        rows_out: 0,
-        snapshots: (0..config.writers).map(|writer| snapshot(writer, 0)).collect(),
-        committables: Vec::new(),
-    }
+    Manifest { snapshots: (0..config.writers).map(|writer| snapshot(writer, 0)).collect(), ..Manifest::empty(1, 1) }
 }
