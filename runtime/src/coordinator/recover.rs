@@ -15,6 +15,7 @@ use super::commit::Committers;
 use super::error::CoordinatorError;
 use super::log::Log;
 use crate::crashpoint;
+use crate::tasks;
 use crate::worker::initial_source_snapshot;
 
 /// Where recovery leads.
@@ -99,7 +100,7 @@ impl Recoverer<'_> {
                 Event::Log(reply)
             }
             Action::LoadManifest(reference) => Event::Manifest(Arc::new(self.log.read_manifest(&reference).await?)),
-            Action::ResolveFirst => Event::Manifest(Arc::new(first_manifest(self.context)?)),
+            Action::ResolveFirst => Event::Manifest(Arc::new(first_manifest(self.context).await?)),
             Action::WriteManifest { epoch, manifest, copy_parts } => {
                 let mut manifest = manifest.as_ref().clone();
                 if copy_parts {
@@ -166,11 +167,11 @@ pub(super) fn lost(loss: &Loss) -> CoordinatorError {
 }
 
 /// What a new log begins with: resolved start positions and bounds, no state.
-fn first_manifest(context: &Context) -> Result<Manifest, CoordinatorError> {
+async fn first_manifest(context: &Context) -> Result<Manifest, CoordinatorError> {
     let setup = &context.setup;
     let mut snapshots = Vec::with_capacity(setup.sources.len());
     for (name, source) in &setup.sources {
-        snapshots.push(first_snapshot(setup.parallelism, name, source.as_ref())?);
+        snapshots.push(first_snapshot(setup.parallelism, name, source).await?);
     }
     Ok(Manifest {
         operators: setup.operators.clone(),
@@ -188,12 +189,13 @@ fn first_manifest(context: &Context) -> Result<Manifest, CoordinatorError> {
 ///
 /// # Errors
 /// The source cannot be found or read.
-pub(super) fn first_snapshot(
+pub(super) async fn first_snapshot(
     parallelism: u32,
     name: &str,
-    source: &dyn crate::connectors::SourceConnector,
+    source: &Arc<dyn crate::connectors::SourceConnector>,
 ) -> Result<checkpoint::manifest::OperatorSnapshot, CoordinatorError> {
-    let splits = source.resolve(parallelism)?;
+    let source = Arc::clone(source);
+    let splits = tasks::spawn_blocking(format!("resolve {name}"), move || source.resolve(parallelism)).await??;
     initial_source_snapshot(name, &splits).map_err(|error| {
         CoordinatorError::Source(crate::connectors::SourceError::Position {
             source_name: name.to_owned(),

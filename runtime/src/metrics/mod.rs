@@ -115,6 +115,7 @@ struct SourceFamilies {
     bytes: IntCounterVec,
     decode_errors: IntCounterVec,
     watermark: GaugeVec,
+    lag: IntGaugeVec,
 }
 
 /// One source's series.
@@ -252,6 +253,11 @@ impl Metrics {
             decode_errors: self.sources.decode_errors.with_label_values(&[name]),
             watermark_timestamp_seconds: self.sources.watermark.with_label_values(&[name]),
         }
+    }
+
+    /// A gauge of one partition.
+    pub fn lag(&self, source: &str, topic: &str, partition: u32) -> IntGauge {
+        self.sources.lag.with_label_values(&[source, topic, &partition.to_string()])
     }
 
     pub fn operator(&self, id: &str) -> OperatorMetrics {
@@ -401,6 +407,11 @@ impl Families {
                 &["source"],
             )?,
             watermark: self.gauges(watermark, "event time reached; 0: none yet", &["source"])?,
+            lag: self.int_gauges(
+                "onceward_source_lag_records",
+                "records that could be read and were not, where the source can tell",
+                &["source", "topic", "partition"],
+            )?,
         })
     }
 

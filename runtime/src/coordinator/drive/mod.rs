@@ -24,6 +24,7 @@ use super::progress::Phase;
 use super::{Context, Ended, compatibility};
 use crate::crashpoint;
 use crate::run::{RunEvent, StopSignal};
+use crate::tasks;
 
 mod actions;
 mod jobs;
@@ -113,9 +114,10 @@ impl<'a> Drive<'a> {
             let (epoch, handle) = (restored.decision.epoch, self.log.handle(restored.at));
             self.context.observer.event(RunEvent::Restored { attempt, epoch, handle });
         }
-        let snapshots = compatibility::snapshots(setup, &restored.manifest)?;
-        for sink in setup.sinks.values() {
-            sink.prepare()?;
+        let snapshots = compatibility::snapshots(setup, &restored.manifest).await?;
+        for (name, sink) in &setup.sinks {
+            let sink = Arc::clone(sink);
+            tasks::spawn_blocking(format!("prepare {name}"), move || sink.prepare()).await??;
         }
         crashpoint::hit("recovery.before_deploy")?;
         let deployment = Deployment {
