@@ -58,6 +58,8 @@ pub struct Lag {
 pub struct SinkCounters {
     pub records: u64,
     pub bytes: u64,
+    /// Calls to the target that failed and were repeated, beside commits.
+    pub errors: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ pub mod discard;
 mod error;
 mod event_time;
 pub mod files;
+mod formats;
 pub mod generator;
 mod reader;
 pub mod registry;

@@ -89,6 +89,7 @@ impl Collector {
             let series = self.metrics.sink(name);
             series.records.inc_by(counters.records.saturating_sub(before.records));
             series.bytes.inc_by(counters.bytes.saturating_sub(before.bytes));
+            series.errors.inc_by(counters.errors.saturating_sub(before.errors));
         }
     }
 

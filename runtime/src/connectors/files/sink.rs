@@ -10,10 +10,10 @@ use checkpoint::ids::Epoch;
 use checkpoint::manifest::{Committable, ContentHash};
 
 use super::committer::{FilesCommitter, Handle};
-use super::encode::JsonEncoder;
 use super::filesystem::{FileSystem, OutputFile};
 use super::names::{final_name, hidden_name};
 use crate::connectors::error::retry_of;
+use crate::connectors::formats::encode::JsonEncoder;
 use crate::connectors::{
     Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterContext, WriterIdentity,
 };

@@ -7,14 +7,14 @@ use api::pipeline::{Column, Decoder};
 use arrow::datatypes::{Schema, SchemaRef};
 use glob::MatchOptions;
 
-use super::buffer::ColumnBuffer;
 use super::csv::CsvDecoder;
 use super::feed::FileFeed;
-use super::json::JsonDecoder;
 use super::parquet::ParquetFeed;
 use super::position::{At, Identity, Position, io_error};
-use super::records::{Decode, OnFault, Rows};
 use super::text::TextFeed;
+use crate::connectors::formats::buffer::ColumnBuffer;
+use crate::connectors::formats::json::JsonDecoder;
+use crate::connectors::formats::records::{Decode, OnFault, Rows};
 use crate::connectors::reader::{Projection, Shape, SplitsReader, project};
 use crate::connectors::{Assignment, EventTime, Retry, SourceConnector, SourceError, SourceReader, Split, values};
 use crate::element::Watermark;
