@@ -211,6 +211,11 @@ pub trait Committer: Send + Sync {
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>>;
     /// Removes what attempts below `before` left open; returns how many pieces. Decided ones were committed before.
     fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>>;
+    /// A committable in people's words: how much it is, and where it lies.
+    fn describe(&self, committable: &Committable) -> String {
+        let Committable { rows, sink, epoch, .. } = committable;
+        format!("{rows} rows of sink `{sink}` written in epoch {epoch}")
+    }
     /// The newest output of a pipeline that is visible, if the target can tell: by attempt, then by the epoch that it was
     /// pre-committed in. It was decided, so a log that ends earlier has lost records.
     fn newest_visible(&self, pipeline: PipelineId) -> BoxFuture<'_, Result<Option<DecisionId>, SinkError>> {

@@ -8,7 +8,7 @@ use checkpoint::commit::Classification;
 use checkpoint::ids::Attempt;
 use checkpoint::manifest::Manifest;
 use checkpoint::record::DecisionId;
-use checkpoint::recovery::{Action, Ending, Event, Intent, Loss, Recovery, Restored};
+use checkpoint::recovery::{Action, Ending, Event, Intent, Recovery, Restored};
 
 use super::Context;
 use super::commit::Committers;
@@ -143,27 +143,11 @@ impl Recoverer<'_> {
             Ending::Finished => Ok(Recovered::Finished),
             Ending::Settled => Ok(Recovered::Settled),
             Ending::Fenced { by } => Err(CoordinatorError::Fenced { by }),
-            Ending::Lost(loss) => Err(lost(&loss)),
+            Ending::Lost(loss) => Err(self.committers.lost(&loss)),
             Ending::Refused(refusal) => Err(CoordinatorError::refused(self.log, &refusal)),
             Ending::Broken(violation) => Err(violation.into()),
         }
     }
-}
-
-/// The error that tells of a loss which stands in the log already.
-pub(super) fn lost(loss: &Loss) -> CoordinatorError {
-    let named: Vec<String> = loss
-        .committables
-        .iter()
-        .take(8)
-        .map(|c| format!("{} rows of sink `{}` written in epoch {}", c.rows, c.sink, c.epoch))
-        .collect();
-    let detail = match (named.is_empty(), &loss.reason) {
-        (false, _) => format!("{} committables, among them {}", loss.committables.len(), named.join(", ")),
-        (true, Some(reason)) => reason.clone(),
-        (true, None) => "found by an earlier attempt".to_owned(),
-    };
-    CoordinatorError::Lost { decision: loss.decision, detail, rewind_may_help: loss.rewind_may_help }
 }
 
 /// What a new log begins with: resolved start positions and bounds, no state.

@@ -9,7 +9,6 @@ use checkpoint::retention::Decision;
 use super::Running;
 use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::manifests::part_names;
-use crate::coordinator::recover::lost;
 use crate::coordinator::{Ended, timing};
 use crate::crashpoint;
 use crate::run::RunEvent;
@@ -157,7 +156,7 @@ impl Running<'_> {
             }
             End::CommitBlocked => Err(CoordinatorError::CommitBlocked),
             End::BudgetExhausted => Err(CoordinatorError::BudgetExhausted),
-            End::Lost(loss) => Err(lost(&loss)),
+            End::Lost(loss) => Err(self.committers.lost(&loss)),
             End::Broken(violation) => Err(violation.into()),
         }
     }

@@ -185,6 +185,9 @@ impl<'a> Drive<'a> {
 impl Running<'_> {
     async fn run(mut self, stop: &mut StopSignal) -> Result<Ended, CoordinatorError> {
         let mut is_stopping = false;
+        if self.committers.needs_sweeping() {
+            self.jobs.sweep(&self.committers, Arc::clone(&self.context.clock));
+        }
         loop {
             let wake = self.wait(stop, is_stopping).await;
             let event = match wake {
@@ -290,6 +293,10 @@ impl Running<'_> {
                 crashpoint::hit("coordinator.committed")?;
                 self.context.metrics.commits.ended(&sink);
                 Some(event)
+            }
+            Done::Swept => {
+                self.jobs.sweep(&self.committers, Arc::clone(&self.context.clock));
+                None
             }
             Done::Retained(retention, result) => {
                 self.jobs.retention = Some(*retention);

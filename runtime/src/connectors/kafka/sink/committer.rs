@@ -128,6 +128,12 @@ impl Committer for KafkaCommitter {
         Box::pin(async move { self.abort_one(&self.decode(committable)?).await })
     }
 
+    fn describe(&self, committable: &Committable) -> String {
+        let Committable { rows, sink, epoch, .. } = committable;
+        let place = self.decode(committable).map_or_else(|error| error.to_string(), |prepared| prepared.to_string());
+        format!("{rows} rows of sink `{sink}` written in epoch {epoch}, {place}")
+    }
+
     fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
         Box::pin(self.sweep(pipeline, before))
     }
