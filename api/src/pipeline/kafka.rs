@@ -34,7 +34,7 @@ pub struct KafkaSource {
     #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 249), regex(pattern = TOPIC)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub topics: Vec<String>,
-    /// Where a new pipeline begins: Earliest, Latest, CommittedOffsets (of groupId; a partition without one from its beginning), or the
+    /// Where a new pipeline begins: Earliest, Latest, `CommittedOffsets` (of groupId; a partition without one from its beginning), or the
     /// first record at or after a moment such as "2026-01-01T00:00:00Z". Resolved once; from then on checkpoints alone decide.
     #[serde(default)]
     pub start_from: StartPosition,
@@ -47,7 +47,7 @@ pub struct KafkaSource {
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["topic".into(), "partition".into()]))]
     pub until_offsets: Option<Vec<PartitionOffset>>,
-    /// Consumer group that positions are reported to after each checkpoint, for lag tools and CommittedOffsets; absent:
+    /// Consumer group that positions are reported to after each checkpoint, for lag tools and `CommittedOffsets`; absent:
     /// `<transactionalIdPrefix>-<pipeline>`. Reading depends on no group.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = "^[!-~]+$"))]

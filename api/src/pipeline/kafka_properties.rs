@@ -44,7 +44,7 @@ pub struct KafkaProperties {
     /// TCP keep-alive.
     #[serde(rename = "socket.keepalive.enable", skip_serializing_if = "Option::is_none")]
     pub socket_keepalive_enable: Option<bool>,
-    /// TCP_NODELAY.
+    /// `TCP_NODELAY`.
     #[serde(rename = "socket.nagle.disable", skip_serializing_if = "Option::is_none")]
     pub socket_nagle_disable: Option<bool>,
     /// Bytes; 0: the system's.
