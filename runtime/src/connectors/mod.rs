@@ -1,11 +1,13 @@
 //! Where rows come from and go to. Everything outside the process is reached through these traits.
 
+pub mod connection;
 pub mod discard;
 mod error;
 mod event_time;
 pub mod files;
 pub mod generator;
 mod reader;
+mod record_schema;
 pub mod registry;
 pub mod values;
 
