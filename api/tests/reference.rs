@@ -15,7 +15,18 @@ stands in quotes, as `\"1.5\"`. Relative paths resolve against the manifest's ow
 
 `onceward run FILE --set key=value` changes a field before the manifest is judged: `--set parallelism=4`, `--set sources.orders.files.path=x.jsonl` (items
 of named lists by name or index), `--set metadata.name=other`, `--set 'restartPolicy={never: {}}'`.
+
+A secret is named, never written out: `{secret: kafka-user, key: password}` is the file `kafka-user/password` in the folder that `onceward run --secrets-dir`
+names, or else in `secrets/` beside the manifest; on a cluster it is a key of a Secret. A file may hold up to 1 MiB; a line break at the end of a user name or password is no part of it.
 ";
+
+const FRACTION: &str = "^[0-9]{1,3}([.][0-9]{1,3})?$";
+
+/// The words that a position may be.
+fn words(pattern: &str) -> String {
+    let words = pattern.trim_start_matches("^(").split('|');
+    words.take_while(|word| word.chars().all(char::is_alphabetic)).collect::<Vec<_>>().join(", ")
+}
 
 fn kind(schema: &Value) -> String {
     let pattern = schema.get("pattern").and_then(Value::as_str).unwrap_or_default();
@@ -33,7 +44,8 @@ fn kind(schema: &Value) -> String {
             format!("{} to {}", bound("minimum"), bound("maximum"))
         }
         "string" if pattern.contains("h|m|s|ms") => "duration".to_owned(),
-        "string" if pattern.contains("[.]") => "fraction".to_owned(),
+        "string" if pattern.contains("[0-9]{4}-") => format!("{} or a moment", words(pattern)),
+        "string" if pattern == FRACTION => "fraction".to_owned(),
         "string" if pattern.contains("BIGINT") => "type".to_owned(),
         "string" if pattern.starts_with("^[a-z_]") => "name (a-z, 0-9, _)".to_owned(),
         "string" => format!("text, at most {}", schema.get("maxLength").and_then(Value::as_u64).unwrap_or_default()),
