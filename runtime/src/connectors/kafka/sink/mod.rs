@@ -48,6 +48,8 @@ pub struct KafkaSinkSpec {
     /// The longest time from a transaction's first record to its decision that the manifest tolerates.
     pub longest_undecided: Duration,
     pub tolerable_failures: u32,
+    /// Else records are visible as they are written, and again after a failure (at least once).
+    pub is_transactional: bool,
     /// For librdkafka.
     pub properties: Vec<(String, String)>,
 }
