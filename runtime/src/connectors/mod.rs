@@ -5,6 +5,7 @@ mod error;
 mod event_time;
 pub mod files;
 pub mod generator;
+pub mod kafka;
 mod reader;
 pub mod registry;
 pub mod values;
