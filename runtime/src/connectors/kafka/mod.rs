@@ -1,4 +1,5 @@
-//! Kafka, as a sink: a small client of its own for what librdkafka cannot do, and what became of prepared transactions.
+//! Kafka: what goes through librdkafka (rows out) and what only an own client can do (ending a transaction that another
+//! process prepared, and finding out what became of it).
 
 pub mod client;
 mod clusters;
