@@ -4,7 +4,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{Error, Mechanism, NotText, Secret, Settings};
+use super::client::{Error, Mechanism, Secret, Settings};
 use crate::connectors::Retry;
 
 /// What every client has in common. `properties` come first, so that none of them can undo the rest.
@@ -19,7 +19,7 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
     config.set("bootstrap.servers", settings.bootstrap_servers.join(","));
     let text = |what: &str, secret: &Secret| {
         let text = secret.expose_text().map(str::to_owned);
-        text.map_err(|error: NotText| Error::Settings { message: format!("{what}: {error}") })
+        text.map_err(|error| Error::Settings { message: format!("{what}: {error}") })
     };
     let protocol = match (&settings.tls, &settings.sasl) {
         (None, None) => "plaintext",

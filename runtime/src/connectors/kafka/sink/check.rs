@@ -64,7 +64,8 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limit
 
 /// A setting that is a number; none where it may not be read.
 async fn number(client: &Client, resource: Resource<'_>, name: &str) -> Option<u64> {
-    let found = client.retried(&Backoff::SHORT, || client.configuration(resource, &[name])).await;
+    let names = [name];
+    let found = client.retried(&Backoff::SHORT, || client.configuration(resource, &names)).await;
     match found {
         Ok(found) => found.into_iter().find(|found| found.name == name)?.value?.parse().ok(),
         Err(error) => {
