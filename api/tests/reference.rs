@@ -17,6 +17,14 @@ stands in quotes, as `\"1.5\"`. Relative paths resolve against the manifest's ow
 of named lists by name or index), `--set metadata.name=other`, `--set 'restartPolicy={never: {}}'`.
 ";
 
+const FRACTION: &str = "^[0-9]{1,3}([.][0-9]{1,3})?$";
+
+/// The words that a position may be.
+fn words(pattern: &str) -> String {
+    let words = pattern.trim_start_matches("^(").split('|');
+    words.take_while(|word| word.chars().all(char::is_alphabetic)).collect::<Vec<_>>().join(", ")
+}
+
 fn kind(schema: &Value) -> String {
     let pattern = schema.get("pattern").and_then(Value::as_str).unwrap_or_default();
     let values = schema.get("enum").and_then(Value::as_array);
@@ -33,7 +41,8 @@ fn kind(schema: &Value) -> String {
             format!("{} to {}", bound("minimum"), bound("maximum"))
         }
         "string" if pattern.contains("h|m|s|ms") => "duration".to_owned(),
-        "string" if pattern.contains("[.]") => "fraction".to_owned(),
+        "string" if pattern.contains("[0-9]{4}-") => format!("{} or a moment", words(pattern)),
+        "string" if pattern == FRACTION => "fraction".to_owned(),
         "string" if pattern.contains("BIGINT") => "type".to_owned(),
         "string" if pattern.starts_with("^[a-z_]") => "name (a-z, 0-9, _)".to_owned(),
         "string" => format!("text, at most {}", schema.get("maxLength").and_then(Value::as_u64).unwrap_or_default()),

@@ -28,15 +28,15 @@ pub(super) fn check(object: &Value, findings: &mut Findings) {
     warn_of_settings(spec, sinks, findings);
 }
 
-fn items<'v>(spec: &'v Value, list: &str) -> &'v [Value] {
+pub(super) fn items<'v>(spec: &'v Value, list: &str) -> &'v [Value] {
     spec.get(list).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn text<'v>(item: &'v Value, field: &str) -> Option<&'v str> {
+pub(super) fn text<'v>(item: &'v Value, field: &str) -> Option<&'v str> {
     item.get(field).and_then(Value::as_str)
 }
 
-fn name(item: &Value) -> Option<&str> {
+pub(super) fn name(item: &Value) -> Option<&str> {
     text(item, "name")
 }
 

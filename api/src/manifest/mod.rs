@@ -4,6 +4,7 @@
 //! bytes → tree with places (`tree`) → overrides (`overrides`) → types, bounds, unknown fields, defaults (`shape`) →
 //! who reads whom (`graph`) → CEL (`rules`) → types. Nothing here panics or grows without bound on any input.
 
+mod connections;
 mod finding;
 mod findings;
 mod graph;
@@ -107,6 +108,7 @@ fn object(text: &str, sets: &[String], findings: &mut Findings) -> Option<Value>
     }
     let object = shape::read(&root, findings);
     graph::check(&object, findings);
+    connections::check(object.get("spec").unwrap_or(&Value::Null), findings);
     rules::check(&object, findings);
     Some(object)
 }

@@ -11,7 +11,7 @@ use super::wording;
 use crate::pipeline::{self, Pipeline};
 
 /// A rule speaks of a field and what is at most this far below it: with a fault there already, it would repeat it.
-const REACH: usize = 2;
+const REACH: usize = 3;
 
 /// Adds what the rules say, unless a fault that was found before explains it.
 pub(super) fn check(object: &Value, findings: &mut Findings) {

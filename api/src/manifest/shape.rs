@@ -179,21 +179,37 @@ impl Reader<'_> {
         Value::Array(values)
     }
 
-    /// `x-kubernetes-list-type`: maps by name and sets hold each key once.
+    /// `x-kubernetes-list-type`: maps and sets hold each key once; a map's key may be several fields.
     fn refuse_repeated(&mut self, schema: &Value, values: &[Value], path: &str) {
-        let key = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
-            Some("map") => ".name",
-            Some("set") => "",
+        let keys: Vec<&str> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
+            Some("map") => {
+                let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+                keys.into_iter().flatten().filter_map(Value::as_str).collect()
+            }
+            Some("set") => Vec::new(),
             Some(_) | None => return,
         };
-        let mut seen: HashMap<&str, Place> = HashMap::new();
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        let mut seen: HashMap<String, Place> = HashMap::new();
         for (i, value) in values.iter().enumerate() {
-            let at = format!("{path}[{i}]{key}");
-            let name = if key.is_empty() { value.as_str() } else { value.get("name").and_then(Value::as_str) };
+            let name = match keys.as_slice() {
+                [] => text(value),
+                keys => keys
+                    .iter()
+                    .map(|key| value.get(*key).and_then(text))
+                    .collect::<Option<Vec<_>>>()
+                    .map(|parts| parts.join(" ")),
+            };
             let Some(name) = name else { continue };
-            if let Some(first) = seen.insert(name, self.findings.places.of(&at)) {
+            let at = keys.first().map_or_else(|| format!("{path}[{i}]"), |key| format!("{path}[{i}].{key}"));
+            if let Some(first) = seen.insert(name.clone(), self.findings.places.of(&at)) {
                 let message = format!("`{name}` stands twice in this list, first in line {}", first.line);
-                self.findings.fault(&at, &message, Some("rename or remove one of them"));
+                let fix = if keys == ["name"] { "rename or remove one of them" } else { "remove one of them" };
+                self.findings.fault(&at, &message, Some(fix));
             }
         }
     }
@@ -215,6 +231,13 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, schema: &Value, node: &Node, path: &str) -> Value {
+        let pattern = schema.get("pattern").and_then(Value::as_str).unwrap_or_default();
+        if let Content::Mapping(entries) = &node.content
+            && let Some(first) = entries.first()
+            && let Some(fix) = wording::instead_of_mapping(pattern, &first.key, first.value.text())
+        {
+            return self.fault(path, "must be text, not a mapping", Some(&fix));
+        }
         let Some(scalar) = self.scalar(node, path, "text") else { return Value::Null };
         let text = scalar.text.as_str();
         if scalar.style == Style::Plain {
@@ -261,6 +284,10 @@ impl Reader<'_> {
         if !matches(pattern, text) {
             let (message, fix) = wording::mismatch(pattern, text);
             self.fault(path, &message, fix.as_deref());
+            return false;
+        }
+        if let Some(message) = wording::impossible(pattern, text) {
+            self.fault(path, &message, None);
             return false;
         }
         true

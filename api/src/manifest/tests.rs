@@ -138,7 +138,7 @@ fn fault_names_what_to_write() {
         ("spec:\n", "spec:\n  restartPolicy: {exponentialDelay: {jitter: \"1.5\"}}\n", "from \"0\" to \"1\""),
         ("spec:\n", "spec:\n  restartPolicy: {exponentialDelay: {initial: 2m}}\n", "shorter than initial"),
         ("files: {path: out}", "discard: {}, format: {json: {}}", "remove format"),
-        ("files: {path: out}", "guarantee: ExactlyOnce", "set exactly one of files, discard"),
+        ("files: {path: out}", "guarantee: ExactlyOnce", "set exactly one of files, kafka, discard"),
         ("files: {path: out}", "discard: {}, guarantee: exactly-once", "write ExactlyOnce"),
         ("type: TIMESTAMP", "type: \"DECIMAL(3,5)\"", "must not exceed its precision"),
         ("    columns:", "    eventTime: {column: t}\n    columns:", "name of a column of type TIMESTAMP"),

@@ -1,13 +1,15 @@
 //! Turns a schema's patterns into words: what is wrong with a text and what to write instead.
 
 use super::finding::nearest;
-use crate::pipeline::{ColumnType, Duration, Factor};
+use crate::pipeline::{BROKER, ColumnType, Duration, Factor, MOMENT, SECRET_KEY, SECRET_NAME, TOPIC, Until};
 
 /// Patterns that have words of their own here; the schema holds the same texts.
 pub(super) const NAME: &str = "^[a-z_][a-z0-9_]*$";
 pub(super) const RESOURCE_NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 const COLUMN_NAME: &str = "^[A-Za-z_@$][A-Za-z0-9_@$.-]*$";
 const DELIMITER: &str = "^[ -~\t]$";
+const IDENTIFIER: &str = "^[A-Za-z0-9._-]+$";
+const VISIBLE: &str = "^[!-~]+$";
 
 /// Types by the names that other systems give them.
 const OTHER_TYPE_NAMES: [(&str, &str); 22] = [
@@ -52,6 +54,21 @@ pub(super) fn mismatch(pattern: &str, text: &str) -> (String, Option<String>) {
         }
         COLUMN_NAME => (format!("`{shown}` cannot be a column's name: letters, digits and _ @ $ . - only"), None),
         DELIMITER => (format!("`{shown}` is not one ASCII character"), None),
+        BROKER => (format!("`{shown}` is not host:port"), Some("write it as broker:9092".to_owned())),
+        TOPIC => (format!("`{shown}` cannot be a topic's name: letters, digits and . _ - only"), None),
+        IDENTIFIER => (format!("`{shown}` has other characters than letters, digits and . _ -"), None),
+        VISIBLE => (format!("`{shown}` has other characters than visible ones of ASCII"), None),
+        SECRET_NAME => {
+            let message = format!("`{shown}` cannot be a secret's name: only a-z, 0-9, - and dots between them");
+            (message, rewrite(&shown, '-').map(|name| format!("write {name}")))
+        }
+        SECRET_KEY => {
+            let rule = "letters, digits and . _ - only, and no two dots at its beginning";
+            (format!("`{shown}` cannot be a secret's key: {rule}"), None)
+        }
+        _ if pattern.contains(MOMENT) => {
+            (format!("`{shown}` is no position in a log"), Some(position(pattern, &shown)))
+        }
         _ => typed(pattern, &shown),
     }
 }
@@ -68,6 +85,40 @@ fn typed(pattern: &str, shown: &str) -> (String, Option<String>) {
         return column_type(shown);
     }
     (format!("`{shown}` does not match {pattern}"), None)
+}
+
+/// What is wrong with a text that its pattern takes.
+pub(super) fn impossible(pattern: &str, text: &str) -> Option<String> {
+    if !pattern.contains(MOMENT) || words(pattern).any(|word| word == text) || text.parse::<Until>().is_ok() {
+        return None;
+    }
+    Some(format!("`{text}` is no day of the calendar, or lies before 1970"))
+}
+
+/// What to write instead of a mapping of which this is the first entry; `None` where nothing better than text is known.
+pub(super) fn instead_of_mapping(pattern: &str, key: &str, value: Option<&str>) -> Option<String> {
+    if !pattern.contains(MOMENT) {
+        return None;
+    }
+    Some(match value {
+        Some(moment) if key == "timestamp" => format!("write the moment itself: \"{moment}\""),
+        None if key == "offsets" => "write untilOffsets in its place".to_owned(),
+        Some(_) | None => position(pattern, key),
+    })
+}
+
+fn words(pattern: &str) -> impl Iterator<Item = &str> {
+    let before = pattern.split(MOMENT).next().unwrap_or_default();
+    before.trim_start_matches("^(").split('|').filter(|word| !word.is_empty())
+}
+
+fn position(pattern: &str, shown: &str) -> String {
+    match nearest(shown, words(pattern)) {
+        Some(near) => format!("write {near}"),
+        None => {
+            format!("write {}, or a moment as \"2026-01-01T00:00:00Z\"", words(pattern).collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 fn column_type(shown: &str) -> (String, Option<String>) {

@@ -36,6 +36,14 @@ pub struct CheckpointSpec {
     pub storage: Storage,
 }
 
+impl CheckpointSpec {
+    /// How long what was written may stay undecided before the attempt ends: every tolerated failure, then one that succeeds.
+    pub fn longest_undecided(&self) -> Duration {
+        let one = self.interval.as_millis().saturating_add(self.timeout.as_millis());
+        Duration::from_millis(one.saturating_mul(u64::from(self.tolerable_failed_checkpoints) + 1))
+    }
+}
+
 /// Exactly one field is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

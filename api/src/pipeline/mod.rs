@@ -4,9 +4,13 @@
 
 mod checkpoint;
 mod columns;
+mod connections;
 mod duration;
 mod factor;
 mod instant;
+mod kafka;
+mod kafka_properties;
+mod positions;
 mod schema;
 mod sinks;
 mod sources;
@@ -20,14 +24,23 @@ pub use self::checkpoint::{
     Storage,
 };
 pub use self::columns::{Column, ColumnType, Generate, InvalidColumnType, Literal, Random, Sequence};
+pub(crate) use self::connections::{BROKER, SECRET_KEY, SECRET_NAME};
+pub use self::connections::{
+    Connection, DEFAULT_TRANSACTIONAL_ID_PREFIX, KafkaConnection, Sasl, SaslMechanism, SecretRef, Tls,
+};
 pub use self::duration::{Duration, InvalidDuration};
 pub use self::factor::{Factor, InvalidFactor};
 pub use self::instant::{days_of_date, micros_of_rfc3339};
+pub(crate) use self::kafka::TOPIC;
+pub use self::kafka::{KafkaSink, KafkaSource, Metadata, RecordPart};
+pub use self::kafka_properties::{AddressFamily, Compression, KafkaProperties};
+pub(crate) use self::positions::MOMENT;
+pub use self::positions::{Bound, InvalidPosition, Moment, PartitionOffset, StartPosition, Until};
 pub use self::schema::{definition, schema};
-pub use self::sinks::{DiscardSink, FilesSink, Guarantee, JsonOut, Sink, SinkFormat, SinkTarget};
+pub use self::sinks::{DiscardSink, Encoder, FilesSink, Guarantee, JsonOut, RawOut, Sink, SinkFormat, SinkTarget};
 pub use self::sources::{
-    CsvFormat, Decoder, EventTime, FilesSource, Format, GeneratorSource, JsonFormat, OnError, ParquetFormat, Source,
-    SourceInput,
+    CsvFormat, Decoder, EventTime, FilesSource, Format, GeneratorSource, JsonFormat, OnError, ParquetFormat, RawFormat,
+    Source, SourceInput,
 };
 pub use self::values::{InvalidRecipe, Recipe, Value};
 
@@ -67,6 +80,16 @@ pub const DEFAULT_MAX_PARALLELISM: u32 = 128;
         .field_path(".transforms"),
     validation = Rule::new("self.sinks.all(k, self.sources.exists(s, s.name == k.input) || self.transforms.exists(t, t.name == k.input))")
         .message("a sink's input names nothing; set it to the name of a source or transform")
+        .field_path(".sinks"),
+    validation = Rule::new("self.sources.all(s, !has(s.kafka) || self.connections.exists(c, c.name == s.kafka.connection))")
+        .message("a source's connection names nothing; set it to the name of one of spec.connections")
+        .field_path(".sources"),
+    validation = Rule::new("self.sinks.all(k, !has(k.kafka) || self.connections.exists(c, c.name == k.kafka.connection))")
+        .message("a sink's connection names nothing; set it to the name of one of spec.connections")
+        .field_path(".sinks"),
+    validation = Rule::new(TRANSACTIONS_LAST)
+        .message("transactionTimeout must be longer than (checkpoint.tolerableFailedCheckpoints + 1) * (checkpoint.interval + checkpoint.timeout) + commitBudget \
+            (a quarter of transactionTimeout when absent), or the broker aborts what was not committed yet; lengthen it, or shorten the others")
         .field_path(".sinks")
 )]
 pub struct PipelineSpec {
@@ -78,6 +101,11 @@ pub struct PipelineSpec {
     #[serde(default = "default_max_parallelism")]
     #[schemars(range(min = 1, max = 32768))]
     pub max_parallelism: u32,
+    /// Systems that sources and sinks speak to, with addresses and logins.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub connections: Vec<Connection>,
     /// What is read.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -102,6 +130,17 @@ pub struct PipelineSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub drop_state_of: Vec<String>,
 }
+
+/// A transaction outlasts all the checkpoints that may fail before one decides it, and then the commit. Milliseconds are
+/// asked only of what is shorter than a timeout, so they fit 32 bits.
+const TRANSACTIONS_LAST: &str = "self.sinks.all(k, !has(k.kafka) || !has(k.kafka.transactionTimeout) || \
+    duration(k.kafka.transactionTimeout) > duration('596h') || (\
+    duration(k.kafka.transactionTimeout) > duration(self.checkpoint.interval) + duration(self.checkpoint.timeout) && \
+    (has(k.kafka.commitBudget) \
+    ? duration(k.kafka.transactionTimeout) > duration(k.kafka.commitBudget) && (duration(k.kafka.transactionTimeout) - duration(k.kafka.commitBudget)).getMilliseconds() > \
+    (self.checkpoint.tolerableFailedCheckpoints + 1) * (duration(self.checkpoint.interval) + duration(self.checkpoint.timeout)).getMilliseconds() \
+    : duration(k.kafka.transactionTimeout).getMilliseconds() * 3 > \
+    (self.checkpoint.tolerableFailedCheckpoints + 1) * (duration(self.checkpoint.interval) + duration(self.checkpoint.timeout)).getMilliseconds() * 4)))";
 
 /// A named query.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -4,14 +4,25 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A named output. Exactly one of files, discard is set.
+use super::kafka::KafkaSink;
+
+/// A named output. Exactly one of files, kafka, discard is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = ("[has(self.files), has(self.discard)].filter(x, x).size() == 1", "set exactly one of files, discard"),
+    validation = ("[has(self.files), has(self.kafka), has(self.discard)].filter(x, x).size() == 1", "set exactly one of files, kafka, discard"),
     validation = Rule::new("!has(self.discard) || !has(self.format)")
         .message("discard writes nothing; remove format")
-        .field_path(".format")
+        .field_path(".format"),
+    validation = Rule::new("!has(self.files) || !has(self.format) || !has(self.format.raw)")
+        .message("raw is for kafka, whose records have bounds; write json for files")
+        .field_path(".format"),
+    validation = Rule::new("has(self.kafka) || self.guarantee == 'ExactlyOnce'")
+        .message("files and discard are ExactlyOnce at no cost; remove guarantee")
+        .field_path(".guarantee"),
+    validation = Rule::new("!has(self.kafka) || self.guarantee == 'ExactlyOnce' || !(has(self.kafka.transactionTimeout) || has(self.kafka.commitBudget))")
+        .message("AtLeastOnce uses no transactions; remove transactionTimeout and commitBudget")
+        .field_path(".guarantee")
 )]
 pub struct Sink {
     /// Part of the output's names: file names here, transactional ids elsewhere.
@@ -23,10 +34,13 @@ pub struct Sink {
     /// A folder of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesSink>,
+    /// A Kafka topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaSink>,
     /// Nowhere: rows are counted and dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discard: Option<DiscardSink>,
-    /// Encoding of rows; JSON Lines when absent.
+    /// Encoding of rows; JSON when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<SinkFormat>,
     /// What holds after any failure.
@@ -38,6 +52,7 @@ pub struct Sink {
 #[derive(Clone, Copy, Debug)]
 pub enum SinkTarget<'a> {
     Files(&'a FilesSink),
+    Kafka(&'a KafkaSink),
     Discard(&'a DiscardSink),
 }
 
@@ -45,7 +60,16 @@ impl Sink {
     /// `None` only for a spec that was not validated.
     pub fn target(&self) -> Option<SinkTarget<'_>> {
         let files = self.files.as_ref().map(SinkTarget::Files);
-        files.or_else(|| self.discard.as_ref().map(SinkTarget::Discard))
+        let kafka = || self.kafka.as_ref().map(SinkTarget::Kafka);
+        files.or_else(kafka).or_else(|| self.discard.as_ref().map(SinkTarget::Discard))
+    }
+
+    /// The format with its default, JSON.
+    pub fn encoder(&self) -> Encoder {
+        match self.format.and_then(|format| format.raw) {
+            Some(_) => Encoder::Raw,
+            None => Encoder::Json,
+        }
     }
 }
 
@@ -66,13 +90,29 @@ pub struct DiscardSink {}
 /// Encoding of rows. At most one field is set; none means json.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = ("!has(self.json) || !has(self.raw)", "set at most one of json, raw"))]
 pub struct SinkFormat {
-    /// JSON Lines: one object a line.
+    /// One object a line, or a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonOut>,
+    /// Kafka only: the bytes of the one VARBINARY column beside those of the key; a row that has NULL there is a tombstone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawOut>,
 }
 
-/// JSON Lines.
+/// The one encoder that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoder {
+    Json,
+    Raw,
+}
+
+/// Bytes as they stand.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawOut {}
+
+/// JSON.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JsonOut {}
@@ -83,4 +123,6 @@ pub enum Guarantee {
     /// Every input record is reflected exactly once in what becomes visible.
     #[default]
     ExactlyOnce,
+    /// Kafka only: written without transactions, so it is seen at once, and after a failure some of it again.
+    AtLeastOnce,
 }

@@ -6,22 +6,38 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::Column;
 use super::duration::Duration;
+use super::kafka::{KafkaSource, Metadata};
 
-/// A named input. Exactly one of files, generator is set.
+/// A named input. Exactly one of files, kafka, generator is set.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = ("[has(self.files), has(self.generator)].filter(x, x).size() == 1", "set exactly one of files, generator"),
+    validation = ("[has(self.files), has(self.kafka), has(self.generator)].filter(x, x).size() == 1", "set exactly one of files, kafka, generator"),
     validation = Rule::new("!has(self.generator) || !has(self.format)")
         .message("a generator makes rows without decoding; remove format")
         .field_path(".format"),
-    validation = Rule::new("!has(self.generator) || has(self.files) || self.columns.all(c, has(c.generate))")
+    validation = Rule::new("!has(self.generator) || has(self.files) || has(self.kafka) || self.columns.all(c, has(c.generate))")
         .message("with generator every column needs generate; set sequence, random or choice in it")
         .field_path(".columns"),
-    validation = Rule::new("!has(self.files) || has(self.generator) || self.columns.all(c, !has(c.generate))")
-        .message("generate is for generator sources only; remove it, or set generator in place of files")
+    validation = Rule::new("!(has(self.files) || has(self.kafka)) || has(self.generator) || self.columns.all(c, !has(c.generate))")
+        .message("generate is for generator sources only; remove it, or set generator as the input")
         .field_path(".columns"),
-    validation = Rule::new("!has(self.eventTime) || self.columns.exists(c, c.name == self.eventTime.column && c.type == 'TIMESTAMP')")
+    validation = Rule::new("!has(self.files) || !has(self.format) || !has(self.format.raw)")
+        .message("raw is for kafka, whose records have bounds; set json, csv or parquet")
+        .field_path(".format"),
+    validation = Rule::new("!has(self.kafka) || !has(self.format) || !(has(self.format.csv) || has(self.format.parquet))")
+        .message("a kafka record is no table; set json or raw")
+        .field_path(".format"),
+    validation = Rule::new("!has(self.kafka) || !has(self.format) || !has(self.format.raw) || (self.columns.size() == 1 && self.columns[0].type == 'VARBINARY')")
+        .message("raw yields the record's bytes as they are; declare exactly one column, of type VARBINARY")
+        .field_path(".columns"),
+    validation = Rule::new("!has(self.metadata) || has(self.kafka) || self.metadata.size() == 0")
+        .message("metadata is what kafka records have; remove it")
+        .field_path(".metadata"),
+    validation = Rule::new("!has(self.metadata) || self.metadata.all(m, !self.columns.exists(c, c.name == m.column))")
+        .message("a metadata column has the name of one of columns; rename one of them")
+        .field_path(".metadata"),
+    validation = Rule::new("!has(self.eventTime) || self.columns.exists(c, c.name == self.eventTime.column && c.type == 'TIMESTAMP') || (has(self.metadata) && self.metadata.exists(m, m.column == self.eventTime.column && m.from == 'timestamp'))")
         .message("eventTime.column must be the name of a column of type TIMESTAMP")
         .field_path(".eventTime.column")
 )]
@@ -32,16 +48,24 @@ pub struct Source {
     /// Files, read once from their beginning to their end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesSource>,
+    /// Topics of a Kafka cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaSource>,
     /// Rows made from a seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator: Option<GeneratorSource>,
-    /// Encoding of the files' rows; JSON Lines when absent.
+    /// Encoding of rows; JSON when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Columns, by name; what else the data holds is not read.
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub columns: Vec<Column>,
+    /// Kafka only: further columns, from what stands around a record's value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["column".into()]))]
+    pub metadata: Vec<Metadata>,
     /// Which column is the time of the event; windows need it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_time: Option<EventTime>,
@@ -51,6 +75,7 @@ pub struct Source {
 #[derive(Clone, Copy, Debug)]
 pub enum SourceInput<'a> {
     Files(&'a FilesSource),
+    Kafka(&'a KafkaSource),
     Generator(&'a GeneratorSource),
 }
 
@@ -60,18 +85,34 @@ pub enum Decoder {
     Json(JsonFormat),
     Csv(CsvFormat),
     Parquet(ParquetFormat),
+    /// The bytes of a record's value, into the only column.
+    Raw,
 }
 
 impl Source {
     /// `None` only for a spec that was not validated.
     pub fn input(&self) -> Option<SourceInput<'_>> {
         let files = self.files.as_ref().map(SourceInput::Files);
-        files.or_else(|| self.generator.as_ref().map(SourceInput::Generator))
+        let kafka = || self.kafka.as_ref().map(SourceInput::Kafka);
+        files.or_else(kafka).or_else(|| self.generator.as_ref().map(SourceInput::Generator))
     }
 
-    /// The format with its default: JSON Lines that fail on an undecodable row.
+    /// All columns that SQL sees: the declared ones, then those of metadata.
+    pub fn all_columns(&self) -> Vec<Column> {
+        let of_metadata = |metadata: &Metadata| Column {
+            name: metadata.column.clone(),
+            column_type: metadata.from.column_type(),
+            generate: None,
+        };
+        self.columns.iter().cloned().chain(self.metadata.iter().map(of_metadata)).collect()
+    }
+
+    /// The format with its default: JSON that fails on an undecodable row.
     pub fn decoder(&self) -> Decoder {
         let format = self.format.clone().unwrap_or_default();
+        if format.raw.is_some() {
+            return Decoder::Raw;
+        }
         match (format.csv, format.parquet) {
             (Some(csv), _) => Decoder::Csv(csv),
             (None, Some(parquet)) => Decoder::Parquet(parquet),
@@ -110,9 +151,9 @@ pub struct GeneratorSource {
 /// Encoding of rows. At most one field is set; none means json.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = ("[has(self.json), has(self.csv), has(self.parquet)].filter(x, x).size() <= 1", "set at most one of json, csv, parquet"))]
+#[x_kube(validation = ("[has(self.json), has(self.csv), has(self.parquet), has(self.raw)].filter(x, x).size() <= 1", "set at most one of json, csv, parquet, raw"))]
 pub struct Format {
-    /// JSON Lines: one object a line.
+    /// One object a line, or a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonFormat>,
     /// Comma separated values.
@@ -121,9 +162,12 @@ pub struct Format {
     /// Apache Parquet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parquet: Option<ParquetFormat>,
+    /// Kafka only: the bytes of a record's value, into the only column; NULL for a tombstone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawFormat>,
 }
 
-/// JSON Lines.
+/// JSON.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JsonFormat {
@@ -166,10 +210,15 @@ impl Default for CsvFormat {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ParquetFormat {}
 
+/// Bytes as they stand.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawFormat {}
+
 /// What to do with a row that cannot be decoded.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
-    /// Stop with an error that names file and position.
+    /// Stop with an error that names the input and the position.
     #[default]
     Fail,
     /// Drop the row and count it.
@@ -186,7 +235,7 @@ pub struct EventTime {
     /// A column of type TIMESTAMP.
     #[schemars(length(min = 1, max = 128))]
     pub column: String,
-    /// How far behind the newest row of the same file or slice a row may be.
+    /// How far behind the newest row of the same file, partition or slice a row may be.
     #[serde(default)]
     pub max_out_of_orderness: Duration,
     /// A source that is silent this long no longer holds windows back; absent: never.

@@ -12,9 +12,12 @@ use super::generator::Generator;
 use super::{EventTime, SinkConnector, SinkError, SourceConnector, SourceError, values};
 use crate::dataflow::graph::{Graph, Leaf};
 
-/// All declared columns of a source, for the planner.
+/// What is said of a Kafka source or sink while there is no connector for it.
+const NO_KAFKA: &str = "Kafka can be described and checked, but not run yet";
+
+/// All columns of a source, for the planner.
 pub fn source_schema(spec: &Source) -> SchemaRef {
-    Arc::new(Schema::new(spec.columns.iter().map(values::field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(spec.all_columns().iter().map(values::field).collect::<Vec<_>>()))
 }
 
 /// A source that yields `columns`, in this order (event time is read even when it is not among them).
@@ -31,13 +34,19 @@ pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceC
         Some(SourceInput::Files(files)) => {
             Ok(Box::new(FilesSource::new(spec, files, &spec.decoder(), columns, event_time.as_ref())?))
         }
+        // TODO(#4): the source connector; until then nothing that names Kafka is built.
+        Some(SourceInput::Kafka(_)) => Err(SourceError::Malformed {
+            source_name: spec.name.clone(),
+            position: "kafka".to_owned(),
+            message: NO_KAFKA.to_owned(),
+        }),
         Some(SourceInput::Generator(generator)) => {
             Ok(Box::new(Generator::new(spec, generator, columns, event_time.as_ref())?))
         }
         None => Err(SourceError::Malformed {
             source_name: spec.name.clone(),
             position: "manifest".to_owned(),
-            message: "set one of `files`, `generator`".to_owned(),
+            message: "set one of `files`, `kafka`, `generator`".to_owned(),
         }),
     }
 }
@@ -63,7 +72,12 @@ pub fn build_sink(spec: &Sink) -> Result<Box<dyn SinkConnector>, SinkError> {
         Some(SinkTarget::Files(files)) => {
             Ok(Box::new(FilesSink::new(&spec.name, files.path.as_ref(), Arc::new(LocalFiles))))
         }
+        // TODO(#4): the sink connector.
+        Some(SinkTarget::Kafka(_)) => Err(SinkError::Schema { sink: spec.name.clone(), message: NO_KAFKA.to_owned() }),
         Some(SinkTarget::Discard(_)) => Ok(Box::new(Discard::new(&spec.name))),
-        None => Err(SinkError::Row { sink: spec.name.clone(), message: "set one of `files`, `discard`".to_owned() }),
+        None => Err(SinkError::Row {
+            sink: spec.name.clone(),
+            message: "set one of `files`, `kafka`, `discard`".to_owned(),
+        }),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pipeline::{DiscardSink, FilesSink, Guarantee, Pipeline, PipelineSpec, Sink, Source};
+use api::pipeline::{DiscardSink, FilesSink, Guarantee, Pipeline, PipelineSpec, Sink, Source, SourceInput};
 use checkpoint::ids::OperatorId;
 use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;
@@ -97,13 +97,15 @@ fn operators(spec: &PipelineSpec, graph: &Graph) -> Vec<OperatorPlan> {
 
 /// What a source's positions depend on: where it reads, and the event time that its watermarks are made of.
 fn source_fingerprint(source: &Source) -> String {
-    let input = match (&source.files, &source.generator) {
-        (Some(files), _) => format!("files {}", files.path),
-        (None, Some(generator)) => {
+    let input = match source.input() {
+        Some(SourceInput::Files(files)) => format!("files {}", files.path),
+        // Topics may be added and bounds moved: positions are those of partitions.
+        Some(SourceInput::Kafka(kafka)) => format!("kafka {}", kafka.connection),
+        Some(SourceInput::Generator(generator)) => {
             let rows = generator.rows.map_or_else(|| "unbounded".to_owned(), |rows| rows.to_string());
             format!("generator rows {rows} seed {}", generator.seed)
         }
-        (None, None) => "nothing".to_owned(),
+        None => "nothing".to_owned(),
     };
     match &source.event_time {
         Some(event_time) => format!("{input}, event time {}", event_time.column),
@@ -123,7 +125,14 @@ fn names(pipeline: &Pipeline, graph: &Graph, operators: &[OperatorPlan]) -> Name
         operators: operators.iter().map(|operator| operator.operator.0.clone()).collect(),
         stages: graph.stages.iter().map(|stage| (stage.name.clone(), spec.parallelism)).collect(),
         sinks: spec.sinks.iter().map(|sink| sink.name.clone()).collect(),
+        guarantee: weakest(&spec.sinks).to_owned(),
     }
+}
+
+/// What holds for the pipeline as a whole, in the manifest's words.
+fn weakest(sinks: &[Sink]) -> &'static str {
+    let all_are = |guarantee| sinks.iter().all(|sink| sink.guarantee == guarantee);
+    if all_are(Guarantee::ExactlyOnce) { "ExactlyOnce" } else { "AtLeastOnce" }
 }
 
 /// A sink that only a claim remembers: enough of it to abort what was left there.
@@ -132,6 +141,7 @@ fn former_sink(claim: &SinkClaim) -> Option<Arc<dyn SinkConnector>> {
         name: claim.name.clone(),
         input: String::new(),
         files: None,
+        kafka: None,
         discard: None,
         format: None,
         guarantee: Guarantee::ExactlyOnce,

@@ -43,6 +43,7 @@ fn generator(shape: &Shape, columns: &[String], rows_per_second: Option<u64>) ->
     let spec = Source {
         name: "ticks".into(),
         files: None,
+        kafka: None,
         generator: Some(made.clone()),
         format: None,
         columns: vec![
@@ -50,6 +51,7 @@ fn generator(shape: &Shape, columns: &[String], rows_per_second: Option<u64>) ->
             column("k", ColumnType::BigInt, random(shape.keys)),
             column("v", ColumnType::BigInt, random(1_000)),
         ],
+        metadata: Vec::new(),
         event_time: None,
     };
     let event_time =

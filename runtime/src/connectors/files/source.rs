@@ -48,6 +48,13 @@ impl FilesSource {
         wanted: &[String],
         event_time: Option<&EventTime>,
     ) -> Result<Self, SourceError> {
+        if *decoder == Decoder::Raw {
+            return Err(SourceError::Malformed {
+                source_name: spec.name.clone(),
+                position: "format".to_owned(),
+                message: "a file has no bounds between raw records; set json, csv or parquet".to_owned(),
+            });
+        }
         let names: Vec<&str> = spec.columns.iter().map(|column| column.name.as_str()).collect();
         let Projection { read, shape } = project(&spec.name, &names, wanted, event_time)?;
         let columns: Vec<Column> = read.iter().filter_map(|index| spec.columns.get(*index)).cloned().collect();
@@ -114,7 +121,7 @@ impl FilesSource {
                 columns,
                 on_fault(csv.on_error),
             ))),
-            Decoder::Parquet(_) => None,
+            Decoder::Parquet(_) | Decoder::Raw => None,
         }
     }
 
@@ -145,7 +152,7 @@ impl SourceConnector for FilesSource {
     fn resolve(&self, _: u32) -> Result<Vec<Split>, SourceError> {
         let at = match self.decoder {
             Decoder::Parquet(_) => At::Parquet { row_group: 0, row: 0 },
-            Decoder::Json(_) | Decoder::Csv(_) => At::Text { offset: 0, line: 0 },
+            Decoder::Json(_) | Decoder::Csv(_) | Decoder::Raw => At::Text { offset: 0, line: 0 },
         };
         let split = |path: PathBuf| {
             let position = Position { file: Identity::resolve(&self.name, &path)?, at };

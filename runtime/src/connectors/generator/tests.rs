@@ -34,6 +34,7 @@ fn source(rows: Option<u64>, rows_per_second: Option<u64>) -> Source {
     Source {
         name: "ticks".to_owned(),
         files: None,
+        kafka: None,
         generator: Some(GeneratorSource { rows, rows_per_second, seed: 7 }),
         format: None,
         columns: vec![
@@ -44,6 +45,7 @@ fn source(rows: Option<u64>, rows_per_second: Option<u64>) -> Source {
             column("country", ColumnType::Varchar, choice),
             column("price", decimal, random(1, 3)),
         ],
+        metadata: Vec::new(),
         event_time: None,
     }
 }

@@ -13,7 +13,7 @@ fn decode(text: &[u8], format: CsvFormat) -> Result<Vec<serde_json::Value>, Sour
     let folder = tempdir().unwrap();
     let path = folder.path().join("rows.csv");
     fs::write(&path, text).unwrap();
-    let mut source = source(&path, Format { json: None, csv: Some(format), parquet: None });
+    let mut source = source(&path, Format { json: None, csv: Some(format), parquet: None, raw: None });
     source.event_time = None;
     source.columns = vec![column("a", ColumnType::BigInt), column("b", ColumnType::Varchar)];
     Ok(values(&read_all(build(&source).as_ref())?))

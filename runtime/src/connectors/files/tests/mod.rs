@@ -27,6 +27,7 @@ fn source(path: &Path, format: Format) -> Source {
     Source {
         name: "orders".to_owned(),
         files: Some(Spec { path: path.to_str().unwrap().to_owned() }),
+        kafka: None,
         generator: None,
         format: Some(format),
         columns: vec![
@@ -34,6 +35,7 @@ fn source(path: &Path, format: Format) -> Source {
             column("customer", ColumnType::BigInt),
             column("note", ColumnType::Varchar),
         ],
+        metadata: Vec::new(),
         event_time: Some(api::pipeline::EventTime {
             column: "ts".to_owned(),
             max_out_of_orderness: "2s".parse().unwrap(),
@@ -43,11 +45,11 @@ fn source(path: &Path, format: Format) -> Source {
 }
 
 fn json(on_error: OnError) -> Format {
-    Format { json: Some(JsonFormat { on_error }), csv: None, parquet: None }
+    Format { json: Some(JsonFormat { on_error }), csv: None, parquet: None, raw: None }
 }
 
 fn csv(on_error: OnError) -> Format {
-    Format { json: None, csv: Some(CsvFormat { on_error, ..CsvFormat::default() }), parquet: None }
+    Format { json: None, csv: Some(CsvFormat { on_error, ..CsvFormat::default() }), parquet: None, raw: None }
 }
 
 fn build(source: &Source) -> Box<dyn SourceConnector> {

@@ -11,7 +11,7 @@ use tempfile::tempdir;
 use super::{build, column, customers, read, read_all, read_splits, source};
 use crate::element::Watermark;
 
-const FORMAT: Format = Format { json: None, csv: None, parquet: Some(ParquetFormat {}) };
+const FORMAT: Format = Format { json: None, csv: None, parquet: Some(ParquetFormat {}), raw: None };
 
 /// Rows in row groups of 1,000, with other types and more columns than the source declares.
 fn write(path: &Path, rows: i32, null_time_at: Option<i32>) {
