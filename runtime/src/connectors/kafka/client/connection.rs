@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::error::{Code, Error};
 use super::settings::Sasl;
-use super::tls::Secured;
+use super::tls::{Secured, refusal};
 use super::wire::{Ask, body, decode, encode};
 use super::{sasl, wire};
 use crate::clock::{Clock, Random};
@@ -148,16 +148,10 @@ impl Connection {
     pub(super) async fn call<R: Ask>(&mut self, request: &R) -> Result<R::Response, Error> {
         let version = self.version::<R>()?;
         let body = self.exchange(request, version).await?;
-        let decoded = decode::<R>(body, version).or_else(|message| {
+        decode::<R>(body, version).map_err(|message| match R::KEY {
             // An answer in the oldest form: the broker does not know the version of the question.
-            if R::KEY == ApiVersionsRequest::KEY { Err(String::new()) } else { Err(message) }
-        });
-        decoded.map_err(|message| {
-            if message.is_empty() {
-                self.unsupported::<R>("older ones".to_owned())
-            } else {
-                self.malformed::<R>(message)
-            }
+            ApiVersionsRequest::KEY => self.unsupported::<R>("older ones".to_owned()),
+            _ => self.malformed::<R>(message),
         })
     }
 
@@ -186,10 +180,9 @@ impl Connection {
 
     async fn send_and_read<R: Ask>(&mut self, frame: &[u8]) -> Result<Bytes, Error> {
         let address = self.address.clone();
-        let ended = |error: &std::io::Error| Error::Ended {
-            address: address.clone(),
-            request: R::NAME,
-            message: error.to_string(),
+        let ended = |error: &std::io::Error| {
+            let plain = || Error::Ended { address: address.clone(), request: R::NAME, message: error.to_string() };
+            refusal(&address, error).unwrap_or_else(plain)
         };
         self.stream.write_all(frame).await.map_err(|error| ended(&error))?;
         self.stream.flush().await.map_err(|error| ended(&error))?;
