@@ -1,8 +1,7 @@
 //! librdkafka's configuration, its log, and its errors in our words.
 
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::{Error, Mechanism, Secret, Settings};
 use crate::connectors::Retry;
@@ -47,20 +46,8 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
     Ok(config)
 }
 
-/// Sends librdkafka's log to ours. It never holds credentials or rows.
-pub(super) struct Logged;
-
-impl ClientContext for Logged {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log("error", &format!("{error}: {reason}"));
-    }
-}
-
-/// A dead broker is met again and again: it is told where it matters, by whoever waits for it.
+/// Sends librdkafka's log to ours; it never holds credentials or rows. A dead broker is met again and again: it is told
+/// where it matters, by whoever waits for it.
 pub(super) fn log(facility: &str, message: &str) {
     tracing::debug!(target: "onceward::librdkafka", facility, "{message}");
 }
