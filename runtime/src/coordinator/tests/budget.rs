@@ -127,7 +127,7 @@ async fn what_a_failed_checkpoint_left_undecided_ends_the_time_of_the_next() {
     let world = World::new();
     let context = world.context(world.setup(), 1, Arc::new(NoFaults));
     // Acknowledged in time for its own transaction, which began at the barrier of epoch 2, but not for that one's.
-    let mut script = timed(&world, &[(3, TIME_TO_DECIDE - INTERVAL)]);
+    let mut script = timed(&world, &[(3, TIME_TO_DECIDE - 2 * INTERVAL)]);
     script.declines = BTreeSet::from([2]);
     let ended = run(&context, &mut script).await.unwrap_err();
     assert!(matches!(ended, CoordinatorError::BudgetExhausted), "{ended}");
