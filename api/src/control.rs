@@ -4,6 +4,8 @@ use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Subtask};
 use checkpoint::manifest::{Committable, OperatorSnapshot};
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::WorkerStatistics;
+
 /// One subtask of one stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
@@ -65,6 +67,9 @@ pub enum FromWorker {
         reason: String,
         kind: FailureKind,
     },
+    /// Of all tasks a few times a second and last before `Stopped` (left out when the line is full: nothing depends on
+    /// it), of one before its `Ended`.
+    Statistics(WorkerStatistics),
     Stopped {
         attempt: Attempt,
     },

@@ -105,6 +105,22 @@ fn scrape_until(child: &Child, address: SocketAddr, mut enough: impl FnMut(&Scra
     bail!("the metrics never said so: {:#?}", Scrape::of(address)?.samples)
 }
 
+/// Two for each checkpoint with output of that sink, the longest and the shortest.
+fn assert_waits(scrape: &Scrape, checkpoints: u64) -> Result<()> {
+    for sink in ["windows", "copy"] {
+        let name = "onceward_record_visible_latency_seconds";
+        let (waits, seconds) = (
+            scrape.count(&format!("{name}_count"), &[("sink", sink)])?,
+            scrape.sum(&format!("{name}_sum"), &[("sink", sink)])?,
+        );
+        ensure!(waits > 0 && waits.is_multiple_of(2) && waits <= 2 * checkpoints, "{sink}: {waits} waits");
+        // Within a millisecond nothing is decided, synced and committed.
+        let instant = scrape.count(&format!("{name}_bucket"), &[("sink", sink), ("le", "0.001")])?;
+        ensure!(seconds > 0.0 && instant == 0, "{sink}: {instant} of {waits} waits took no time");
+    }
+    Ok(())
+}
+
 /// The run is held just before its end, so that it can be asked for its final values.
 #[test]
 fn what_a_run_tells_is_what_it_did() -> Result<()> {
@@ -157,6 +173,7 @@ fn what_a_run_tells_is_what_it_did() -> Result<()> {
         ("onceward_checkpoint_duration_seconds_count", &[], newest - 1),
         ("onceward_checkpoint_consecutive_failures", &[], 0),
         ("onceward_pipeline_restarts_total", &[], 0),
+        ("onceward_pipeline_info", &[("guarantee", "ExactlyOnce")], 1),
     ] {
         let told = last.count(name, labels)?;
         ensure!(told == value, "{name} {labels:?} is {told}, and should be {value}");
@@ -169,6 +186,7 @@ fn what_a_run_tells_is_what_it_did() -> Result<()> {
         ensure!(seconds > 0.0, "nobody was {time}");
     }
     ensure!((last.sum("onceward_checkpoint_interval_seconds", &[])? - 0.1).abs() < 1e-9);
+    assert_waits(&last, newest - 1)?;
     let (head, _) = get(address, "/nothing")?;
     ensure!(head.starts_with("HTTP/1.1 404"), "{head}");
     child.kill()?;

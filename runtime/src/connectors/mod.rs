@@ -19,6 +19,7 @@ use checkpoint::record::DecisionId;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use api::statistics::{SinkCounters, SourceCounters};
 pub use checkpoint::commit::{Classification, CommitOutcome};
 
 pub(crate) use self::error::retry_of;
@@ -79,13 +80,6 @@ pub trait SourceReader: Send {
     fn counters(&self) -> SourceCounters;
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SourceCounters {
-    pub records: u64,
-    pub bytes: u64,
-    pub decode_errors: u64,
-}
-
 /// Who writes: part of every name that a writer creates, so that a zombie can only touch its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterIdentity {
@@ -135,12 +129,6 @@ pub trait SinkWriter: Send {
     /// Seals everything before the barrier and starts anew for the rows after it. Cheap. An empty one yields no committable.
     fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError>;
     fn counters(&self) -> SinkCounters;
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SinkCounters {
-    pub records: u64,
-    pub bytes: u64,
 }
 
 /// Makes decided output visible. Needs no live writer: any process with the permit does it.

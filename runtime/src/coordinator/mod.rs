@@ -19,6 +19,7 @@ use checkpoint::recovery::Intent;
 pub use error::{CoordinatorError, Next};
 pub use log::Log;
 pub use port::{CAPACITY, ChannelPort, WorkerPort, channel_port};
+pub(crate) use progress::Statistics;
 pub use progress::{Phase, Progress};
 
 use crate::clock::{Clock, Random};

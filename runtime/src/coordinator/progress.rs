@@ -1,8 +1,12 @@
 //! How far a run has come, for whoever has to end it early and say what remains.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use api::control::TaskId;
+use api::statistics::{TaskStatistics, WorkerStatistics};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, Nonce};
+use tokio::sync::watch;
 
 use super::describe;
 
@@ -31,6 +35,21 @@ pub struct Progress {
     claims: Arc<Mutex<Claims>>,
     /// Read and written since the log began, before the running attempt.
     rows_before: Arc<Mutex<(u64, u64)>>,
+    statistics: watch::Sender<Statistics>,
+}
+
+/// The newest that the worker has told of each subtask of an attempt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Statistics {
+    pub(crate) attempt: Attempt,
+    pub(crate) tasks: BTreeMap<TaskId, TaskStatistics>,
+}
+
+impl Statistics {
+    /// Rows read from sources and written to sinks.
+    fn rows(&self) -> (u64, u64) {
+        self.tasks.values().fold((0, 0), |(read, written), task| (read + task.rows_read, written + task.rows_written))
+    }
 }
 
 /// Claims of one process.
@@ -78,6 +97,26 @@ impl Progress {
 
     pub(crate) fn rows_before(&self) -> (u64, u64) {
         *self.rows_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn counted(&self, statistics: WorkerStatistics) {
+        self.statistics.send_modify(|told| {
+            if told.attempt != statistics.attempt {
+                *told = Statistics { attempt: statistics.attempt, tasks: BTreeMap::new() };
+            }
+            told.tasks.extend(statistics.tasks.into_iter().map(|task| (task.task.clone(), task)));
+        });
+    }
+
+    /// Counters of the subtasks, as often as the worker tells them.
+    pub(crate) fn statistics(&self) -> watch::Receiver<Statistics> {
+        self.statistics.subscribe()
+    }
+
+    /// Rows read and written by `attempt`, as far as the worker has told.
+    pub(crate) fn rows(&self, attempt: Attempt) -> (u64, u64) {
+        let told = self.statistics.borrow();
+        if told.attempt == attempt { told.rows() } else { (0, 0) }
     }
 
     pub(super) fn tries_claim(&self, nonce: Nonce) {

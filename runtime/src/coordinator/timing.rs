@@ -12,7 +12,7 @@ use crate::run::Durations;
 #[derive(Clone, Debug)]
 pub(super) struct Timing {
     pub(super) epoch: Epoch,
-    begun: Duration,
+    pub(super) begun: Duration,
     /// Of each stage the slowest task.
     slowest: StageTimes,
     all_acknowledged: Option<Duration>,

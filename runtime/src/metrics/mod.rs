@@ -32,6 +32,8 @@ pub struct Names {
     /// Stages and their parallelism.
     pub stages: Vec<(String, u32)>,
     pub sinks: Vec<String>,
+    /// The weakest of its sinks'.
+    pub guarantee: String,
 }
 
 /// An error and what caused it, in one line.
@@ -167,6 +169,7 @@ struct SinkFamilies {
     records: IntCounterVec,
     bytes: IntCounterVec,
     errors: IntCounterVec,
+    visible_latency: HistogramVec,
 }
 
 /// One sink's series.
@@ -175,6 +178,8 @@ pub struct SinkMetrics {
     pub records: IntCounter,
     pub bytes: IntCounter,
     pub errors: IntCounter,
+    /// Seconds.
+    pub visible_latency: Histogram,
 }
 
 impl Metrics {
@@ -184,6 +189,8 @@ impl Metrics {
         let families = Families { registry: Registry::new(), pipeline: names.pipeline.clone() };
         let build = families.gauges("onceward_build_info", "the version that runs", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let info = families.gauges("onceward_pipeline_info", "what holds after any failure", &["guarantee"])?;
+        info.with_label_values(&[&names.guarantee]).set(1.0);
         let metrics = Self {
             checkpoints: families.checkpoints()?,
             commits: families.commits()?,
@@ -274,6 +281,7 @@ impl Metrics {
             records: self.sinks.records.with_label_values(&[name]),
             bytes: self.sinks.bytes.with_label_values(&[name]),
             errors: self.sinks.errors.with_label_values(&[name]),
+            visible_latency: self.sinks.visible_latency.with_label_values(&[name]),
         }
     }
 
@@ -431,6 +439,11 @@ impl Families {
             records: self.counters("onceward_sink_records_total", "records written, committed or not", &["sink"])?,
             bytes: self.counters("onceward_sink_bytes_total", "bytes written, committed or not", &["sink"])?,
             errors: self.counters("onceward_sink_errors_total", "calls of a commit that failed", &["sink"])?,
+            visible_latency: self.histograms(
+                "onceward_record_visible_latency_seconds",
+                "from reading to committed: for each checkpoint with output the longest and the shortest wait",
+                &["sink"],
+            )?,
         })
     }
 }

@@ -9,6 +9,7 @@ fn metrics() -> Metrics {
         operators: vec!["per_customer/window".into()],
         stages: vec![("per_customer/window".into(), 2)],
         sinks: vec!["out".into()],
+        guarantee: "ExactlyOnce".into(),
     })
     .unwrap()
 }
@@ -27,6 +28,8 @@ fn every_series_is_there_at_zero_from_the_start() {
         "onceward_operator_late_records_dropped_total{operator=\"per_customer/window\",pipeline=\"revenue\"} 0",
         "onceward_operator_busy_seconds_total{operator=\"per_customer/window\",pipeline=\"revenue\",subtask=\"1\"} 0",
         "onceward_sink_records_total{pipeline=\"revenue\",sink=\"out\"} 0",
+        "onceward_record_visible_latency_seconds_count{pipeline=\"revenue\",sink=\"out\"} 0",
+        "onceward_pipeline_info{guarantee=\"ExactlyOnce\",pipeline=\"revenue\"} 1",
         "onceward_pipeline_restarts_total{pipeline=\"revenue\",reason=\"failure\"} 0",
     ] {
         assert!(text.lines().any(|line| line == series), "{series} is missing in\n{text}");

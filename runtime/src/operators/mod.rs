@@ -15,6 +15,8 @@ pub mod windows;
 
 use checkpoint::ids::OperatorId;
 
+pub use api::statistics::OperatorCounters;
+
 use crate::element::{Batch, Timestamp};
 use crate::state::{OperatorRuns, Run};
 
@@ -38,31 +40,6 @@ pub trait Chain: Send {
     /// Rows of key groups that are not this subtask's are left out.
     fn restore(&mut self, operator: &OperatorId, runs: Vec<Run>) -> Result<(), OperatorError>;
     fn counters(&self) -> Vec<OperatorCounters>;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OperatorCounters {
-    pub operator: String,
-    pub records_in: u64,
-    pub records_out: u64,
-    pub late_dropped: u64,
-    pub windows_fired: u64,
-    pub state_keys: u64,
-    pub state_bytes: u64,
-}
-
-impl OperatorCounters {
-    pub(crate) fn new(operator: &str) -> Self {
-        Self {
-            operator: operator.to_owned(),
-            records_in: 0,
-            records_out: 0,
-            late_dropped: 0,
-            windows_fired: 0,
-            state_keys: 0,
-            state_bytes: 0,
-        }
-    }
 }
 
 /// Where an operator's rows go: the operators after it in the tree.

@@ -123,7 +123,14 @@ fn names(pipeline: &Pipeline, graph: &Graph, operators: &[OperatorPlan]) -> Name
         operators: operators.iter().map(|operator| operator.operator.0.clone()).collect(),
         stages: graph.stages.iter().map(|stage| (stage.name.clone(), spec.parallelism)).collect(),
         sinks: spec.sinks.iter().map(|sink| sink.name.clone()).collect(),
+        guarantee: weakest(&spec.sinks).to_owned(),
     }
+}
+
+/// What holds for the pipeline as a whole, in the manifest's words.
+fn weakest(sinks: &[Sink]) -> &'static str {
+    let all_are = |guarantee| sinks.iter().all(|sink| sink.guarantee == guarantee);
+    if all_are(Guarantee::ExactlyOnce) { "ExactlyOnce" } else { "AtLeastOnce" }
 }
 
 /// A sink that only a claim remembers: enough of it to abort what was left there.

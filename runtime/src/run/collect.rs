@@ -1,70 +1,77 @@
 //! Carries the subtasks' counters into the metrics, a few times a second, beside the data path.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use api::control::TaskId;
+use api::statistics::{TaskCounters, Times};
+use checkpoint::ids::Attempt;
 use prometheus::Gauge;
+use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::coordinator::Statistics;
 use crate::element::Timestamp;
 use crate::metrics::Metrics;
 use crate::tasks::{self, Task};
-use crate::worker::{Snapshot, Statistics, TaskStatistics, Times};
-
-const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Collects until the task is dropped.
-pub(super) fn collect(metrics: Metrics, statistics: Statistics, clock: Arc<dyn Clock>) -> Task<()> {
+pub(super) fn collect(metrics: Metrics, mut statistics: watch::Receiver<Statistics>) -> Task<()> {
     tasks::spawn("metrics collector", async move {
-        let mut collector = Collector { metrics, before: BTreeMap::new() };
-        loop {
-            collector.take(statistics.read(clock.monotonic()));
-            clock.sleep(INTERVAL).await;
+        let mut collector = Collector { metrics, attempt: Attempt(0), before: BTreeMap::new() };
+        while statistics.changed().await.is_ok() {
+            let newest = statistics.borrow_and_update().clone();
+            collector.take(newest);
         }
     })
 }
 
 struct Collector {
     metrics: Metrics,
-    before: BTreeMap<TaskId, Snapshot>,
+    /// Whose counters have been told last.
+    attempt: Attempt,
+    before: BTreeMap<TaskId, (TaskCounters, Times)>,
 }
 
 impl Collector {
     /// Counters begin anew with each attempt; metrics go on.
-    fn take(&mut self, mut now: BTreeMap<TaskId, Snapshot>) {
-        let nothing = Snapshot::default();
-        for (task, now) in &mut now {
-            let before = self.before.get(task).filter(|before| before.attempt == now.attempt).unwrap_or(&nothing);
-            self.source(&before.counters, &now.counters);
-            self.sinks(&before.counters, &now.counters);
-            self.operators(&before.counters, &now.counters);
-            now.times = self.times(task, before.times, now.times);
-            if let Some(seconds) = seconds(now.counters.watermark) {
-                self.metrics.task(&task.stage, task.subtask.0).watermark_timestamp_seconds.set(seconds);
-            }
+    fn take(&mut self, statistics: Statistics) {
+        if statistics.attempt != self.attempt {
+            self.attempt = statistics.attempt;
+            self.before.clear();
         }
-        self.gauges(&now);
-        self.before = now;
+        let nothing = (TaskCounters::default(), Times::default());
+        let mut told = BTreeMap::new();
+        for (id, task) in statistics.tasks {
+            let now = task.counters;
+            let (before, times) = self.before.get(&id).unwrap_or(&nothing);
+            self.source(before, &now);
+            self.sinks(before, &now);
+            self.operators(before, &now);
+            let times = self.times(&id, *times, task.times);
+            if let Some(seconds) = seconds(now.watermark) {
+                self.metrics.task(&id.stage, id.subtask.0).watermark_timestamp_seconds.set(seconds);
+            }
+            told.insert(id, (now, times));
+        }
+        self.gauges(told.values().map(|(counters, _)| counters));
+        self.before = told;
     }
 
     /// Returns what has been told. A look between two stores of a subtask can be ahead for a moment: what was told
     /// then is not told again.
     fn times(&self, task: &TaskId, told: Times, now: Times) -> Times {
         let series = self.metrics.task(&task.stage, task.subtask.0);
-        let tell = |series: &Gauge, told: Duration, now: Duration| {
-            series.add(now.saturating_sub(told).as_secs_f64());
+        let tell = |series: &Gauge, told: u64, now: u64| {
+            series.add(now.saturating_sub(told) as f64 / 1e6);
             told.max(now)
         };
         Times {
-            busy: tell(&series.busy_seconds, told.busy, now.busy),
-            idle: tell(&series.idle_seconds, told.idle, now.idle),
-            backpressured: tell(&series.backpressured_seconds, told.backpressured, now.backpressured),
+            busy_us: tell(&series.busy_seconds, told.busy_us, now.busy_us),
+            idle_us: tell(&series.idle_seconds, told.idle_us, now.idle_us),
+            backpressured_us: tell(&series.backpressured_seconds, told.backpressured_us, now.backpressured_us),
         }
     }
 
-    fn source(&self, before: &TaskStatistics, now: &TaskStatistics) {
+    fn source(&self, before: &TaskCounters, now: &TaskCounters) {
         let Some((name, counters)) = &now.source else { return };
         let before = before.source.as_ref().map(|(_, counters)| *counters).unwrap_or_default();
         let series = self.metrics.source(name);
@@ -73,7 +80,7 @@ impl Collector {
         series.decode_errors.inc_by(counters.decode_errors.saturating_sub(before.decode_errors));
     }
 
-    fn sinks(&self, before: &TaskStatistics, now: &TaskStatistics) {
+    fn sinks(&self, before: &TaskCounters, now: &TaskCounters) {
         for (name, counters) in &now.sinks {
             let before = before.sinks.iter().find(|(other, _)| other == name).map(|(_, c)| *c).unwrap_or_default();
             let series = self.metrics.sink(name);
@@ -82,7 +89,7 @@ impl Collector {
         }
     }
 
-    fn operators(&self, before: &TaskStatistics, now: &TaskStatistics) {
+    fn operators(&self, before: &TaskCounters, now: &TaskCounters) {
         for counters in &now.operators {
             let before = before.operators.iter().find(|other| other.operator == counters.operator);
             let since = |now: u64, before: Option<u64>| now.saturating_sub(before.unwrap_or_default());
@@ -99,10 +106,10 @@ impl Collector {
     }
 
     /// What is held by subtasks and told as one: state by its sum, a source's event time by its minimum.
-    fn gauges(&self, now: &BTreeMap<TaskId, Snapshot>) {
+    fn gauges<'a>(&self, now: impl Iterator<Item = &'a TaskCounters>) {
         let mut state: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         let mut watermarks: BTreeMap<&str, Timestamp> = BTreeMap::new();
-        for task in now.values().map(|task| &task.counters) {
+        for task in now {
             for counters in &task.operators {
                 let (keys, bytes) = state.entry(whole(&counters.operator).0).or_default();
                 *keys += counters.state_keys;
@@ -142,21 +149,22 @@ fn seconds(watermark: Timestamp) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use checkpoint::ids::{Attempt, Subtask};
+    use api::statistics::{SourceCounters, TaskStatistics};
+    use checkpoint::ids::Subtask;
 
     use super::*;
-    use crate::connectors::SourceCounters;
     use crate::metrics::Names;
 
-    fn snapshot(attempt: u64, records: u64, watermark: Timestamp, seconds: [u64; 3]) -> Snapshot {
+    fn task(subtask: u32, records: u64, watermark: Timestamp, seconds: [u64; 3]) -> TaskStatistics {
         let source = Some(("orders".to_owned(), SourceCounters { records, bytes: 0, decode_errors: 0 }));
-        let [busy, idle, backpressured] = seconds.map(Duration::from_secs);
-        let counters = TaskStatistics { source, watermark, ..TaskStatistics::default() };
-        Snapshot { attempt: Attempt(attempt), counters, times: Times { busy, idle, backpressured } }
-    }
-
-    fn task(subtask: u32) -> TaskId {
-        TaskId { stage: "orders".into(), subtask: Subtask(subtask) }
+        let [busy_us, idle_us, backpressured_us] = seconds.map(|seconds| seconds * 1_000_000);
+        TaskStatistics {
+            task: TaskId { stage: "orders".into(), subtask: Subtask(subtask) },
+            counters: TaskCounters { source, watermark, ..TaskCounters::default() },
+            times: Times { busy_us, idle_us, backpressured_us },
+            rows_read: records,
+            rows_written: 0,
+        }
     }
 
     #[test]
@@ -168,15 +176,18 @@ mod tests {
             ..Names::default()
         };
         let metrics = Metrics::new(&names).unwrap();
-        let mut collector = Collector { metrics: metrics.clone(), before: BTreeMap::new() };
-        let mut take = |first, second| collector.take(BTreeMap::from([(task(0), first), (task(1), second)]));
-        take(snapshot(1, 10, 3_000_000, [1, 2, 3]), snapshot(1, 5, 2_000_000, [0, 6, 0]));
-        take(snapshot(1, 30, 9_000_000, [2, 4, 6]), snapshot(1, 5, 4_000_000, [0, 12, 0]));
+        let mut collector = Collector { metrics: metrics.clone(), attempt: Attempt(0), before: BTreeMap::new() };
+        let mut take = |attempt, first, second| {
+            let tasks = [first, second].map(|task: TaskStatistics| (task.task.clone(), task));
+            collector.take(Statistics { attempt: Attempt(attempt), tasks: tasks.into() });
+        };
+        take(1, task(0, 10, 3_000_000, [1, 2, 3]), task(1, 5, 2_000_000, [0, 6, 0]));
+        take(1, task(0, 30, 9_000_000, [2, 4, 6]), task(1, 5, 4_000_000, [0, 12, 0]));
         // A look between two stores of the subtask: what it was ahead is not told again.
-        take(snapshot(1, 30, 9_000_000, [5, 4, 6]), snapshot(1, 5, 4_000_000, [0, 12, 0]));
-        take(snapshot(1, 30, 9_000_000, [3, 6, 6]), snapshot(1, 5, 4_000_000, [0, 12, 0]));
+        take(1, task(0, 30, 9_000_000, [5, 4, 6]), task(1, 5, 4_000_000, [0, 12, 0]));
+        take(1, task(0, 30, 9_000_000, [3, 6, 6]), task(1, 5, 4_000_000, [0, 12, 0]));
         // The next attempt has read more than the one before by the time somebody looks.
-        take(snapshot(2, 40, 9_000_000, [1, 0, 0]), snapshot(2, 1, 8_000_000, [0, 1, 0]));
+        take(2, task(0, 40, 9_000_000, [1, 0, 0]), task(1, 1, 8_000_000, [0, 1, 0]));
         let text = metrics.text().unwrap();
         let time = |kind: &str, subtask: u32| {
             format!(

@@ -12,7 +12,6 @@ use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::coordinator::{Context, Progress};
 use crate::metrics::{Metrics, MetricsServer};
 use crate::store::{CheckpointStore, LocalStore};
-use crate::worker::Statistics;
 
 pub use api::control::FailureReason;
 pub use assemble::{Assembled, assemble};
@@ -192,19 +191,18 @@ async fn start(
     metrics.checkpoints.interval_seconds.set(setup.interval.as_secs_f64());
     metrics.checkpoints.timeout_seconds.set(setup.timeout.as_secs_f64());
     metrics.checkpoints.last_completed_timestamp_seconds.set(world.clock.wall_ms() as f64 / 1_000.0);
-    let statistics = Statistics::default();
+    let progress = Progress::default();
     // Bound before anything is claimed; both end with the run.
     let _served = match options.metrics {
         Some(address) => {
             let server = MetricsServer::bind(address, metrics.clone()).await;
             let server = server.map_err(|error| metrics_failed(crate::metrics::with_cause(&error)))?;
-            Some((server, collect(metrics.clone(), statistics.clone(), Arc::clone(&world.clock))))
+            Some((server, collect(metrics.clone(), progress.statistics())))
         }
         None => None,
     };
     let World { store, clock, random, workers } = world;
-    let progress = Progress::default();
-    let _told = tell::tell(Arc::clone(&observer), progress.clone(), statistics.clone(), Arc::clone(&clock));
+    let _told = tell::tell(Arc::clone(&observer), progress.clone(), Arc::clone(&clock));
     let context = Context { setup, store, clock, random, observer, metrics, progress };
-    Supervisor { context: Arc::new(context), workers, plan, statistics, options, stop }.run().await
+    Supervisor { context: Arc::new(context), workers, plan, options, stop }.run().await
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::clock::Clock;
 use crate::coordinator::{Context, CoordinatorError, Ended, Log, Next, Phase, Start, inspect, run_attempt};
 use crate::metrics::RESTART_REASONS;
-use crate::worker::{Environment, Plan, Rules, Statistics};
+use crate::worker::{Environment, Plan, Rules};
 
 /// A worker whose tasks do not end within this time after their stop is dropped.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -26,7 +26,6 @@ pub(super) struct Supervisor {
     pub(super) context: Arc<Context>,
     pub(super) workers: Arc<dyn Workers>,
     pub(super) plan: Arc<Plan>,
-    pub(super) statistics: Statistics,
     pub(super) options: RunOptions,
     pub(super) stop: StopSignal,
 }
@@ -191,7 +190,6 @@ impl Supervisor {
         let environment = Environment {
             store: Arc::clone(&self.context.store),
             clock: Arc::clone(&self.context.clock),
-            statistics: self.statistics.clone(),
             rules: Rules::default(),
         };
         let Employed { mut port, mut worker } = self.workers.start(Arc::clone(&self.plan), environment);

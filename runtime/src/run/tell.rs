@@ -7,17 +7,11 @@ use super::{Observer, RunEvent};
 use crate::clock::Clock;
 use crate::coordinator::{Phase, Progress};
 use crate::tasks::{self, Task};
-use crate::worker::Statistics;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells until the task is dropped.
-pub(super) fn tell(
-    observer: Arc<dyn Observer>,
-    progress: Progress,
-    statistics: Statistics,
-    clock: Arc<dyn Clock>,
-) -> Task<()> {
+pub(super) fn tell(observer: Arc<dyn Observer>, progress: Progress, clock: Arc<dyn Clock>) -> Task<()> {
     tasks::spawn("progress", async move {
         let mut before = None;
         loop {
@@ -27,7 +21,7 @@ pub(super) fn tell(
                 continue;
             };
             let now = clock.monotonic();
-            let ((base_in, base_out), (read, written)) = (progress.rows_before(), statistics.rows(attempt));
+            let ((base_in, base_out), (read, written)) = (progress.rows_before(), progress.rows(attempt));
             let rate = match before.replace((attempt, now, read)) {
                 Some((same, then, had)) if same == attempt => {
                     per_second(read.saturating_sub(had), now.saturating_sub(then))

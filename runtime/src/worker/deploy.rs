@@ -22,6 +22,7 @@ use crate::worker::parts::Parts;
 use crate::worker::restore::Restore;
 use crate::worker::snapshot::{Job, WAITING_SNAPSHOTS, Writer};
 use crate::worker::source_task::{SourceTask, WAITING_EPOCHS};
+use crate::worker::statistics::Board;
 use crate::worker::stop::StopSignal;
 use crate::worker::task::Task;
 use crate::worker::wiring::Wiring;
@@ -46,6 +47,7 @@ pub(crate) struct Deploy<'a> {
     pub plan: &'a Plan,
     pub environment: &'a Environment,
     pub deployment: &'a Deployment,
+    pub board: Board,
     pub parts: Parts,
     pub reports: mpsc::Sender<FromWorker>,
     pub decided: watch::Receiver<Epoch>,
@@ -108,7 +110,7 @@ impl Deploy<'_> {
         restore.chain(&stage.chain.stateful_operators(), chain.as_mut()).await?;
         let (sender, jobs) = mpsc::channel(WAITING_SNAPSHOTS);
         let meter = Meter::new(Arc::clone(&self.environment.clock));
-        self.environment.statistics.register(id, self.deployment.attempt, meter.live());
+        self.board.register(id, meter.live());
         let task = Task {
             id: id.clone(),
             attempt: self.deployment.attempt,
@@ -117,7 +119,7 @@ impl Deploy<'_> {
             jobs: sender,
             reports: self.reports.clone(),
             meter,
-            statistics: self.environment.statistics.clone(),
+            board: self.board.clone(),
             published: Duration::ZERO,
             watermark: Timestamp::MIN,
             ended: false,

@@ -68,8 +68,8 @@ impl MergeTask {
 
     async fn end_with_inputs(&mut self) -> Result<(), TaskFailure> {
         if self.inputs.ended() && !self.task.ended {
-            self.task.end().await?;
-            self.publish();
+            let last = self.statistics();
+            self.task.end(last).await?;
         }
         Ok(())
     }
@@ -98,16 +98,16 @@ impl MergeTask {
             .map_err(|error| TaskFailure::State(format!("watermark of `{operator}`: {error}")))?;
         let encoded = (operator, Bytes::from(told));
         self.task.snapshot(epoch, Sealed { align, encoded, rows_in: 0 }).await?;
-        self.publish();
+        self.task.publish(self.statistics());
         Ok(())
     }
 
     fn publish_at(&mut self, now: Duration) {
         let Self { task, inbox, .. } = self;
-        task.publish_at(now, || InputStatistics { source: None, queued_bytes: inbox.queued_bytes() });
+        task.publish_at(now, || InputStatistics { source: None, queued_bytes: inbox.queued_bytes() as u64 });
     }
 
-    fn publish(&self) {
-        self.task.publish(InputStatistics { source: None, queued_bytes: self.inbox.queued_bytes() });
+    fn statistics(&self) -> InputStatistics {
+        InputStatistics { source: None, queued_bytes: self.inbox.queued_bytes() as u64 }
     }
 }

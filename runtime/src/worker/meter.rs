@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use api::statistics::Times;
 use futures::future::BoxFuture;
 
 use crate::clock::Clock;
@@ -15,14 +16,6 @@ use crate::clock::Clock;
 pub(crate) enum Wait {
     Input,
     RoomDownstream,
-}
-
-/// A subtask's time so far. Busy is all that is not a wait; waiting for a processor counts as busy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    pub busy: Duration,
-    pub idle: Duration,
-    pub backpressured: Duration,
 }
 
 /// Written by one subtask, read by others. Times are microseconds of the clock.
@@ -53,8 +46,7 @@ impl Live {
             waiting => backpressured += now.saturating_sub(waiting / 2 - 1),
         }
         let busy = now.saturating_sub(get(&self.began)).saturating_sub(idle + backpressured);
-        let [busy, idle, backpressured] = [busy, idle, backpressured].map(Duration::from_micros);
-        Times { busy, idle, backpressured }
+        Times { busy_us: busy, idle_us: idle, backpressured_us: backpressured }
     }
 
     /// Rows read from a source and written to sinks.
@@ -139,10 +131,10 @@ mod tests {
         let mut wait = Box::pin(meter.wait(Wait::Input, gate));
         assert!(futures::poll!(&mut wait).is_pending());
         clock.advance(2 * SECOND);
-        let times = |busy, idle, backpressured| Times {
-            busy: busy * SECOND,
-            idle: idle * SECOND,
-            backpressured: backpressured * SECOND,
+        let times = |busy: u64, idle: u64, backpressured: u64| Times {
+            busy_us: busy * 1_000_000,
+            idle_us: idle * 1_000_000,
+            backpressured_us: backpressured * 1_000_000,
         };
         assert_eq!(live.times(clock.monotonic()), times(1, 2, 0));
         done.send(()).unwrap();

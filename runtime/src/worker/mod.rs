@@ -21,13 +21,12 @@ use crate::store::CheckpointStore;
 use crate::tasks;
 use crate::worker::deploy::{Deploy, Prepared, PreparedInput};
 use crate::worker::parts::Parts;
+use crate::worker::statistics::{Board, REPORT_INTERVAL};
 use crate::worker::stop::{StopSignal, Stopper, stop_signal};
 
 pub use crate::worker::failure::TaskFailure;
-pub use crate::worker::meter::Times;
 pub use crate::worker::restore::{initial_source_snapshot, input_operator, source_operator};
 pub use crate::worker::rules::Rules;
-pub use crate::worker::statistics::{Snapshot, Statistics, TaskStatistics};
 
 pub mod alignment;
 pub mod channel;
@@ -63,7 +62,6 @@ pub struct Plan {
 pub struct Environment {
     pub store: Arc<dyn CheckpointStore>,
     pub clock: Arc<dyn Clock>,
-    pub statistics: Statistics,
     /// All of them, outside of tests.
     pub rules: Rules,
 }
@@ -76,11 +74,19 @@ pub async fn run(
     mut commands: mpsc::Receiver<ToWorker>,
     reports: mpsc::Sender<FromWorker>,
 ) {
+    let clock = Arc::clone(&environment.clock);
     let mut worker = Worker { plan, environment, reports, running: None };
+    let mut statistics_due = clock.sleep(REPORT_INTERVAL);
     loop {
+        let is_running = worker.running.is_some();
         let command = tokio::select! {
             biased;
             command = commands.recv() => command,
+            () = &mut statistics_due, if is_running => {
+                worker.report_statistics();
+                statistics_due = clock.sleep(REPORT_INTERVAL);
+                continue;
+            }
             report = worker.watch() => {
                 worker.report(report).await;
                 continue;
@@ -104,6 +110,7 @@ struct Worker {
 /// An attempt between `Deploy` and `Stop`.
 struct Running {
     attempt: Attempt,
+    board: Board,
     stopper: Stopper,
     stop: StopSignal,
     decided: watch::Sender<Epoch>,
@@ -151,18 +158,18 @@ impl Worker {
             return;
         }
         self.stop().await;
-        self.environment.statistics.clear();
         let (stopper, stop) = stop_signal();
         let (decided, _) = watch::channel(Epoch(0));
-        let attempt = deployment.attempt;
+        let (attempt, board) = (deployment.attempt, Board::default());
         let tasks = FuturesUnordered::new();
-        tasks.push(self.prepare(deployment, decided.subscribe(), stop.clone()));
-        self.running = Some(Running { attempt, stopper, stop, decided, sources: Vec::new(), tasks });
+        tasks.push(self.prepare(deployment, board.clone(), decided.subscribe(), stop.clone()));
+        self.running = Some(Running { attempt, board, stopper, stop, decided, sources: Vec::new(), tasks });
     }
 
     fn prepare(
         &self,
         deployment: Deployment,
+        board: Board,
         decided: watch::Receiver<Epoch>,
         stop: StopSignal,
     ) -> BoxFuture<'static, Step> {
@@ -174,6 +181,7 @@ impl Worker {
                 plan: &plan,
                 environment: &environment,
                 deployment: &deployment,
+                board,
                 parts,
                 reports,
                 decided,
@@ -231,12 +239,22 @@ impl Worker {
         }
     }
 
+    /// Dropped when the line is full: a later message holds all that this one would have.
+    fn report_statistics(&self) {
+        if let Some(running) = &self.running {
+            let statistics = running.board.read(running.attempt, self.environment.clock.monotonic());
+            let _ = self.reports.try_send(FromWorker::Statistics(statistics));
+        }
+    }
+
     /// Ends all tasks and joins them.
     async fn stop(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
+        let Some(running) = self.running.as_mut() else { return };
         running.stopper.stop();
         running.sources.clear();
         while running.tasks.next().await.is_some() {}
+        self.report_statistics();
+        self.running = None;
     }
 }
 

@@ -137,8 +137,8 @@ impl SourceTask {
             // A reader without event time may end without a last watermark.
             self.task.advance(Timestamp::MAX).await?;
         }
-        self.task.end().await?;
-        self.publish();
+        let last = self.statistics();
+        self.task.end(last).await?;
         while let Some(epoch) = self.task.meter.wait(Wait::Input, self.requests.recv()).await {
             self.checkpoint(epoch).await?;
         }
@@ -159,7 +159,7 @@ impl SourceTask {
         let encoded = (source_operator(&self.source), Bytes::from(positions));
         let rows_in = self.reader.counters().records;
         self.task.snapshot(epoch, Sealed { align: Duration::ZERO, encoded, rows_in }).await?;
-        self.publish();
+        self.task.publish(self.statistics());
         Ok(())
     }
 
@@ -168,8 +168,8 @@ impl SourceTask {
         task.publish_at(now, || InputStatistics { source: Some((source.clone(), reader.counters())), queued_bytes: 0 });
     }
 
-    fn publish(&self) {
+    fn statistics(&self) -> InputStatistics {
         let source = Some((self.source.clone(), self.reader.counters()));
-        self.task.publish(InputStatistics { source, queued_bytes: 0 });
+        InputStatistics { source, queued_bytes: 0 }
     }
 }

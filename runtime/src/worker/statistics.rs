@@ -1,84 +1,66 @@
-//! Counters of running subtasks, for metrics and the progress line. Nothing is decided by them.
+//! What the subtasks of one worker tell of themselves, gathered here and sent to the coordinator as messages.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api::control::TaskId;
+use api::statistics::{TaskCounters, TaskStatistics, WorkerStatistics};
 use checkpoint::ids::Attempt;
 
-use crate::connectors::{SinkCounters, SourceCounters};
-use crate::element::Timestamp;
-use crate::operators::OperatorCounters;
-use crate::worker::meter::{Live, Times};
+use crate::worker::meter::Live;
 
 /// At most this often a subtask tells its counters while it works; also at each barrier and at its end.
 pub(crate) const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Newest counters of every subtask of one worker. Cloning shares them.
+/// How often the worker tells the coordinator.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Newest counters of every subtask of one worker, shared with them.
 #[derive(Clone, Default)]
-pub struct Statistics {
+pub(crate) struct Board {
     tasks: Arc<Mutex<BTreeMap<TaskId, Entry>>>,
 }
 
 struct Entry {
-    attempt: Attempt,
-    published: TaskStatistics,
+    published: TaskCounters,
     live: Arc<Live>,
 }
 
-/// Counters of one subtask since its attempt began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskStatistics {
-    /// Name and counters, for a subtask that reads a source.
-    pub source: Option<(String, SourceCounters)>,
-    pub sinks: Vec<(String, SinkCounters)>,
-    pub operators: Vec<OperatorCounters>,
-    /// Event time that the operators were told; `Timestamp::MIN` before the first watermark.
-    pub watermark: Timestamp,
-    /// Bytes that wait in the input queues.
-    pub queued_bytes: usize,
-}
-
-/// All that is known of one subtask.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    pub attempt: Attempt,
-    pub counters: TaskStatistics,
-    /// Up to the moment of looking.
-    pub times: Times,
-}
-
-impl Statistics {
-    /// A copy of everything, as of `now`.
-    pub fn read(&self, now: Duration) -> BTreeMap<TaskId, Snapshot> {
-        let look = |entry: &Entry| Snapshot {
-            attempt: entry.attempt,
-            counters: entry.published.clone(),
-            times: entry.live.times(now),
-        };
-        self.lock().iter().map(|(task, entry)| (task.clone(), look(entry))).collect()
-    }
-
-    /// Rows that an attempt has read from sources and written to sinks, up to this moment.
-    pub fn rows(&self, attempt: Attempt) -> (u64, u64) {
-        let tasks = self.lock();
-        let own = tasks.values().filter(|entry| entry.attempt == attempt);
-        own.map(|entry| entry.live.rows()).fold((0, 0), |sum, rows| (sum.0 + rows.0, sum.1 + rows.1))
-    }
-
-    pub(crate) fn register(&self, task: &TaskId, attempt: Attempt, live: Arc<Live>) {
-        self.lock().insert(task.clone(), Entry { attempt, published: TaskStatistics::default(), live });
-    }
-
-    pub(crate) fn publish(&self, task: &TaskId, statistics: TaskStatistics) {
-        if let Some(entry) = self.lock().get_mut(task) {
-            entry.published = statistics;
+impl Entry {
+    fn read(&self, task: &TaskId, now: Duration) -> TaskStatistics {
+        let (rows_read, rows_written) = self.live.rows();
+        TaskStatistics {
+            task: task.clone(),
+            counters: self.published.clone(),
+            times: self.live.times(now),
+            rows_read,
+            rows_written,
         }
     }
+}
 
-    pub(crate) fn clear(&self) {
-        self.lock().clear();
+impl Board {
+    /// A copy of everything, as of `now`.
+    pub(crate) fn read(&self, attempt: Attempt, now: Duration) -> WorkerStatistics {
+        let tasks = self.lock().iter().map(|(task, entry)| entry.read(task, now)).collect();
+        WorkerStatistics { attempt, tasks }
+    }
+
+    /// Of one subtask alone.
+    pub(crate) fn read_task(&self, attempt: Attempt, task: &TaskId, now: Duration) -> WorkerStatistics {
+        let tasks = self.lock().get(task).map(|entry| entry.read(task, now)).into_iter().collect();
+        WorkerStatistics { attempt, tasks }
+    }
+
+    pub(crate) fn register(&self, task: &TaskId, live: Arc<Live>) {
+        self.lock().insert(task.clone(), Entry { published: TaskCounters::default(), live });
+    }
+
+    pub(crate) fn publish(&self, task: &TaskId, counters: TaskCounters) {
+        if let Some(entry) = self.lock().get_mut(task) {
+            entry.published = counters;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, Entry>> {

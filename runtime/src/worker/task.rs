@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::control::{FromWorker, StageTimes, TaskId};
+use api::statistics::TaskCounters;
 use bytes::Bytes;
 use checkpoint::ids::{Attempt, Epoch, OperatorId};
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use crate::worker::failure::TaskFailure;
 use crate::worker::meter::Meter;
 use crate::worker::outputs::Outputs;
 use crate::worker::snapshot::Job;
-use crate::worker::statistics::{PUBLISH_INTERVAL, Statistics, TaskStatistics};
+use crate::worker::statistics::{Board, PUBLISH_INTERVAL};
 
 /// One subtask of one stage.
 pub(crate) struct Task {
@@ -26,7 +27,7 @@ pub(crate) struct Task {
     pub jobs: mpsc::Sender<Job>,
     pub reports: mpsc::Sender<FromWorker>,
     pub meter: Meter,
-    pub statistics: Statistics,
+    pub board: Board,
     pub published: Duration,
     pub watermark: Timestamp,
     pub ended: bool,
@@ -46,7 +47,7 @@ pub(crate) struct Sealed {
 #[derive(Default)]
 pub(crate) struct InputStatistics {
     pub source: Option<(String, SourceCounters)>,
-    pub queued_bytes: usize,
+    pub queued_bytes: u64,
 }
 
 impl Task {
@@ -70,12 +71,16 @@ impl Task {
         self.send().await
     }
 
-    /// Says once that nothing but barriers will come from this subtask.
-    pub(crate) async fn end(&mut self) -> Result<(), TaskFailure> {
+    /// Says once that nothing but barriers will come from this subtask. Its counters are final and come before, so that
+    /// a run that ends has told them.
+    pub(crate) async fn end(&mut self, input: InputStatistics) -> Result<(), TaskFailure> {
         if self.ended {
             return Ok(());
         }
         self.ended = true;
+        self.publish(input);
+        let counted = self.board.read_task(self.attempt, &self.id, self.meter.now());
+        self.report(FromWorker::Statistics(counted)).await?;
         self.report(FromWorker::Ended { attempt: self.attempt, task: self.id.clone() }).await
     }
 
@@ -131,14 +136,14 @@ impl Task {
     }
 
     pub(crate) fn publish(&self, input: InputStatistics) {
-        let statistics = TaskStatistics {
+        let counters = TaskCounters {
             source: input.source,
             sinks: self.outputs.sink_counters(),
             operators: self.chain.counters(),
             watermark: self.watermark,
             queued_bytes: input.queued_bytes,
         };
-        self.statistics.publish(&self.id, statistics);
+        self.board.publish(&self.id, counters);
     }
 
     /// Sends what found no room, and tells how much was written.

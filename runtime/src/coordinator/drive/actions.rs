@@ -113,11 +113,14 @@ impl Running<'_> {
 
     fn commits_done(&mut self, decision: DecisionId) -> Result<(), CoordinatorError> {
         crashpoint::hit("coordinator.all_committed")?;
-        let took = self.context.clock.monotonic().saturating_sub(self.ledger.decided_at);
+        let now = self.context.clock.monotonic();
+        let took = now.saturating_sub(self.ledger.decided_at);
         let metrics = &self.context.metrics;
         metrics.checkpoints.stage_duration_seconds.with_label_values(&["commit"]).observe(took.as_secs_f64());
         for (sink, _) in self.ledger.committables_by_sink() {
             metrics.commits.owes(sink, 0, 0.0);
+            let latency = metrics.sink(sink).visible_latency;
+            self.ledger.waits(now).iter().for_each(|wait| latency.observe(wait.as_secs_f64()));
         }
         let manifest = &self.ledger.decided;
         self.context.observer.event(RunEvent::CommitCompleted {

@@ -19,6 +19,9 @@ pub(super) struct Ledger {
     pub(super) written: Option<(Epoch, Arc<Manifest>)>,
     pub(super) decided: Arc<Manifest>,
     pub(super) decided_at: Duration,
+    /// Between these the records were read that the newest decision makes visible: the barrier of the decision before
+    /// (or the attempt's start) and its own.
+    read: (Duration, Duration),
     /// Rows read since the log began, before this attempt.
     rows_in_before: u64,
     /// Rows read by each task at its last acknowledgement, by epoch.
@@ -40,12 +43,13 @@ pub(super) struct Size {
 }
 
 impl Ledger {
-    pub(super) fn new(restored: &Restored, handle: String, tasks: usize) -> Self {
+    pub(super) fn new(restored: &Restored, handle: String, tasks: usize, now: Duration) -> Self {
         let decided = Arc::clone(&restored.manifest);
         Self {
             timing: None,
             written: None,
             decided_at: Duration::ZERO,
+            read: (now, now),
             rows_in_before: decided.rows_in,
             rows_in: vec![(Epoch(0), 0); tasks],
             known_parts: part_names(&decided).collect(),
@@ -98,6 +102,8 @@ impl Ledger {
             self.decided = manifest;
         }
         self.decided_at = now;
+        let barrier = self.timing.as_ref().map_or(now, |timing| timing.begun);
+        self.read = (self.read.1, barrier);
         let parts: BTreeMap<&str, u64> = stored_parts(&self.decided).collect();
         let stored: u64 = parts.values().sum();
         let new: u64 =
@@ -107,6 +113,11 @@ impl Ledger {
         self.known_parts = parts.into_keys().map(str::to_owned).collect();
         let rows = self.decided.committables.iter().map(|committable| committable.rows).sum();
         Size { state_bytes, written_bytes, rows }
+    }
+
+    /// How long records of the newest decision have waited by `now`, from reading on: at most and at least.
+    pub(super) fn waits(&self, now: Duration) -> [Duration; 2] {
+        [self.read.0, self.read.1].map(|since| now.saturating_sub(since))
     }
 
     /// Committables of the decision by sink.

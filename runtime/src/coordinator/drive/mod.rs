@@ -143,15 +143,15 @@ impl<'a> Drive<'a> {
             max_parallelism: setup.max_parallelism,
             operators: setup.operators.clone(),
         };
-        let ledger = Ledger::new(&restored, self.log.handle(restored.at), tasks.len());
-        let now = self.context.clock.monotonic().as_millis() as u64;
+        let now = self.context.clock.monotonic();
+        let ledger = Ledger::new(&restored, self.log.handle(restored.at), tasks.len(), now);
         let running = Running {
             context: self.context,
             log: self.log.clone(),
             committers: self.committers.clone(),
             worker: &mut *self.worker,
             attempt,
-            machine: Coordinator::begin(Arc::new(settings), restored, now),
+            machine: Coordinator::begin(Arc::new(settings), restored, now.as_millis() as u64),
             tasks: tasks.into_iter().zip(0..).collect(),
             jobs: Jobs::new(),
             ledger,
@@ -240,6 +240,10 @@ impl Running<'_> {
                 self.ledger.declined(reason);
                 self.tasks.get(&task).map(|task| Event::Declined { epoch, task: *task })
             }
+            FromWorker::Statistics(statistics) if statistics.attempt == self.attempt => {
+                self.context.progress.counted(statistics);
+                None
+            }
             FromWorker::Ended { attempt, task } if attempt == self.attempt => {
                 self.tasks.get(&task).map(|task| Event::Ended { task: *task })
             }
@@ -253,6 +257,7 @@ impl Running<'_> {
             FromWorker::Acknowledged(_)
             | FromWorker::Declined { .. }
             | FromWorker::Ended { .. }
+            | FromWorker::Statistics(_)
             | FromWorker::Failed { .. }
             | FromWorker::Deployed { .. }
             | FromWorker::Stopped { .. } => None,
@@ -317,8 +322,10 @@ async fn stop_worker(context: &Context, worker: &mut dyn WorkerPort, ours: Attem
             return;
         }
         while let Some(message) = worker.recv().await {
-            if message == (FromWorker::Stopped { attempt: ours }) {
-                return;
+            match message {
+                FromWorker::Stopped { attempt } if attempt == ours => return,
+                FromWorker::Statistics(last) if last.attempt == ours => context.progress.counted(last),
+                _ => {}
             }
         }
     };

@@ -236,11 +236,13 @@ async fn rows_are_told_every_second_without_a_checkpoint_and_go_on_after_a_resta
         let told = told(attempt);
         assert!(told.len() >= seconds, "attempt {attempt}: {told:?}");
         for (index, (rows_in, rows_written, rate)) in told.iter().enumerate() {
-            // Ten rows a second, the first at once; an attempt begins somewhere within a second.
+            // Ten rows a second, the first at once; an attempt begins somewhere within a second, and what the worker has
+            // said is up to a quarter of a second old.
             let second = index as u64;
-            assert!((second * 10..=second * 10 + 21).contains(rows_in), "attempt {attempt}: {told:?}");
+            let (least, most) = ((second * 10).saturating_sub(13), second * 10 + 21);
+            assert!((least..=most).contains(rows_in), "attempt {attempt}: {told:?}");
             assert_eq!(rows_in, rows_written, "nothing is held back");
-            assert!(index == 0 || (9..=11).contains(rate), "attempt {attempt}: {told:?}");
+            assert!(index == 0 || (7..=13).contains(rate), "attempt {attempt}: {told:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::control::{Acknowledgement, Deployment, FailureKind, FailureReason, FromWorker, TaskId, ToWorker};
+use api::statistics::{TaskStatistics, WorkerStatistics};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Subtask};
 use checkpoint::manifest::{OperatorSnapshot, StatePart};
 use tokio::sync::{mpsc, watch};
@@ -25,7 +26,8 @@ struct Bench {
     reports: mpsc::Receiver<FromWorker>,
     store: MemoryStore,
     target: Arc<Target>,
-    statistics: Statistics,
+    /// The worker's newest words about itself.
+    statistics: BTreeMap<TaskId, TaskStatistics>,
     worker: tasks::Task<()>,
 }
 
@@ -43,15 +45,13 @@ impl Bench {
     fn new(plan: Plan, target: &Arc<Target>, store: MemoryStore) -> Self {
         let (commands, inbox) = mpsc::channel(64);
         let (outbox, reports) = mpsc::channel(64);
-        let statistics = Statistics::default();
         let environment = Environment {
             store: Arc::new(store.clone()),
             clock: Arc::new(RuntimeClock::start()),
-            statistics: statistics.clone(),
             rules: Rules::default(),
         };
         let worker = tasks::spawn("worker", run(Arc::new(plan), environment, inbox, outbox));
-        Self { commands, reports, store, target: Arc::clone(target), statistics, worker }
+        Self { commands, reports, store, target: Arc::clone(target), statistics: BTreeMap::new(), worker }
     }
 
     async fn deploy(&mut self, attempt: u64, parallelism: u32, then: u32, snapshots: Vec<OperatorSnapshot>) {
@@ -84,9 +84,29 @@ impl Bench {
         self.commands.send(ToWorker::Decided { attempt, epoch }).await.unwrap();
     }
 
-    async fn next(&mut self) -> FromWorker {
+    async fn report(&mut self) -> FromWorker {
         let report = tokio::time::timeout(Duration::from_mins(1), self.reports.recv()).await;
         report.expect("the worker has nothing to say").expect("the worker is gone")
+    }
+
+    /// What comes besides statistics.
+    async fn next(&mut self) -> FromWorker {
+        loop {
+            match self.report().await {
+                FromWorker::Statistics(told) => {
+                    self.statistics.extend(told.tasks.into_iter().map(|task| (task.task.clone(), task)));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The next statistics; nothing else may come before.
+    async fn counted(&mut self) -> WorkerStatistics {
+        match self.report().await {
+            FromWorker::Statistics(statistics) => statistics,
+            other => panic!("{other:?} instead of statistics"),
+        }
     }
 
     async fn deployed(&mut self) -> Vec<TaskId> {
@@ -184,10 +204,12 @@ async fn every_task_takes_part_in_every_checkpoint_until_the_end() {
     assert!(last.iter().all(|one| one.finished));
     assert_eq!(last.iter().map(|one| one.rows_in).sum::<u64>(), 5_000);
     assert_eq!(bench.rows(&last), expected_sums(5_000));
-    let read = bench.statistics.read(Duration::ZERO).into_values().filter_map(|task| task.counters.source);
-    assert_eq!(read.map(|(_, counters)| counters.records).sum::<u64>(), 5_000);
-    assert_eq!(bench.statistics.rows(Attempt(1)), (5_000, KEYS as u64));
     bench.stop(1).await;
+    let told = bench.statistics;
+    let read = told.values().filter_map(|task| task.counters.source.as_ref());
+    assert_eq!(read.map(|(_, counters)| counters.records).sum::<u64>(), 5_000);
+    assert_eq!(told.values().map(|task| task.rows_read).sum::<u64>(), 5_000);
+    assert_eq!(told.values().map(|task| task.rows_written).sum::<u64>(), KEYS as u64);
     drop(bench.commands);
     assert_eq!(bench.worker.await, Ok(()));
 }
@@ -444,16 +466,16 @@ async fn the_times_of_every_task_add_up_to_its_life() {
     bench.deploy(1, 2, 1, first).await;
     bench.deployed().await;
     let began = clock.monotonic();
-    bench.reads(10_000).await;
+    let mut told = bench.counted().await;
+    while told.tasks.iter().map(|task| task.rows_read).sum::<u64>() < 10_000 {
+        told = bench.counted().await;
+    }
     let life = clock.monotonic().saturating_sub(began);
-    let tasks = bench.statistics.read(clock.monotonic());
-    assert_eq!(tasks.len(), 4);
-    for (task, Snapshot { times, .. }) in &tasks {
+    assert_eq!(told.tasks.len(), 4);
+    for task in &told.tasks {
         // Nothing takes time in a paused clock but waits.
-        assert_eq!(times.busy + times.backpressured, Duration::ZERO, "{task:?}");
-        assert_eq!(times.idle, life, "{task:?}");
+        assert_eq!(task.times.busy_us + task.times.backpressured_us, 0, "{task:?}");
+        assert_eq!(u128::from(task.times.idle_us), life.as_micros(), "{task:?}");
     }
     assert!(life >= Duration::from_millis(40), "the reader rests a millisecond after each batch");
-    let (read, _) = bench.statistics.rows(Attempt(1));
-    assert!(read >= 10_000, "told before any checkpoint");
 }
