@@ -206,7 +206,9 @@ mod tests {
     fn a_claim_above_ones_own_with_a_nonce_that_was_tried_is_ones_own() {
         let progress = after_winning(3);
         let tried = [Nonce(5), Nonce(6)];
-        tried.iter().for_each(|nonce| progress.tries_claim(*nonce));
+        for nonce in tried {
+            progress.tries_claim(nonce);
+        }
         assert!(tried.iter().all(|nonce| !progress.is_rival(LOG, Attempt(4), *nonce)));
         assert!(progress.is_rival(LOG, Attempt(4), THEIRS));
     }

@@ -168,9 +168,9 @@ async fn whatever_a_process_was_about_to_do_it_leaves_in_silence_when_a_rival_ha
             assert_eq!(woken.unwrap(), already);
             continue;
         }
-        if kind == "clean up" && woken.is_ok() {
+        if let (Ok(ended), "clean up") = (&woken, kind) {
             // That is beside the way: the end had been recorded by then.
-            assert_eq!((woken.unwrap(), rival), (FINISHED, already));
+            assert_eq!((ended, rival), (&FINISHED, already));
             continue;
         }
         let woken = woken.unwrap_err();

@@ -340,7 +340,7 @@ impl WorkerPort for Script {
         Box::pin(async move {
             loop {
                 if let Some(timed) = self.timed.as_ref().filter(|timed| timed.due > timed.clock.monotonic()) {
-                    timed.clock.sleep(timed.due - timed.clock.monotonic()).await;
+                    timed.clock.sleep(timed.due.saturating_sub(timed.clock.monotonic())).await;
                 }
                 if let Some(message) = self.out.pop_front() {
                     return Some(message);
