@@ -21,7 +21,7 @@ const PLACES: [&str; 6] = [
 fn a_zombie_aborts_nothing_that_is_decided_and_commits_nothing_that_is_not() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
     for place in PLACES {
-        let topic = format!("zombie-{}", place.replace('.', "-"));
+        let topic = format!("zombie-{}", place.replace(['.', '_'], "-"));
         let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) })?;
         // Long enough that only the signal can end it.
         let mut zombie = stage.start(&format!("{place}:3=pause:2s"), &[])?;
