@@ -21,7 +21,7 @@ fn shape(topic: &str, timeout: &str) -> Shape {
 }
 
 fn lower_tolerance(stage: &Stage<'_>) -> Result<()> {
-    stage.edit_manifest("timeout: 20s, tolerableFailedCheckpoints: 3", "timeout: 1s, tolerableFailedCheckpoints: 0")
+    stage.edit_manifest("timeout: 20s, tolerableFailedCheckpoints: 3", "timeout: 5s, tolerableFailedCheckpoints: 0")
 }
 
 /// Waits until no transaction is open.
@@ -38,7 +38,7 @@ fn wait_until_it_is_gone(cluster: &Cluster) -> Result<()> {
 #[test]
 fn an_outage_longer_than_the_timeout_is_a_loss_that_is_told_and_stays_told() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &quick())?;
-    let stage = Stage::new(&cluster, shape("lost", "4s"))?;
+    let stage = Stage::new(&cluster, shape("lost", "10s"))?;
     lower_tolerance(&stage)?;
     stage.crash_at("coordinator.decided", 3, &[])?;
     let before = cluster.judge.committed("lost", 100_000)?.len();
