@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::{Options, Version};
+use e2e::stage::SLOW;
 use onceward::child::Said;
 
 use crate::stage::{Cluster, Shape, Stage};
@@ -97,7 +98,7 @@ fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
     for step in held {
         let topic = format!("broker-{}", step.replace(['.', '_'], "-"));
         let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) })?;
-        let mut child = stage.start(&format!("{step}:3=pause:3s"), &[])?;
+        let mut child = stage.start(&format!("{step}:3=pause:3s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {step} 3"));
         child.wait_for(|said| *said == there)?;
         let site = stage.into_site();
