@@ -6,6 +6,7 @@ mod error;
 mod event_time;
 pub mod files;
 pub mod generator;
+pub mod kafka;
 mod reader;
 mod record_schema;
 pub mod registry;
