@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::Int64Type;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::PipelineId;
 use checkpoint::manifest::{Committable, Expiry};
@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, ready};
 use super::*;
 use crate::connectors::{
     Classification, CommitOutcome, Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
-    WriterIdentity,
+    WriterContext, WriterIdentity,
 };
 
 /// So long after a transaction began it may still be decided.
@@ -40,7 +40,7 @@ impl SinkConnector for Stuck {
     fn check(&self) -> Result<(), SinkError> {
         Ok(())
     }
-    fn open_writer(&self, identity: WriterIdentity, _: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
+    fn open_writer(&self, WriterContext { identity, .. }: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError> {
         Ok(Box::new(Writer { sink: self.clone(), identity, rows: Vec::new(), began: None }))
     }
     fn committer(&self) -> Box<dyn Committer> {
@@ -143,7 +143,7 @@ impl Committer for Stuck {
 async fn commit_blocked_neither_counts_as_a_failure_nor_forgives_one() {
     let clock = RuntimeClock::start();
     let policy = json!({"fixedDelay": {"attempts": 1, "delay": "1s"}});
-    let mut assembled = assemble(&pipeline(&policy)).unwrap();
+    let mut assembled = assemble(&pipeline(&policy), &Secrets::new("/nowhere")).unwrap();
     assembled.setup.interval = Duration::from_secs(1);
     // The first attempt fails, the next two are blocked, and the second failure is one more than the policy bears.
     let runs = Mutex::new([2, NEVER, NEVER, 40].into());
