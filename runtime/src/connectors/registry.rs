@@ -33,7 +33,6 @@ pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceC
         Some(SourceInput::Files(files)) => {
             Ok(Box::new(FilesSource::new(spec, files, &spec.decoder(), columns, event_time.as_ref())?))
         }
-        // TODO(#4): the source connector; until then nothing that names Kafka is built.
         Some(SourceInput::Kafka(_)) => Err(SourceError::Malformed {
             source_name: spec.name.clone(),
             position: "kafka".to_owned(),
