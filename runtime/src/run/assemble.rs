@@ -5,21 +5,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pipeline::{DiscardSink, FilesSink, Guarantee, Pipeline, PipelineSpec, Sink, Source, SourceInput};
+use api::pipeline::{
+    CheckpointSpec, DiscardSink, FilesSink, Guarantee, KafkaSink, Pipeline, PipelineSpec, Sink, Source, SourceInput,
+};
 use checkpoint::ids::OperatorId;
 use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;
 
 use super::RunError;
+use crate::connectors::connection;
+use crate::connectors::kafka::{Clusters, clusters};
 use crate::connectors::registry::{build_sink, build_source, unfit_sink};
 use crate::connectors::{SinkConnector, SourceConnector};
-use crate::coordinator::Setup;
+use crate::coordinator::{FormerSink, Setup};
 use crate::dataflow::graph::{Graph, StageInput};
 use crate::dataflow::{self, Definition};
 use crate::metrics::Names;
+use crate::secrets::Secrets;
 use crate::worker::{Plan, source_operator};
 
-/// A manifest made ready to run; nothing has been opened or written.
+/// A manifest made ready to run; nothing has been opened or written but its secrets read.
 pub struct Assembled {
     pub plan: Arc<Plan>,
     pub setup: Setup,
@@ -28,23 +33,25 @@ pub struct Assembled {
     pub store: PathBuf,
 }
 
-/// Plans `pipeline` (paths resolved, validated) and makes its connectors.
+/// Plans `pipeline` (paths resolved, validated), reads the secrets that it names and makes its connectors.
 ///
 /// # Errors
 /// [`RunError::Refused`] with the manifest's field and the reason.
-pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
+pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, RunError> {
     let spec = &pipeline.spec;
     let graph = dataflow::plan(&Definition::of(spec)).map_err(|error| {
         let line = error.position.map_or_else(String::new, |(line, column)| format!(" (line {line}, column {column})"));
         RunError::Refused { message: format!("{error}{line}") }
     })?;
-    if let Some((_, error)) = unfit_sink(&spec.sinks, &graph) {
+    if let Some((_, error)) = unfit_sink(&spec.sinks, &graph, &spec.checkpoint) {
         return Err(refused(&error));
     }
+    let connections = connection::resolve(spec, secrets).map_err(|error| refused(&error))?;
+    let clusters = clusters(&connections).map_err(|error| refused(&error))?;
     let sources = build_sources(spec, &graph)?;
     let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
     for sink in &spec.sinks {
-        let built = build_sink(sink).map_err(|error| refused(&error))?;
+        let built = build_sink(sink, &clusters, &spec.checkpoint).map_err(|error| refused(&error))?;
         sinks.insert(sink.name.clone(), Arc::from(built));
     }
     let operators = operators(spec, &graph);
@@ -61,7 +68,7 @@ pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
         retain: spec.checkpoint.retain,
         restart: spec.restart_policy.strategy(),
         drop_state_of: spec.drop_state_of.iter().cloned().collect(),
-        former_sink,
+        former_sink: former_sink(clusters, spec.checkpoint.clone()),
     };
     let plan = Plan { graph: Arc::new(graph), sources, sinks, max_parallelism: spec.max_parallelism };
     Ok(Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::from(&spec.checkpoint.storage.local.path) })
@@ -135,23 +142,36 @@ fn weakest(sinks: &[Sink]) -> &'static str {
     if all_are(Guarantee::ExactlyOnce) { "ExactlyOnce" } else { "AtLeastOnce" }
 }
 
-/// A sink that only a claim remembers: enough of it to abort what was left there.
-fn former_sink(claim: &SinkClaim) -> Option<Arc<dyn SinkConnector>> {
-    let mut spec = Sink {
-        name: claim.name.clone(),
-        input: String::new(),
-        files: None,
-        kafka: None,
-        discard: None,
-        format: None,
-        guarantee: Guarantee::ExactlyOnce,
-    };
-    match claim.kind.as_str() {
-        "files" => spec.files = Some(FilesSink { path: claim.target.clone() }),
-        "discard" => spec.discard = Some(DiscardSink {}),
-        _ => return None,
-    }
-    build_sink(&spec).ok().map(Arc::from)
+/// Makes a sink that only a claim remembers: enough of it to abort what was left there. A cluster that the manifest does
+/// not name any more is out of reach.
+fn former_sink(clusters: Clusters, checkpoint: CheckpointSpec) -> FormerSink {
+    Arc::new(move |claim: &SinkClaim| {
+        let mut spec = Sink {
+            name: claim.name.clone(),
+            input: String::new(),
+            files: None,
+            kafka: None,
+            discard: None,
+            format: None,
+            guarantee: Guarantee::ExactlyOnce,
+        };
+        match claim.kind.as_str() {
+            "files" => spec.files = Some(FilesSink { path: claim.target.clone() }),
+            "discard" => spec.discard = Some(DiscardSink {}),
+            "kafka" => {
+                let (connection, topic) = claim.target.split_once('/')?;
+                spec.kafka = Some(KafkaSink {
+                    connection: connection.to_owned(),
+                    topic: topic.to_owned(),
+                    key: Vec::new(),
+                    transaction_timeout: None,
+                    commit_budget: None,
+                });
+            }
+            _ => return None,
+        }
+        build_sink(&spec, &clusters, &checkpoint).ok().map(Arc::from)
+    })
 }
 
 fn refused(error: &dyn std::error::Error) -> RunError {

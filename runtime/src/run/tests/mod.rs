@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::{RuntimeClock, SeededRandom};
-use crate::connectors::{Next, Retry, SourceConnector, SourceCounters, SourceError, SourceReader, Split};
+use crate::connectors::{Assignment, Next, Retry, SourceConnector, SourceCounters, SourceError, SourceReader, Split};
 use crate::store::MemoryStore;
 use crate::worker::Plan;
+
+mod blocked;
 
 /// An endless generator of ten rows a second, with this restart policy; checkpoints are far apart.
 fn pipeline(restart_policy: &Value) -> Pipeline {
@@ -43,11 +45,11 @@ impl SourceConnector for Failing {
         self.source.resolve(parallelism)
     }
 
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, assignment: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
         let mut runs = self.runs.lock().unwrap();
         let run = if runs.len() > 1 { runs.pop_front().unwrap() } else { runs[0] };
         let run = Duration::from_secs(run);
-        Ok(Box::new(FailingReader { reader: self.source.open(splits)?, run, began: None, retry: self.retry }))
+        Ok(Box::new(FailingReader { reader: self.source.open(assignment)?, run, began: None, retry: self.retry }))
     }
 }
 
@@ -115,7 +117,7 @@ async fn run_failing(
     retry: Retry,
     stop: StopSignal,
 ) -> (Result<Outcome, RunError>, Arc<Witness>) {
-    let mut assembled = assemble(&pipeline(policy)).unwrap();
+    let mut assembled = assemble(&pipeline(policy), &Secrets::new("/nowhere")).unwrap();
     let runs = Mutex::new(runs.iter().copied().collect());
     let source = Arc::clone(&assembled.setup.sources["ticks"]);
     let failing: Arc<dyn SourceConnector> = Arc::new(Failing { source, runs, retry });
