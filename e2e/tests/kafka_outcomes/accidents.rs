@@ -164,9 +164,9 @@ fn a_commit_follows_its_coordinator_to_another_node() -> Result<()> {
 }
 
 /// KAFKA-20734: a partition without a leader gets no marker, and the coordinator says that all is done. Readers of that
-/// partition see nothing of what is committed elsewhere. This is not taken for a commit.
+/// partition see nothing of what is committed elsewhere. The log tells, and only the log: the answer to `EndTxn` does not.
 #[test]
-fn a_torn_commit_is_not_taken_for_a_commit() -> Result<()> {
+fn a_torn_commit_is_told_by_the_log_though_the_coordinator_calls_it_done() -> Result<()> {
     let mut three = Three::new(&[])?;
     let prepared = three.prepare("torn", 1)?;
     let coordinator = three.coordinator("torn")?;

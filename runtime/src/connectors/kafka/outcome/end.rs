@@ -9,7 +9,8 @@ use crate::connectors::kafka::client::{Backoff, Client, Code, Error};
 /// What one attempt to commit came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitAnswer {
-    /// The coordinator has decided so, now or earlier; readers see it as soon as the markers are written.
+    /// The coordinator has decided so, now or earlier; readers see it as soon as the markers are written. Not looked up in
+    /// the log: where a partition had no leader, its marker may never come (KAFKA-20734), which [`classify`] tells.
     Committed,
     /// The coordinator knows better than to repeat it, and the log says that it was committed.
     AlreadyCommitted,
