@@ -22,6 +22,8 @@ pub enum ToWorker {
     Checkpoint { attempt: Attempt, epoch: Epoch },
     /// `Completed(epoch)` is in the log: tasks forget the committables that they acknowledged up to it.
     Decided { attempt: Attempt, epoch: Epoch },
+    /// Everything that `Completed(epoch)` decided is visible.
+    Committed { attempt: Attempt, epoch: Epoch },
     /// Drop everything without abort: only a later attempt aborts what this one left.
     Stop { attempt: Attempt },
 }

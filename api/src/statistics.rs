@@ -31,6 +31,8 @@ pub struct TaskCounters {
     pub source: Option<(String, SourceCounters)>,
     pub sinks: Vec<(String, SinkCounters)>,
     pub operators: Vec<OperatorCounters>,
+    /// Of the source, where it can tell.
+    pub lag: Vec<Lag>,
     /// Event time that the operators were told, in microseconds; `i64::MIN` before the first watermark.
     pub watermark: i64,
     /// Bytes that wait in the input queues.
@@ -44,10 +46,20 @@ pub struct SourceCounters {
     pub decode_errors: u64,
 }
 
+/// Records of one partition that could be read and were not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    pub topic: String,
+    pub partition: u32,
+    pub records: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkCounters {
     pub records: u64,
     pub bytes: u64,
+    /// Calls to the target that failed and were repeated, beside commits.
+    pub errors: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

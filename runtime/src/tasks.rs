@@ -92,6 +92,11 @@ pub fn spawn_blocking<T: Send + 'static>(
     Task { name: name.into(), handle }
 }
 
+/// Waits for `future` on a thread that may block ([`spawn_blocking`]), with the runtime that it belongs to.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    Handle::current().block_on(future)
+}
+
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())

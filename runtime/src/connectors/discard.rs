@@ -1,6 +1,5 @@
 //! A sink that counts rows and drops them, for measuring.
 
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::{Attempt, Epoch, PipelineId};
@@ -9,7 +8,7 @@ use futures::future::{BoxFuture, ready};
 
 use super::{
     Classification, CommitOutcome, Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
-    WriterIdentity,
+    WriterContext,
 };
 
 /// A configured `discard` sink: it never has anything to commit.
@@ -28,7 +27,7 @@ impl SinkConnector for Discard {
         Ok(())
     }
 
-    fn open_writer(&self, _: WriterIdentity, _: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
+    fn open_writer(&self, _: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError> {
         Ok(Box::new(DiscardWriter::default()))
     }
 

@@ -14,6 +14,9 @@ pub enum Retry {
 pub enum SourceError {
     #[error("source `{source_name}`: {path}: {message}")]
     Io { source_name: String, path: String, message: String, retry: Retry },
+    /// A system that is reached over a network.
+    #[error("source `{source_name}`: {target}: {message}")]
+    Remote { source_name: String, target: String, message: String, retry: Retry },
     #[error("source `{source_name}`: {position}: {message}")]
     Malformed { source_name: String, position: String, message: String },
     #[error("source `{source_name}`: input was lost: {message}")]
@@ -25,7 +28,7 @@ pub enum SourceError {
 impl SourceError {
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Io { retry, .. } => *retry,
+            Self::Io { retry, .. } | Self::Remote { retry, .. } => *retry,
             Self::Malformed { .. } | Self::DataLost { .. } | Self::Position { .. } => Retry::Never,
         }
     }
@@ -44,6 +47,12 @@ pub enum SinkError {
         "sink `{sink}`: {path} exists with other content (OutputConflict); move it away or write to another folder"
     )]
     OutputConflict { sink: String, path: String },
+    /// A system that is reached over a network.
+    #[error("sink `{sink}`: {target}: {message}")]
+    Remote { sink: String, target: String, message: String, retry: Retry },
+    /// What became of decided output cannot be found out: neither proven there nor proven lost.
+    #[error("sink `{sink}`: whether decided output is committed cannot be told: {message}")]
+    Unknown { sink: String, message: String },
     #[error("sink `{sink}`: committable is not usable: {message}")]
     Committable { sink: String, message: String },
 }
@@ -51,10 +60,12 @@ pub enum SinkError {
 impl SinkError {
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Io { retry, .. } => *retry,
-            Self::Row { .. } | Self::Schema { .. } | Self::OutputConflict { .. } | Self::Committable { .. } => {
-                Retry::Never
-            }
+            Self::Io { retry, .. } | Self::Remote { retry, .. } => *retry,
+            Self::Row { .. }
+            | Self::Schema { .. }
+            | Self::OutputConflict { .. }
+            | Self::Unknown { .. }
+            | Self::Committable { .. } => Retry::Never,
         }
     }
 }

@@ -4,11 +4,14 @@ pub mod discard;
 mod error;
 mod event_time;
 pub mod files;
+mod formats;
 pub mod generator;
 mod reader;
 pub mod registry;
 pub mod values;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -18,14 +21,17 @@ use checkpoint::manifest::Committable;
 use checkpoint::record::DecisionId;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
-pub use api::statistics::{SinkCounters, SourceCounters};
+pub use api::statistics::{Lag, SinkCounters, SourceCounters};
 pub use checkpoint::commit::{Classification, CommitOutcome};
 
 pub(crate) use self::error::retry_of;
 pub use self::error::{Retry, SinkError, SourceError};
 pub use self::event_time::EventTime;
+use crate::clock::Clock;
 use crate::element::{Batch, Watermark};
+use crate::worker::StopSignal;
 
 /// A unit of input that one subtask reads in order: a file, a slice of the generator, a partition.
 /// The whole of it is state: a restored reader continues from exactly here.
@@ -40,7 +46,26 @@ pub struct Split {
     pub finished: bool,
 }
 
-/// A configured source.
+/// What one subtask reads of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Its own splits, at their positions; none is allowed.
+    pub splits: Vec<Split>,
+    /// Ids of all splits of the source, whoever reads them.
+    pub known: Arc<BTreeSet<String>>,
+    pub subtask: Subtask,
+    pub parallelism: u32,
+}
+
+/// Everything for one subtask.
+impl From<Vec<Split>> for Assignment {
+    fn from(splits: Vec<Split>) -> Self {
+        let known = Arc::new(splits.iter().map(|split| split.id.clone()).collect());
+        Self { splits, known, subtask: Subtask(0), parallelism: 1 }
+    }
+}
+
+/// A configured source. Its methods may block on files and networks, and are called away from the data path.
 pub trait SourceConnector: Send + Sync {
     /// Columns that readers yield, after projection.
     fn schema(&self) -> SchemaRef;
@@ -51,8 +76,8 @@ pub trait SourceConnector: Send + Sync {
     fn is_parallel_in_time(&self) -> bool {
         false
     }
-    /// A reader for the splits of one subtask (none is allowed: it ends at once).
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError>;
+    /// A reader for one subtask. Checks that what was read before is still there.
+    fn open(&self, assignment: Assignment) -> Result<Box<dyn SourceReader>, SourceError>;
 }
 
 /// What a reader has to say next.
@@ -77,7 +102,19 @@ pub trait SourceReader: Send {
     }
     /// All splits, finished ones too, with positions right after the last batch that `next` returned.
     fn snapshot(&self) -> Vec<Split>;
+    /// The snapshot that was taken last belongs to this epoch.
+    fn taken(&mut self, epoch: Epoch) {
+        let _ = epoch;
+    }
+    /// The snapshot of this epoch, and all before it, will not be read again: the world may be told how far they are.
+    fn decided(&mut self, epoch: Epoch) {
+        let _ = epoch;
+    }
     fn counters(&self) -> SourceCounters;
+    /// Records that could be read and were not, where the source can tell.
+    fn lag(&self) -> Vec<Lag> {
+        Vec::new()
+    }
 }
 
 /// Who writes: part of every name that a writer creates, so that a zombie can only touch its own.
@@ -89,7 +126,19 @@ pub struct WriterIdentity {
     pub subtask: Subtask,
 }
 
-/// A configured sink.
+/// What a writer is opened with.
+pub struct WriterContext {
+    pub identity: WriterIdentity,
+    pub schema: SchemaRef,
+    /// The newest epoch of this attempt whose commits are all done: what was pre-committed up to it is final.
+    pub committed: watch::Receiver<Epoch>,
+    /// Whatever waits for the target gives up when the attempt is over.
+    pub stop: StopSignal,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A configured sink. Its methods, those of its writers aside, may block on files and networks, and are called away from
+/// the data path.
 pub trait SinkConnector: Send + Sync {
     /// Checks that need the target (folder writable, broker limits), before anything is claimed. Makes nothing: what
     /// is missing may be somewhere else for the moment, with decided output in it.
@@ -113,11 +162,16 @@ pub trait SinkConnector: Send + Sync {
         let _ = schema;
         Ok(())
     }
-    fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError>;
+    /// Must not block: whatever needs the target is done in the background, or by the first rows.
+    fn open_writer(&self, context: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError>;
     fn committer(&self) -> Box<dyn Committer>;
     /// Kind and target as they stand in the claim (`files`, absolute path): enough to find leftovers without the manifest.
     fn kind(&self) -> &'static str;
     fn target(&self) -> String;
+    /// Prefix of transactional ids and how many of them each writer may use in an attempt; `None` for targets without.
+    fn transactional_ids(&self) -> Option<(String, u32)> {
+        None
+    }
 }
 
 /// The slow half of a pre-commit (flush, fsync): runs off the data path; its result travels in the acknowledgement.
@@ -125,7 +179,20 @@ pub type PreCommit = Box<dyn FnOnce() -> Result<Vec<Committable>, SinkError> + S
 
 /// Writes rows so that nobody sees them before their commit.
 pub trait SinkWriter: Send {
+    /// Takes all rows and never waits: whatever there is no room for is held until [`SinkWriter::room`] says so.
     fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError>;
+    /// Asked after each input element, so that a writer holds back what one of them produced and no more.
+    /// `None`: there is room, nothing is held back. Else it is asked again after this long.
+    ///
+    /// # Errors
+    /// Rows written before that the target does not take.
+    fn room(&mut self) -> Result<Option<Duration>, SinkError> {
+        Ok(None)
+    }
+    /// Why a barrier cannot be honoured now, if so: its checkpoint is declined and rows go on into what is open.
+    fn declines(&mut self) -> Option<String> {
+        None
+    }
     /// Seals everything before the barrier and starts anew for the rows after it. Cheap. An empty one yields no committable.
     fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError>;
     fn counters(&self) -> SinkCounters;
@@ -144,6 +211,11 @@ pub trait Committer: Send + Sync {
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>>;
     /// Removes what attempts below `before` left open; returns how many pieces. Decided ones were committed before.
     fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>>;
+    /// A committable in people's words: how much it is, and where it lies.
+    fn describe(&self, committable: &Committable) -> String {
+        let Committable { rows, sink, epoch, .. } = committable;
+        format!("{rows} rows of sink `{sink}` written in epoch {epoch}")
+    }
     /// The newest output of a pipeline that is visible, if the target can tell: by attempt, then by the epoch that it was
     /// pre-committed in. It was decided, so a log that ends earlier has lost records.
     fn newest_visible(&self, pipeline: PipelineId) -> BoxFuture<'_, Result<Option<DecisionId>, SinkError>> {

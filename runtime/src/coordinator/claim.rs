@@ -132,13 +132,16 @@ fn sink_claims(setup: &Setup) -> Vec<SinkClaim> {
     setup
         .sinks
         .iter()
-        .map(|(name, sink)| SinkClaim {
-            name: name.clone(),
-            kind: sink.kind().to_owned(),
-            target: sink.target(),
-            prefix: None,
-            writers: setup.parallelism,
-            slots: 0,
+        .map(|(name, sink)| {
+            let (prefix, slots) = sink.transactional_ids().map_or((None, 0), |(prefix, slots)| (Some(prefix), slots));
+            SinkClaim {
+                name: name.clone(),
+                kind: sink.kind().to_owned(),
+                target: sink.target(),
+                prefix,
+                writers: setup.parallelism,
+                slots,
+            }
         })
         .collect()
 }

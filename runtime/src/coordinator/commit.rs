@@ -8,7 +8,7 @@ use checkpoint::commit::{Classification, CommitOutcome, Order};
 use checkpoint::ids::{Attempt, PipelineId};
 use checkpoint::manifest::Committable;
 use checkpoint::record::Claim;
-use checkpoint::recovery::AbortOutcome;
+use checkpoint::recovery::{AbortOutcome, Loss};
 use futures::future::BoxFuture;
 
 use super::Context;
@@ -16,6 +16,9 @@ use super::error::CoordinatorError;
 use crate::connectors::{Committer, Retry, SinkConnector, SinkError};
 use crate::crashpoint;
 use crate::run::{RunEvent, retry_delay};
+
+/// Pieces of a loss that its message names.
+const MOST_NAMED: usize = 8;
 
 /// The committers of all sinks that may hold something of this log, by sink name.
 #[derive(Clone)]
@@ -57,6 +60,45 @@ impl Committers {
         self.current.get(sink).ok_or_else(|| {
             CoordinatorError::Refused(format!("sink `{sink}` has decided output to commit, and is not in the manifest"))
         })
+    }
+
+    /// The error that tells of a loss which stands in the log already.
+    pub(super) fn lost(&self, loss: &Loss) -> CoordinatorError {
+        let describe = |committable: &Arc<Committable>| match self.current.get(&committable.sink) {
+            Some(committer) => committer.describe(committable),
+            None => format!("{} rows of sink `{}`", committable.rows, committable.sink),
+        };
+        let named: Vec<String> = loss.committables.iter().take(MOST_NAMED).map(describe).collect();
+        let detail = match (named.is_empty(), &loss.reason) {
+            (false, _) => format!("{} committables, among them {}", loss.committables.len(), named.join("; ")),
+            (true, Some(reason)) => reason.clone(),
+            (true, None) => "found by an earlier attempt".to_owned(),
+        };
+        CoordinatorError::Lost { decision: loss.decision, detail, rewind_may_help: loss.rewind_may_help }
+    }
+
+    /// Whether a process that is thought dead can still open something that holds readers up.
+    pub(super) fn needs_sweeping(&self) -> bool {
+        self.context.setup.sinks.values().any(|sink| sink.transactional_ids().is_some())
+    }
+
+    /// As [`Self::abort_leftovers`], once and for those alone that need it: a zombie may have opened more since. What
+    /// does not answer is asked again at the next sweep.
+    pub(super) async fn sweep(&self) {
+        for (sink, committer) in self.current.iter() {
+            let ids = self.context.setup.sinks.get(sink).and_then(|sink| sink.transactional_ids());
+            if ids.is_none() {
+                continue;
+            }
+            match committer.abort_leftovers(self.pipeline, self.attempt).await {
+                Ok(0) => {}
+                Ok(aborted) => {
+                    tracing::warn!(sink, aborted, "an earlier attempt that is still alive had opened transactions");
+                    self.context.metrics.commits.total.with_label_values(&[sink.as_str(), "aborted"]).inc_by(aborted);
+                }
+                Err(error) => tracing::warn!(%error, "leftovers of earlier attempts could not be swept"),
+            }
+        }
     }
 
     /// What the target says of a committable.

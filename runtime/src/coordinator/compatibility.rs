@@ -102,7 +102,7 @@ fn unsettled_sinks(setup: &Setup, decided: &Manifest, claim: &Claim) -> Vec<Stri
 ///
 /// # Errors
 /// A new source that cannot be resolved.
-pub fn snapshots(setup: &Setup, decided: &Manifest) -> Result<Vec<OperatorSnapshot>, CoordinatorError> {
+pub async fn snapshots(setup: &Setup, decided: &Manifest) -> Result<Vec<OperatorSnapshot>, CoordinatorError> {
     let fits = |snapshot: &&OperatorSnapshot| {
         let then = decided.operators.iter().find(|old| old.operator == snapshot.operator);
         let now = setup.operators.iter().find(|new| new.operator == snapshot.operator);
@@ -117,7 +117,7 @@ pub fn snapshots(setup: &Setup, decided: &Manifest) -> Result<Vec<OperatorSnapsh
     for (name, source) in &setup.sources {
         let operator = source_operator(name);
         if !snapshots.iter().any(|snapshot| snapshot.operator == operator) {
-            snapshots.push(first_snapshot(setup.parallelism, name, source.as_ref())?);
+            snapshots.push(first_snapshot(setup.parallelism, name, source).await?);
         }
     }
     Ok(snapshots)

@@ -8,13 +8,14 @@ use checkpoint::commit::Classification;
 use checkpoint::ids::Attempt;
 use checkpoint::manifest::Manifest;
 use checkpoint::record::DecisionId;
-use checkpoint::recovery::{Action, Ending, Event, Intent, Loss, Recovery, Restored};
+use checkpoint::recovery::{Action, Ending, Event, Intent, Recovery, Restored};
 
 use super::Context;
 use super::commit::Committers;
 use super::error::CoordinatorError;
 use super::log::Log;
 use crate::crashpoint;
+use crate::tasks;
 use crate::worker::initial_source_snapshot;
 
 /// Where recovery leads.
@@ -99,7 +100,7 @@ impl Recoverer<'_> {
                 Event::Log(reply)
             }
             Action::LoadManifest(reference) => Event::Manifest(Arc::new(self.log.read_manifest(&reference).await?)),
-            Action::ResolveFirst => Event::Manifest(Arc::new(first_manifest(self.context)?)),
+            Action::ResolveFirst => Event::Manifest(Arc::new(first_manifest(self.context).await?)),
             Action::WriteManifest { epoch, manifest, copy_parts } => {
                 let mut manifest = manifest.as_ref().clone();
                 if copy_parts {
@@ -142,35 +143,19 @@ impl Recoverer<'_> {
             Ending::Finished => Ok(Recovered::Finished),
             Ending::Settled => Ok(Recovered::Settled),
             Ending::Fenced { by } => Err(CoordinatorError::Fenced { by }),
-            Ending::Lost(loss) => Err(lost(&loss)),
+            Ending::Lost(loss) => Err(self.committers.lost(&loss)),
             Ending::Refused(refusal) => Err(CoordinatorError::refused(self.log, &refusal)),
             Ending::Broken(violation) => Err(violation.into()),
         }
     }
 }
 
-/// The error that tells of a loss which stands in the log already.
-pub(super) fn lost(loss: &Loss) -> CoordinatorError {
-    let named: Vec<String> = loss
-        .committables
-        .iter()
-        .take(8)
-        .map(|c| format!("{} rows of sink `{}` written in epoch {}", c.rows, c.sink, c.epoch))
-        .collect();
-    let detail = match (named.is_empty(), &loss.reason) {
-        (false, _) => format!("{} committables, among them {}", loss.committables.len(), named.join(", ")),
-        (true, Some(reason)) => reason.clone(),
-        (true, None) => "found by an earlier attempt".to_owned(),
-    };
-    CoordinatorError::Lost { decision: loss.decision, detail, rewind_may_help: loss.rewind_may_help }
-}
-
 /// What a new log begins with: resolved start positions and bounds, no state.
-fn first_manifest(context: &Context) -> Result<Manifest, CoordinatorError> {
+async fn first_manifest(context: &Context) -> Result<Manifest, CoordinatorError> {
     let setup = &context.setup;
     let mut snapshots = Vec::with_capacity(setup.sources.len());
     for (name, source) in &setup.sources {
-        snapshots.push(first_snapshot(setup.parallelism, name, source.as_ref())?);
+        snapshots.push(first_snapshot(setup.parallelism, name, source).await?);
     }
     Ok(Manifest {
         operators: setup.operators.clone(),
@@ -188,12 +173,13 @@ fn first_manifest(context: &Context) -> Result<Manifest, CoordinatorError> {
 ///
 /// # Errors
 /// The source cannot be found or read.
-pub(super) fn first_snapshot(
+pub(super) async fn first_snapshot(
     parallelism: u32,
     name: &str,
-    source: &dyn crate::connectors::SourceConnector,
+    source: &Arc<dyn crate::connectors::SourceConnector>,
 ) -> Result<checkpoint::manifest::OperatorSnapshot, CoordinatorError> {
-    let splits = source.resolve(parallelism)?;
+    let source = Arc::clone(source);
+    let splits = tasks::spawn_blocking(format!("resolve {name}"), move || source.resolve(parallelism)).await??;
     initial_source_snapshot(name, &splits).map_err(|error| {
         CoordinatorError::Source(crate::connectors::SourceError::Position {
             source_name: name.to_owned(),

@@ -115,6 +115,7 @@ struct SourceFamilies {
     bytes: IntCounterVec,
     decode_errors: IntCounterVec,
     watermark: GaugeVec,
+    lag: IntGaugeVec,
 }
 
 /// One source's series.
@@ -252,6 +253,11 @@ impl Metrics {
             decode_errors: self.sources.decode_errors.with_label_values(&[name]),
             watermark_timestamp_seconds: self.sources.watermark.with_label_values(&[name]),
         }
+    }
+
+    /// A gauge of one partition.
+    pub fn lag(&self, source: &str, topic: &str, partition: u32) -> IntGauge {
+        self.sources.lag.with_label_values(&[source, topic, &partition.to_string()])
     }
 
     pub fn operator(&self, id: &str) -> OperatorMetrics {
@@ -401,6 +407,11 @@ impl Families {
                 &["source"],
             )?,
             watermark: self.gauges(watermark, "event time reached; 0: none yet", &["source"])?,
+            lag: self.int_gauges(
+                "onceward_source_lag_records",
+                "records that could be read and were not, where the source can tell",
+                &["source", "topic", "partition"],
+            )?,
         })
     }
 
@@ -438,7 +449,7 @@ impl Families {
         Ok(SinkFamilies {
             records: self.counters("onceward_sink_records_total", "records written, committed or not", &["sink"])?,
             bytes: self.counters("onceward_sink_bytes_total", "bytes written, committed or not", &["sink"])?,
-            errors: self.counters("onceward_sink_errors_total", "calls of a commit that failed", &["sink"])?,
+            errors: self.counters("onceward_sink_errors_total", "calls to the target that failed and were repeated", &["sink"])?,
             visible_latency: self.histograms(
                 "onceward_record_visible_latency_seconds",
                 "from reading to committed: for each checkpoint with output the longest and the shortest wait",

@@ -15,6 +15,7 @@ use crate::connectors::{Classification, SinkError};
 use crate::coordinator::inspect::{self, Newest, Seen};
 use crate::coordinator::{CoordinatorError, Ended, Log, claim, compatibility, depth};
 use crate::store::probe::probe;
+use crate::tasks;
 
 /// What there is to do.
 pub(super) enum Begin {
@@ -124,8 +125,14 @@ impl Supervisor {
         let owed =
             |sink: &str| newest.is_some_and(|newest| newest.manifest.committables.iter().any(|c| c.sink == sink));
         for (name, sink) in &self.context.setup.sinks {
-            let checked = if owed(name) { sink.check_present() } else { Ok(()) };
-            checked.and_then(|()| sink.check()).map_err(|error| cannot_heal(&error))?;
+            let (sink, is_owed) = (Arc::clone(sink), owed(name));
+            let checking = tasks::spawn_blocking(format!("check {name}"), move || {
+                if is_owed { sink.check_present() } else { Ok(()) }.and_then(|()| sink.check())
+            });
+            let checked = checking
+                .await
+                .map_err(|panic| RunError::Failed { reason: FailureReason::Panic, message: panic.to_string() })?;
+            checked.map_err(|error| cannot_heal(&error))?;
         }
         probe(self.context.store.as_ref(), self.context.random.as_ref())
             .await

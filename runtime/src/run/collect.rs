@@ -74,6 +74,9 @@ impl Collector {
     fn source(&self, before: &TaskCounters, now: &TaskCounters) {
         let Some((name, counters)) = &now.source else { return };
         let before = before.source.as_ref().map(|(_, counters)| *counters).unwrap_or_default();
+        for lag in &now.lag {
+            self.metrics.lag(name, &lag.topic, lag.partition).set(lag.records as i64);
+        }
         let series = self.metrics.source(name);
         series.records.inc_by(counters.records.saturating_sub(before.records));
         series.bytes.inc_by(counters.bytes.saturating_sub(before.bytes));
@@ -86,6 +89,7 @@ impl Collector {
             let series = self.metrics.sink(name);
             series.records.inc_by(counters.records.saturating_sub(before.records));
             series.bytes.inc_by(counters.bytes.saturating_sub(before.bytes));
+            series.errors.inc_by(counters.errors.saturating_sub(before.errors));
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::{RuntimeClock, SeededRandom};
-use crate::connectors::{Next, Retry, SourceConnector, SourceCounters, SourceError, SourceReader, Split};
+use crate::connectors::{Assignment, Next, Retry, SourceConnector, SourceCounters, SourceError, SourceReader, Split};
 use crate::store::MemoryStore;
 use crate::worker::Plan;
 
@@ -43,11 +43,11 @@ impl SourceConnector for Failing {
         self.source.resolve(parallelism)
     }
 
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, assignment: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
         let mut runs = self.runs.lock().unwrap();
         let run = if runs.len() > 1 { runs.pop_front().unwrap() } else { runs[0] };
         let run = Duration::from_secs(run);
-        Ok(Box::new(FailingReader { reader: self.source.open(splits)?, run, began: None, retry: self.retry }))
+        Ok(Box::new(FailingReader { reader: self.source.open(assignment)?, run, began: None, retry: self.retry }))
     }
 }
 

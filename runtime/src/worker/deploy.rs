@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use api::control::{Deployment, FromWorker, TaskId};
 use checkpoint::ids::{Epoch, Subtask};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::connectors::WriterIdentity;
+use crate::connectors::{WriterContext, WriterIdentity};
 use crate::crashpoint;
 use crate::dataflow::graph::{Leaf as PlannedLeaf, Partitioning, Stage, StageInput};
 use crate::element::Timestamp;
+use crate::tasks;
 use crate::worker::alignment::Inputs;
 use crate::worker::failure::TaskFailure;
 use crate::worker::merge_task::MergeTask;
 use crate::worker::meter::Meter;
-use crate::worker::outputs::{EdgeLeaf, Leaf, Outputs, Told};
+use crate::worker::outputs::{EdgeLeaf, Leaf, Outputs};
 use crate::worker::pacing::Pacing;
 use crate::worker::parts::Parts;
 use crate::worker::restore::Restore;
@@ -26,7 +27,7 @@ use crate::worker::statistics::Board;
 use crate::worker::stop::StopSignal;
 use crate::worker::task::Task;
 use crate::worker::wiring::Wiring;
-use crate::worker::{Environment, Plan};
+use crate::worker::{Environment, Plan, Told};
 
 /// A subtask ready to run, with the writer of its snapshots.
 pub(crate) struct Prepared {
@@ -50,7 +51,7 @@ pub(crate) struct Deploy<'a> {
     pub board: Board,
     pub parts: Parts,
     pub reports: mpsc::Sender<FromWorker>,
-    pub decided: watch::Receiver<Epoch>,
+    pub told: Told,
     pub stop: StopSignal,
 }
 
@@ -150,9 +151,12 @@ impl Deploy<'_> {
     ) -> Result<PreparedInput, TaskFailure> {
         let connector = self.plan.sources.get(name);
         let connector = connector.ok_or_else(|| TaskFailure::Plan(format!("there is no source `{name}`")))?;
-        let reader = connector.open(restore.splits(name).await?)?;
+        let (connector, assignment) = (Arc::clone(connector), restore.assignment(name).await?);
+        // Opening may block on a network.
+        let reader = tasks::spawn_blocking(format!("open {name}"), move || connector.open(assignment)).await??;
         let (sender, requests) = mpsc::channel(WAITING_EPOCHS);
-        let source = SourceTask { task, source: name.to_owned(), reader, pacing, requests };
+        let decided = self.told.decided.subscribe();
+        let source = SourceTask { task, source: name.to_owned(), reader, pacing, requests, decided };
         Ok(PreparedInput::Source(Box::new(source), sender))
     }
 
@@ -169,7 +173,14 @@ impl Deploy<'_> {
                         sink: name.clone(),
                         subtask: id.subtask,
                     };
-                    Leaf::Sink { name: name.clone(), writer: sink.open_writer(identity, Arc::clone(schema))? }
+                    let context = WriterContext {
+                        identity,
+                        schema: Arc::clone(schema),
+                        committed: self.told.committed.subscribe(),
+                        stop: self.stop.clone(),
+                        clock: Arc::clone(&self.environment.clock),
+                    };
+                    Leaf::Sink { name: name.clone(), writer: sink.open_writer(context)? }
                 }
                 PlannedLeaf::Edge(index) => {
                     let edge = self.plan.graph.edges.get(*index);
@@ -180,7 +191,7 @@ impl Deploy<'_> {
                     };
                     let senders = wiring.take_senders(*index, id.subtask.0 as usize)?;
                     let max_parallelism = self.plan.max_parallelism;
-                    Leaf::Edge(EdgeLeaf { senders, keys, max_parallelism, told: Told::NOTHING })
+                    Leaf::Edge(EdgeLeaf::new(senders, keys, max_parallelism))
                 }
             });
         }
@@ -195,7 +206,7 @@ impl Deploy<'_> {
             clock: Arc::clone(&self.environment.clock),
             reports: self.reports.clone(),
             stop: self.stop.clone(),
-            decided: self.decided.clone(),
+            decided: self.told.decided.subscribe(),
             undecided: BTreeMap::new(),
             rules: self.environment.rules,
         }

@@ -104,10 +104,13 @@ impl MergeTask {
 
     fn publish_at(&mut self, now: Duration) {
         let Self { task, inbox, .. } = self;
-        task.publish_at(now, || InputStatistics { source: None, queued_bytes: inbox.queued_bytes() as u64 });
+        task.publish_at(now, || InputStatistics {
+            queued_bytes: inbox.queued_bytes() as u64,
+            ..InputStatistics::default()
+        });
     }
 
     fn statistics(&self) -> InputStatistics {
-        InputStatistics { source: None, queued_bytes: self.inbox.queued_bytes() as u64 }
+        InputStatistics { queued_bytes: self.inbox.queued_bytes() as u64, ..InputStatistics::default() }
     }
 }

@@ -22,11 +22,13 @@ use crate::tasks;
 use crate::worker::deploy::{Deploy, Prepared, PreparedInput};
 use crate::worker::parts::Parts;
 use crate::worker::statistics::{Board, REPORT_INTERVAL};
-use crate::worker::stop::{StopSignal, Stopper, stop_signal};
+use crate::worker::stop::Stopper;
+pub(crate) use crate::worker::stop::stop_signal;
 
 pub use crate::worker::failure::TaskFailure;
 pub use crate::worker::restore::{initial_source_snapshot, input_operator, source_operator};
 pub use crate::worker::rules::Rules;
+pub use crate::worker::stop::StopSignal;
 
 pub mod alignment;
 pub mod channel;
@@ -113,11 +115,20 @@ struct Running {
     board: Board,
     stopper: Stopper,
     stop: StopSignal,
-    decided: watch::Sender<Epoch>,
+    told: Told,
     /// One for each source subtask.
     sources: Vec<mpsc::Sender<Epoch>>,
     /// Two for each subtask, and the deployment itself.
     tasks: FuturesUnordered<BoxFuture<'static, Step>>,
+}
+
+/// What the coordinator has said of this attempt's checkpoints; 0 before the first.
+#[derive(Clone, Default)]
+struct Told {
+    /// The newest epoch that is decided.
+    decided: watch::Sender<Epoch>,
+    /// The newest one whose commits are all done.
+    committed: watch::Sender<Epoch>,
 }
 
 /// What the end of one of an attempt's tasks means.
@@ -136,7 +147,12 @@ impl Worker {
             ToWorker::Checkpoint { attempt, epoch } => self.request(attempt, epoch).await,
             ToWorker::Decided { attempt, epoch } => {
                 if let Some(running) = self.running_attempt(attempt) {
-                    running.decided.send_replace(epoch);
+                    running.told.decided.send_replace(epoch);
+                }
+            }
+            ToWorker::Committed { attempt, epoch } => {
+                if let Some(running) = self.running_attempt(attempt) {
+                    running.told.committed.send_replace(epoch);
                 }
             }
             ToWorker::Stop { attempt } => {
@@ -159,20 +175,14 @@ impl Worker {
         }
         self.stop().await;
         let (stopper, stop) = stop_signal();
-        let (decided, _) = watch::channel(Epoch(0));
+        let told = Told::default();
         let (attempt, board) = (deployment.attempt, Board::default());
         let tasks = FuturesUnordered::new();
-        tasks.push(self.prepare(deployment, board.clone(), decided.subscribe(), stop.clone()));
-        self.running = Some(Running { attempt, board, stopper, stop, decided, sources: Vec::new(), tasks });
+        tasks.push(self.prepare(deployment, board.clone(), told.clone(), stop.clone()));
+        self.running = Some(Running { attempt, board, stopper, stop, told, sources: Vec::new(), tasks });
     }
 
-    fn prepare(
-        &self,
-        deployment: Deployment,
-        board: Board,
-        decided: watch::Receiver<Epoch>,
-        stop: StopSignal,
-    ) -> BoxFuture<'static, Step> {
+    fn prepare(&self, deployment: Deployment, board: Board, told: Told, stop: StopSignal) -> BoxFuture<'static, Step> {
         let (plan, environment, reports) = (Arc::clone(&self.plan), self.environment.clone(), self.reports.clone());
         let attempt = deployment.attempt;
         let preparing = tasks::spawn(format!("deploy attempt {attempt}"), async move {
@@ -184,7 +194,7 @@ impl Worker {
                 board,
                 parts,
                 reports,
-                decided,
+                told,
                 stop: stop.clone(),
             };
             stop.unless_stopped(deploy.prepare()).await

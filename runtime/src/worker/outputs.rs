@@ -9,6 +9,7 @@ use crate::dataflow::key_groups;
 use crate::element::{Barrier, Batch, Element, Timestamp, Watermark};
 use crate::operators::{OperatorError, Output};
 use crate::worker::channel::{Closed, EdgeSender, NotSent};
+use crate::worker::failure::TaskFailure;
 use crate::worker::meter::{Meter, Wait};
 
 /// Where a chain's results go.
@@ -35,12 +36,18 @@ pub(crate) struct EdgeLeaf {
     /// Columns that decide the key group; `None` on a forward edge.
     pub keys: Option<Vec<usize>>,
     pub max_parallelism: u32,
-    pub told: Told,
+    told: Told,
+}
+
+impl EdgeLeaf {
+    pub(crate) fn new(senders: Vec<EdgeSender>, keys: Option<Vec<usize>>, max_parallelism: u32) -> Self {
+        Self { senders, keys, max_parallelism, told: Told { watermark: Timestamp::MIN, idle: false } }
+    }
 }
 
 /// What an edge was last told about event time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
+struct Told {
     watermark: Timestamp,
     idle: bool,
 }
@@ -51,27 +58,37 @@ struct Waiting {
     element: Element,
 }
 
-impl Told {
-    pub(crate) const NOTHING: Self = Self { watermark: Timestamp::MIN, idle: false };
-}
-
 impl Outputs {
     pub(crate) fn new(leaves: Vec<Leaf>) -> Self {
         Self { leaves, waiting: VecDeque::new(), rows_written: 0, closed: false }
     }
 
-    /// Sends whatever found no room, in order, waiting for it.
+    /// Sends whatever found no room, in order, waiting for it; waits for sinks that hold rows back.
     ///
     /// # Errors
-    /// [`Closed`] when a downstream subtask is gone.
-    pub(crate) async fn send(&mut self, meter: &Meter) -> Result<(), Closed> {
+    /// A downstream subtask that is gone, a target that does not take a row.
+    pub(crate) async fn send(&mut self, meter: &Meter) -> Result<(), TaskFailure> {
         if self.closed {
-            return Err(Closed);
+            return Err(Closed.into());
+        }
+        for leaf in &mut self.leaves {
+            let Leaf::Sink { writer, .. } = leaf else { continue };
+            while let Some(pause) = writer.room()? {
+                meter.wait(Wait::RoomDownstream, meter.sleep(pause)).await;
+            }
         }
         if self.waiting.is_empty() {
             return Ok(());
         }
-        meter.wait(Wait::RoomDownstream, self.send_waiting()).await
+        Ok(meter.wait(Wait::RoomDownstream, self.send_waiting()).await?)
+    }
+
+    /// The first reason of a sink not to take part in a checkpoint now.
+    pub(crate) fn declines(&mut self) -> Option<String> {
+        self.leaves.iter_mut().find_map(|leaf| match leaf {
+            Leaf::Sink { name, writer } => writer.declines().map(|reason| format!("sink `{name}`: {reason}")),
+            Leaf::Edge(_) => None,
+        })
     }
 
     async fn send_waiting(&mut self) -> Result<(), Closed> {

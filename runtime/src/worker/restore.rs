@@ -9,7 +9,7 @@ use bytes::Bytes;
 use checkpoint::ids::{OperatorId, Subtask};
 use checkpoint::manifest::{OperatorSnapshot, StatePart};
 
-use crate::connectors::Split;
+use crate::connectors::{Assignment, Split};
 use crate::dataflow::graph::StatefulOperator;
 use crate::operators::Chain;
 use crate::state::{Run, ipc};
@@ -48,7 +48,7 @@ pub(crate) struct Restore<'a> {
 
 impl Restore<'_> {
     /// All splits of a source, sorted by id; split i belongs to subtask i mod parallelism.
-    pub(crate) async fn splits(&self, source: &str) -> Result<Vec<Split>, TaskFailure> {
+    pub(crate) async fn assignment(&self, source: &str) -> Result<Assignment, TaskFailure> {
         let operator = source_operator(source);
         let mut splits: Vec<Split> = Vec::new();
         let mut found = false;
@@ -69,8 +69,10 @@ impl Restore<'_> {
         }) {
             return Err(TaskFailure::State(format!("split `{twice}` of `{operator}` is in the checkpoint twice")));
         }
-        let parallelism = self.deployment.parallelism.max(1) as usize;
-        Ok(splits.into_iter().skip(self.subtask.0 as usize).step_by(parallelism).collect())
+        let known = Arc::new(splits.iter().map(|split| split.id.clone()).collect());
+        let parallelism = self.deployment.parallelism.max(1);
+        let splits = splits.into_iter().skip(self.subtask.0 as usize).step_by(parallelism as usize).collect();
+        Ok(Assignment { splits, known, subtask: self.subtask, parallelism })
     }
 
     /// Gives a chain the runs of all stored subtasks that may hold key groups of this one.

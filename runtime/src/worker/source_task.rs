@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkpoint::ids::Epoch;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::connectors::{Next, SourceReader};
 use crate::crashpoint;
@@ -31,6 +31,8 @@ pub(crate) struct SourceTask {
     pub pacing: Option<Pacing>,
     /// Epochs whose barrier is to be emitted, in order.
     pub requests: mpsc::Receiver<Epoch>,
+    /// The newest epoch known to be decided.
+    pub decided: watch::Receiver<Epoch>,
 }
 
 /// When the thread was last given up.
@@ -50,6 +52,9 @@ impl SourceTask {
         loop {
             if let Ok(epoch) = self.requests.try_recv() {
                 self.checkpoint(epoch).await?;
+            }
+            if self.decided.has_changed().is_ok_and(|changed| changed) {
+                self.reader.decided(*self.decided.borrow_and_update());
             }
             let now = self.task.meter.now();
             self.publish_at(now);
@@ -141,6 +146,7 @@ impl SourceTask {
         self.task.end(last).await?;
         while let Some(epoch) = self.task.meter.wait(Wait::Input, self.requests.recv()).await {
             self.checkpoint(epoch).await?;
+            self.reader.decided(*self.decided.borrow_and_update());
         }
         Err(TaskFailure::Closed)
     }
@@ -156,6 +162,7 @@ impl SourceTask {
         self.task.forward_barrier(epoch).await?;
         let positions = serde_json::to_vec(&self.reader.snapshot())
             .map_err(|error| TaskFailure::State(format!("positions of `{}`: {error}", self.source)))?;
+        self.reader.taken(epoch);
         let encoded = (source_operator(&self.source), Bytes::from(positions));
         let rows_in = self.reader.counters().records;
         self.task.snapshot(epoch, Sealed { align: Duration::ZERO, encoded, rows_in }).await?;
@@ -165,11 +172,14 @@ impl SourceTask {
 
     fn publish_at(&mut self, now: Duration) {
         let Self { task, source, reader, .. } = self;
-        task.publish_at(now, || InputStatistics { source: Some((source.clone(), reader.counters())), queued_bytes: 0 });
+        task.publish_at(now, || statistics(source, reader.as_ref()));
     }
 
     fn statistics(&self) -> InputStatistics {
-        let source = Some((self.source.clone(), self.reader.counters()));
-        InputStatistics { source, queued_bytes: 0 }
+        statistics(&self.source, self.reader.as_ref())
     }
+}
+
+fn statistics(source: &str, reader: &dyn SourceReader) -> InputStatistics {
+    InputStatistics { source: Some((source.to_owned(), reader.counters())), lag: reader.lag(), queued_bytes: 0 }
 }

@@ -9,7 +9,7 @@ pub(crate) struct Stopper(watch::Sender<bool>);
 
 /// A subtask's end.
 #[derive(Clone)]
-pub(crate) struct StopSignal(watch::Receiver<bool>);
+pub struct StopSignal(watch::Receiver<bool>);
 
 pub(crate) fn stop_signal() -> (Stopper, StopSignal) {
     let (sender, receiver) = watch::channel(false);
@@ -23,7 +23,7 @@ impl Stopper {
 }
 
 impl StopSignal {
-    pub(crate) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 

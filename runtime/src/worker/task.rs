@@ -8,7 +8,7 @@ use bytes::Bytes;
 use checkpoint::ids::{Attempt, Epoch, OperatorId};
 use tokio::sync::mpsc;
 
-use crate::connectors::SourceCounters;
+use crate::connectors::{Lag, SourceCounters};
 use crate::crashpoint;
 use crate::element::{Barrier, Batch, Timestamp};
 use crate::operators::Chain;
@@ -47,6 +47,7 @@ pub(crate) struct Sealed {
 #[derive(Default)]
 pub(crate) struct InputStatistics {
     pub source: Option<(String, SourceCounters)>,
+    pub lag: Vec<Lag>,
     pub queued_bytes: u64,
 }
 
@@ -107,6 +108,9 @@ impl Task {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(TaskFailure::Closed),
         };
+        if let Some(reason) = self.outputs.declines() {
+            return self.decline(epoch, &reason).await;
+        }
         let start = self.meter.now();
         let operators = self.chain.snapshot()?;
         let pre_commits = self.outputs.pre_commit(epoch)?;
@@ -140,6 +144,7 @@ impl Task {
             source: input.source,
             sinks: self.outputs.sink_counters(),
             operators: self.chain.counters(),
+            lag: input.lag,
             watermark: self.watermark,
             queued_bytes: input.queued_bytes,
         };
@@ -149,7 +154,7 @@ impl Task {
     /// Sends what found no room, and tells how much was written.
     async fn send(&mut self) -> Result<(), TaskFailure> {
         self.meter.written(self.outputs.rows_written());
-        Ok(self.outputs.send(&self.meter).await?)
+        self.outputs.send(&self.meter).await
     }
 
     async fn report(&mut self, report: FromWorker) -> Result<(), TaskFailure> {

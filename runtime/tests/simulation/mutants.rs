@@ -8,7 +8,7 @@ use std::sync::Arc;
 use api::control::Deployment;
 use checkpoint::ids::{OperatorId, Subtask};
 use checkpoint::manifest::OperatorSnapshot;
-use runtime::connectors::{Next, SourceConnector, SourceCounters, SourceError, SourceReader, Split};
+use runtime::connectors::{Assignment, Next, SourceConnector, SourceCounters, SourceError, SourceReader, Split};
 use runtime::dataflow::graph::{ChainBuilder, Graph, StatefulOperator};
 use runtime::element::{Batch, Timestamp};
 use runtime::operators::{Chain, OperatorCounters, OperatorError, Output};
@@ -186,8 +186,8 @@ impl SourceConnector for FaultySource {
         self.source.is_parallel_in_time()
     }
 
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
-        let reader = self.source.open(splits)?;
+    fn open(&self, assignment: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
+        let reader = self.source.open(assignment)?;
         let (before, ahead) = (reader.snapshot(), None);
         Ok(Box::new(FaultyReader { reader, world: Arc::clone(&self.world), before, ahead }))
     }

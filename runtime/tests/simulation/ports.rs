@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use api::control::{FromWorker, ToWorker};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::{Attempt, Epoch, PipelineId};
@@ -14,7 +13,7 @@ use checkpoint::manifest::Committable;
 use futures::future::BoxFuture;
 use runtime::connectors::{
     Classification, CommitOutcome, Committer, PreCommit, Retry, SinkConnector, SinkCounters, SinkError, SinkWriter,
-    WriterIdentity,
+    WriterContext, WriterIdentity,
 };
 use runtime::coordinator::WorkerPort;
 use runtime::run::{Employed, InProcess, Workers};
@@ -154,7 +153,7 @@ impl SinkConnector for SimSink {
         Ok(())
     }
 
-    fn open_writer(&self, identity: WriterIdentity, _: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
+    fn open_writer(&self, WriterContext { identity, .. }: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError> {
         let world = Arc::clone(&self.world);
         Ok(Box::new(SimWriter { world, identity, open: None, pieces: 0, counters: SinkCounters::default() }))
     }

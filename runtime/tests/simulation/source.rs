@@ -9,7 +9,9 @@ use api::pipeline::{Column, ColumnType, Generate, GeneratorSource, Literal, Rand
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use runtime::connectors::generator::Generator;
-use runtime::connectors::{EventTime, Next, SourceConnector, SourceCounters, SourceError, SourceReader, Split};
+use runtime::connectors::{
+    Assignment, EventTime, Next, SourceConnector, SourceCounters, SourceError, SourceReader, Split,
+};
 use runtime::element::{Batch, Timestamp, Watermark};
 
 use crate::kinds::Seen;
@@ -63,7 +65,7 @@ fn generator(shape: &Shape, columns: &[String], rows_per_second: Option<u64>) ->
 pub(crate) fn generated(shape: &Shape) -> Vec<Tick> {
     let columns = ["ts", "k", "v"].map(str::to_owned);
     let generator = generator(shape, &columns, None);
-    let mut reader = generator.open(generator.resolve(1).expect("one split")).expect("at its beginning");
+    let mut reader = generator.open(generator.resolve(1).expect("one split").into()).expect("at its beginning");
     let mut ticks = Vec::new();
     loop {
         match reader.next(Duration::ZERO).expect("a generator does not fail") {
@@ -131,7 +133,7 @@ impl SourceConnector for Ticks {
         Ok(splits.map(|split| split.stored()).collect())
     }
 
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, Assignment { splits, .. }: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
         let splits = splits.into_iter().map(|split| TickSplit {
             position: serde_json::from_str(&split.position).expect("ours"),
             id: split.id,

@@ -45,8 +45,8 @@ fn generate(rows: u64, subtask: usize) -> Result<Vec<RecordBatch>> {
     let source = manifest.pipeline.spec.sources.first().context("the manifest has a source")?;
     let columns = ["ts", "customer", "cents"].map(str::to_owned);
     let connector = registry::build_source(source, &columns)?;
-    let splits = connector.resolve(2)?.into_iter().skip(subtask).take(1).collect();
-    let mut reader = connector.open(splits)?;
+    let splits: Vec<_> = connector.resolve(2)?.into_iter().skip(subtask).take(1).collect();
+    let mut reader = connector.open(splits.into())?;
     let mut batches = Vec::new();
     loop {
         match reader.next(Duration::ZERO)? {

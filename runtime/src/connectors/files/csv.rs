@@ -2,9 +2,9 @@
 
 use api::pipeline::ColumnType;
 
-use super::buffer::ColumnBuffer;
-use super::json_text::Fault;
-use super::records::{BadRecord, CHUNK_ROWS, Decode, Mark, OnFault, Rows};
+use crate::connectors::formats::buffer::ColumnBuffer;
+use crate::connectors::formats::json_text::Fault;
+use crate::connectors::formats::records::{BadRecord, CHUNK_ROWS, Decode, Mark, OnFault, Rows};
 use crate::connectors::values::{hex, temporal};
 
 /// Decoder of CSV for a fixed list of columns.

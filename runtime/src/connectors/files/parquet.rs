@@ -12,8 +12,8 @@ use parquet::errors::ParquetError;
 
 use super::exact::convert;
 use super::position::{At, Position};
-use super::records::CHUNK_ROWS;
 use crate::connectors::SourceError;
+use crate::connectors::formats::records::CHUNK_ROWS;
 use crate::connectors::reader::Fed;
 
 /// Reads one Parquet file from a position to its end.

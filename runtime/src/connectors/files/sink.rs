@@ -10,11 +10,13 @@ use checkpoint::ids::Epoch;
 use checkpoint::manifest::{Committable, ContentHash};
 
 use super::committer::{FilesCommitter, Handle};
-use super::encode::JsonEncoder;
 use super::filesystem::{FileSystem, OutputFile};
 use super::names::{final_name, hidden_name};
 use crate::connectors::error::retry_of;
-use crate::connectors::{Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterIdentity};
+use crate::connectors::formats::encode::JsonEncoder;
+use crate::connectors::{
+    Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterContext, WriterIdentity,
+};
 use crate::crashpoint;
 
 /// Encoded bytes that a writer holds back; what never exceeds it within an epoch is created, written and synced off the
@@ -72,7 +74,10 @@ impl SinkConnector for FilesSink {
         self.encoder(schema).map(drop)
     }
 
-    fn open_writer(&self, identity: WriterIdentity, schema: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
+    fn open_writer(
+        &self,
+        WriterContext { identity, schema, .. }: WriterContext,
+    ) -> Result<Box<dyn SinkWriter>, SinkError> {
         let encoder = self.encoder(&schema)?;
         Ok(Box::new(FilesWriter {
             place: Arc::new(Place { identity, folder: self.folder.clone(), files: Arc::clone(&self.files) }),

@@ -7,16 +7,16 @@ use api::pipeline::{Column, Decoder};
 use arrow::datatypes::{Schema, SchemaRef};
 use glob::MatchOptions;
 
-use super::buffer::ColumnBuffer;
 use super::csv::CsvDecoder;
 use super::feed::FileFeed;
-use super::json::JsonDecoder;
 use super::parquet::ParquetFeed;
 use super::position::{At, Identity, Position, io_error};
-use super::records::{Decode, OnFault, Rows};
 use super::text::TextFeed;
+use crate::connectors::formats::buffer::ColumnBuffer;
+use crate::connectors::formats::json::JsonDecoder;
+use crate::connectors::formats::records::{Decode, OnFault, Rows};
 use crate::connectors::reader::{Projection, Shape, SplitsReader, project};
-use crate::connectors::{EventTime, Retry, SourceConnector, SourceError, SourceReader, Split, values};
+use crate::connectors::{Assignment, EventTime, Retry, SourceConnector, SourceError, SourceReader, Split, values};
 use crate::element::Watermark;
 
 /// Files of one source: each is held in every checkpoint, so their number is bounded.
@@ -162,7 +162,7 @@ impl SourceConnector for FilesSource {
         self.find()?.into_iter().map(split).collect()
     }
 
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, Assignment { splits, .. }: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
         let feed = |split: Split| {
             let position = Position::decode(&self.name, &split.position)?;
             // What is read to its end is not needed any more.

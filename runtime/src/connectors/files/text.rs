@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::json_text::Fault;
 use super::position::{At, Position, io_error};
-use super::records::{BadRecord, Decode, Mark, OnFault, Rows};
 use crate::connectors::SourceError;
+use crate::connectors::formats::json_text::Fault;
+use crate::connectors::formats::records::{BadRecord, Decode, Mark, OnFault, Rows};
 use crate::connectors::reader::Fed;
 
 /// Read at a time; grows to [`RECORD_BYTES`] while a record does not fit.

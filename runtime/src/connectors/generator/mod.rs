@@ -16,7 +16,7 @@ use self::columns::GeneratedColumn;
 use self::feed::{GeneratorFeed, Position};
 use super::event_time::EventTime;
 use super::reader::{Projection, Shape, SplitsReader, project};
-use super::{SourceConnector, SourceError, SourceReader, Split, values};
+use super::{Assignment, SourceConnector, SourceError, SourceReader, Split, values};
 use crate::element::Watermark;
 
 /// Rows per block of an unthrottled generator: large enough that work per batch does not count, small enough for the
@@ -108,7 +108,7 @@ impl SourceConnector for Generator {
         true
     }
 
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, Assignment { splits, .. }: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
         let feed = |split: Split| {
             let position = Position::decode(&self.name, &split.position)?;
             let schema = Arc::clone(&self.read_schema);

@@ -90,7 +90,7 @@ fn read(reader: &mut dyn SourceReader, batches: usize) -> Vec<RecordBatch> {
 }
 
 fn read_all(generator: &Generator, splits: Vec<Split>) -> Vec<String> {
-    lines(&read(generator.open(splits).unwrap().as_mut(), usize::MAX))
+    lines(&read(generator.open(splits.into()).unwrap().as_mut(), usize::MAX))
 }
 
 #[test]
@@ -126,12 +126,12 @@ fn rows_depend_on_seed_and_number_only() {
 fn projection_changes_no_value_and_the_order_is_the_wanted_one() {
     let source = source(Some(100), None);
     let (all, some) = (generator(&source, &ALL), generator(&source, &["country", "id"]));
-    let whole = read(all.open(all.resolve(1).unwrap()).unwrap().as_mut(), 1);
-    let part = read(some.open(some.resolve(1).unwrap()).unwrap().as_mut(), 1);
+    let whole = read(all.open(all.resolve(1).unwrap().into()).unwrap().as_mut(), 1);
+    let part = read(some.open(some.resolve(1).unwrap().into()).unwrap().as_mut(), 1);
     assert_eq!(part[0], whole[0].project(&[4, 0]).unwrap());
     assert_eq!(*some.schema(), *part[0].schema());
     let none = generator(&source, &[]);
-    let counted = read(none.open(none.resolve(1).unwrap()).unwrap().as_mut(), 1);
+    let counted = read(none.open(none.resolve(1).unwrap().into()).unwrap().as_mut(), 1);
     assert_eq!((counted[0].num_columns(), counted[0].num_rows()), (0, 100));
 }
 
@@ -148,7 +148,7 @@ fn random_values_cover_their_range_evenly() {
 #[test]
 fn a_throttled_generator_gives_its_rate_and_gives_it_often() {
     let generator = generator(&source(None, Some(1000)), &["id"]);
-    let mut reader = generator.open(generator.resolve(2).unwrap()).unwrap();
+    let mut reader = generator.open(generator.resolve(2).unwrap().into()).unwrap();
     let (mut now, mut rows, mut batches) = (Duration::ZERO, 0, 0);
     while now < Duration::from_secs(10) {
         match reader.next(now).unwrap() {
@@ -170,7 +170,7 @@ fn an_unbounded_generator_that_is_slower_than_the_idle_timeout_goes_idle() {
     // Four splits at one row a second: each yields every four seconds, the timeout is five; eight splits: every eight.
     for (splits, idle) in [(4, false), (8, true)] {
         let first = generator.resolve(splits).unwrap().remove(0);
-        let mut reader = generator.open(vec![first]).unwrap();
+        let mut reader = generator.open(vec![first].into()).unwrap();
         let (mut now, mut went_idle) = (Duration::ZERO, false);
         while now < Duration::from_secs(30) {
             match reader.next(now).unwrap() {
@@ -186,7 +186,7 @@ fn an_unbounded_generator_that_is_slower_than_the_idle_timeout_goes_idle() {
 #[test]
 fn a_reader_without_splits_ends_at_once() {
     let generator = generator(&source(Some(5), None), &["id"]);
-    let mut reader = generator.open(Vec::new()).unwrap();
+    let mut reader = generator.open(Vec::<Split>::new().into()).unwrap();
     assert!(matches!(reader.next(Duration::ZERO).unwrap(), Next::Watermark(Watermark::END)));
     assert!(matches!(reader.next(Duration::ZERO).unwrap(), Next::Ended));
 }
@@ -212,13 +212,13 @@ proptest! {
         rows in 0_u64..40_000, splits in 1_u32..4, taken in 0_usize..6, readers in 1_usize..4,
     ) {
         let generator = generator(&source(Some(rows), None), &["id", "customer"]);
-        let mut reader = generator.open(generator.resolve(splits).unwrap()).unwrap();
+        let mut reader = generator.open(generator.resolve(splits).unwrap().into()).unwrap();
         let mut seen = read(reader.as_mut(), taken);
         let snapshot = reader.snapshot();
         // Another parallelism reads on.
         for index in 0..readers {
-            let share = snapshot.iter().skip(index).step_by(readers).cloned().collect();
-            seen.extend(read(generator.open(share).unwrap().as_mut(), usize::MAX));
+            let share: Vec<_> = snapshot.iter().skip(index).step_by(readers).cloned().collect();
+            seen.extend(read(generator.open(share.into()).unwrap().as_mut(), usize::MAX));
         }
         let schema = generator.schema();
         let seen = concat_batches(&schema, &seen).unwrap();

@@ -9,7 +9,6 @@ use checkpoint::retention::Decision;
 use super::Running;
 use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::manifests::part_names;
-use crate::coordinator::recover::lost;
 use crate::coordinator::{Ended, timing};
 use crate::crashpoint;
 use crate::run::RunEvent;
@@ -29,7 +28,7 @@ impl Running<'_> {
             }
             Action::Decided { epoch, at, savepoint } => self.decided(epoch, at, savepoint).await?,
             Action::Commit(order) => self.jobs.commit(&self.committers, order),
-            Action::CommitsDone { decision } => self.commits_done(decision)?,
+            Action::CommitsDone { decision } => self.commits_done(decision).await?,
             Action::Retain => self.jobs.retain(&self.log, self.attempt, self.context.setup.retain),
             // Savepoints come with the controller; nobody can have asked for one.
             Action::SavepointReady { at: _ } => {}
@@ -111,8 +110,9 @@ impl Running<'_> {
         }
     }
 
-    fn commits_done(&mut self, decision: DecisionId) -> Result<(), CoordinatorError> {
+    async fn commits_done(&mut self, decision: DecisionId) -> Result<(), CoordinatorError> {
         crashpoint::hit("coordinator.all_committed")?;
+        self.tell(ToWorker::Committed { attempt: self.attempt, epoch: decision.epoch }).await?;
         let now = self.context.clock.monotonic();
         let took = now.saturating_sub(self.ledger.decided_at);
         let metrics = &self.context.metrics;
@@ -156,7 +156,7 @@ impl Running<'_> {
             }
             End::CommitBlocked => Err(CoordinatorError::CommitBlocked),
             End::BudgetExhausted => Err(CoordinatorError::BudgetExhausted),
-            End::Lost(loss) => Err(lost(&loss)),
+            End::Lost(loss) => Err(self.committers.lost(&loss)),
             End::Broken(violation) => Err(violation.into()),
         }
     }

@@ -1,6 +1,7 @@
 //! What goes on beside the loop: one append, one manifest, one clean-up and any number of commits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use checkpoint::commit::Order;
 use checkpoint::coordinator::Event;
@@ -12,18 +13,22 @@ use checkpoint::retention::Decision;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
-use crate::clock::Random;
+use crate::clock::{Clock, Random};
 use crate::coordinator::commit::Committers;
 use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::log::Log;
 use crate::coordinator::retain::Retention;
 use crate::crashpoint;
 
+/// So long a zombie's orphan may hold readers up.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
 /// How a job ended.
 pub(super) enum Done {
     Event(Event),
     Committed { event: Event, sink: String },
     Retained(Box<Retention>, Result<u64, CoordinatorError>),
+    Swept,
 }
 
 /// Futures that the loop polls; dropped with it, which is as if the process had died there.
@@ -96,6 +101,16 @@ impl Jobs {
             let decision = DecisionId { attempt, epoch };
             let event = Event::Committed { decision, index: order.index, outcome };
             Ok(Done::Committed { event, sink: order.committable.sink.clone() })
+        }));
+    }
+
+    /// Waits, and looks once for what zombies have left open.
+    pub(super) fn sweep(&self, committers: &Committers, clock: Arc<dyn Clock>) {
+        let committers = committers.clone();
+        self.running.push(Box::pin(async move {
+            clock.sleep(SWEEP_INTERVAL).await;
+            committers.sweep().await;
+            Ok(Done::Swept)
         }));
     }
 

@@ -24,6 +24,7 @@ use super::progress::Phase;
 use super::{Context, Ended, compatibility};
 use crate::crashpoint;
 use crate::run::{RunEvent, StopSignal};
+use crate::tasks;
 
 mod actions;
 mod jobs;
@@ -113,9 +114,10 @@ impl<'a> Drive<'a> {
             let (epoch, handle) = (restored.decision.epoch, self.log.handle(restored.at));
             self.context.observer.event(RunEvent::Restored { attempt, epoch, handle });
         }
-        let snapshots = compatibility::snapshots(setup, &restored.manifest)?;
-        for sink in setup.sinks.values() {
-            sink.prepare()?;
+        let snapshots = compatibility::snapshots(setup, &restored.manifest).await?;
+        for (name, sink) in &setup.sinks {
+            let sink = Arc::clone(sink);
+            tasks::spawn_blocking(format!("prepare {name}"), move || sink.prepare()).await??;
         }
         crashpoint::hit("recovery.before_deploy")?;
         let deployment = Deployment {
@@ -183,6 +185,9 @@ impl<'a> Drive<'a> {
 impl Running<'_> {
     async fn run(mut self, stop: &mut StopSignal) -> Result<Ended, CoordinatorError> {
         let mut is_stopping = false;
+        if self.committers.needs_sweeping() {
+            self.jobs.sweep(&self.committers, Arc::clone(&self.context.clock));
+        }
         loop {
             let wake = self.wait(stop, is_stopping).await;
             let event = match wake {
@@ -288,6 +293,10 @@ impl Running<'_> {
                 crashpoint::hit("coordinator.committed")?;
                 self.context.metrics.commits.ended(&sink);
                 Some(event)
+            }
+            Done::Swept => {
+                self.jobs.sweep(&self.committers, Arc::clone(&self.context.clock));
+                None
             }
             Done::Retained(retention, result) => {
                 self.jobs.retention = Some(*retention);

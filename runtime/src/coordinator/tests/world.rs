@@ -19,8 +19,8 @@ use tokio::sync::Notify;
 
 use crate::clock::{RuntimeClock, SeededRandom};
 use crate::connectors::{
-    Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, SourceConnector,
-    SourceError, SourceReader, Split, WriterIdentity,
+    Assignment, Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, SourceConnector,
+    SourceError, SourceReader, Split, WriterContext,
 };
 use crate::coordinator::{Context, CoordinatorError, Ended, Progress, Setup, Start, WorkerPort, run_attempt};
 use crate::element::Watermark;
@@ -71,7 +71,7 @@ impl SinkConnector for Sink {
     fn check(&self) -> Result<(), SinkError> {
         Ok(())
     }
-    fn open_writer(&self, _: WriterIdentity, _: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
+    fn open_writer(&self, _: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError> {
         Err(SinkError::Row { sink: "out".into(), message: "the scripted worker writes by itself".into() })
     }
     fn committer(&self) -> Box<dyn Committer> {
@@ -156,7 +156,7 @@ impl SourceConnector for Source {
     fn resolve(&self, _: u32) -> Result<Vec<Split>, SourceError> {
         Ok(vec![split(0)])
     }
-    fn open(&self, _: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, _: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
         Err(SourceError::DataLost { source_name: "in".into(), message: "the scripted worker reads by itself".into() })
     }
 }
@@ -218,7 +218,7 @@ impl Script {
                 self.undecided.retain(|committable| committable.epoch > epoch);
             }
             ToWorker::Stop { attempt } => self.out.push_back(FromWorker::Stopped { attempt }),
-            ToWorker::Checkpoint { .. } | ToWorker::Decided { .. } => {}
+            ToWorker::Checkpoint { .. } | ToWorker::Decided { .. } | ToWorker::Committed { .. } => {}
         }
         self.more.notify_one();
     }

@@ -1,7 +1,7 @@
 //! A pipeline in miniature: numbers from splits, summed by key over an exchange, into a sink in memory.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(super) const KEYS: i64 = 1_000;
 pub(super) struct Faults {
     pub panic_in_chain: AtomicBool,
     pub fail_pre_commit: AtomicBool,
+    pub no_room: AtomicBool,
+    pub no_slot: AtomicBool,
 }
 
 pub(super) fn schema() -> SchemaRef {
@@ -84,7 +86,7 @@ impl SourceConnector for Numbers {
         Ok((0..self.splits).map(split).collect())
     }
 
-    fn open(&self, splits: Vec<Split>) -> Result<Box<dyn SourceReader>, SourceError> {
+    fn open(&self, Assignment { splits, .. }: Assignment) -> Result<Box<dyn SourceReader>, SourceError> {
         let positions = splits.iter().map(|split| serde_json::from_str(&split.position).expect("ours")).collect();
         let given = self.given.clone();
         Ok(Box::new(NumberReader {
@@ -281,6 +283,10 @@ pub(super) struct Target {
     pub given: watch::Sender<u64>,
     pub prepared: Mutex<BTreeMap<String, Vec<(i64, i64)>>>,
     pub faults: Arc<Faults>,
+    /// How often the writer had no room.
+    pub refused: AtomicU64,
+    /// What the newest writer is told.
+    pub committed: Mutex<Option<watch::Receiver<Epoch>>>,
 }
 
 pub(super) struct MemorySink(pub Arc<Target>);
@@ -295,7 +301,11 @@ impl SinkConnector for MemorySink {
     fn check(&self) -> Result<(), SinkError> {
         Ok(())
     }
-    fn open_writer(&self, identity: WriterIdentity, _: SchemaRef) -> Result<Box<dyn SinkWriter>, SinkError> {
+    fn open_writer(
+        &self,
+        WriterContext { identity, committed, .. }: WriterContext,
+    ) -> Result<Box<dyn SinkWriter>, SinkError> {
+        *self.0.committed.lock().expect("no panic inside") = Some(committed);
         Ok(Box::new(MemoryWriter { target: Arc::clone(&self.0), identity, open: Vec::new() }))
     }
     fn committer(&self) -> Box<dyn Committer> {
@@ -313,6 +323,18 @@ impl SinkWriter for MemoryWriter {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
         self.open.extend(pairs_of(rows));
         Ok(())
+    }
+
+    fn room(&mut self) -> Result<Option<Duration>, SinkError> {
+        if !self.target.faults.no_room.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        self.target.refused.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(Duration::from_millis(10)))
+    }
+
+    fn declines(&mut self) -> Option<String> {
+        self.target.faults.no_slot.load(Ordering::Relaxed).then(|| "no free slot".to_owned())
     }
 
     fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError> {

@@ -19,6 +19,7 @@ use crate::store::memory::{Faults as StoreFaults, Operation, StoreFault};
 use fakes::{KEYS, Numbers, Target, pass_plan, sum_plan};
 
 mod fakes;
+mod sinks;
 
 /// A worker and the coordinator's ends of its channels.
 struct Bench {

@@ -5,13 +5,13 @@ use arrow::datatypes::Schema;
 use checkpoint::ids::Epoch;
 use proptest::prelude::*;
 
-use super::writing::{identity, stage};
+use super::writing::{context, stage};
 use crate::connectors::{Retry, SinkConnector, SinkError};
 
 fn encode(columns: Vec<(&str, ArrayRef)>) -> Result<String, SinkError> {
     let stage = stage();
     let rows = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer = stage.sink.open_writer(identity(1), rows.schema())?;
+    let mut writer = stage.sink.open_writer(context(1, rows.schema()))?;
     writer.write(&rows)?;
     writer.pre_commit(Epoch(1))?()?;
     Ok(stage.seen().into_values().next().unwrap_or_default())
@@ -89,7 +89,7 @@ fn a_row_that_json_cannot_hold_names_its_column_and_value() {
         arrow::datatypes::Field::new("item", arrow::datatypes::DataType::Utf8, true),
         true,
     )]);
-    let refused = stage().sink.open_writer(identity(1), Arc::new(list)).err().unwrap().to_string();
+    let refused = stage().sink.open_writer(context(1, Arc::new(list))).err().unwrap().to_string();
     assert!(refused.contains("column `tags`") && refused.contains("CAST(tags AS VARCHAR)"), "{refused}");
 }
 

@@ -72,7 +72,7 @@ fn read(reader: &mut dyn SourceReader, batches: usize) -> Result<(Vec<Batch>, Ve
 }
 
 fn read_splits(source: &dyn SourceConnector, splits: Vec<Split>) -> Result<Vec<Batch>, SourceError> {
-    Ok(read(source.open(splits)?.as_mut(), usize::MAX)?.0)
+    Ok(read(source.open(splits.into())?.as_mut(), usize::MAX)?.0)
 }
 
 fn read_all(source: &dyn SourceConnector) -> Result<Vec<Batch>, SourceError> {

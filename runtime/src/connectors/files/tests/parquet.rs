@@ -52,7 +52,7 @@ fn a_restored_reader_continues_right_behind_the_snapshot() {
     write(&path, 20_500, None);
     let source = build(&parquet_source(&path));
     for taken in 0..4 {
-        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
         let (mut seen, _) = read(reader.as_mut(), taken).unwrap();
         let snapshot = reader.snapshot();
         assert_eq!(snapshot[0].watermark == Watermark::START, taken == 0);
@@ -86,7 +86,7 @@ fn a_change_while_it_is_read_is_noticed() {
     let path = folder.path().join("a.parquet");
     write(&path, 20_500, None);
     let source = build(&parquet_source(&path));
-    let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+    let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
     read(reader.as_mut(), 1).unwrap();
     let later = std::time::SystemTime::UNIX_EPOCH;
     File::options().append(true).open(&path).unwrap().set_modified(later).unwrap();

@@ -67,7 +67,7 @@ fn rows_behind_the_resolved_length_are_not_read_and_a_last_line_needs_no_end() {
 fn watermarks_follow_the_slowest_file_and_end_with_the_last() {
     let folder = folder(&[("a.jsonl", &lines(0..10)), ("b.jsonl", &lines(100..110))]);
     let source = build(&source(&folder.path().join("*"), json(OnError::Fail)));
-    let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+    let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
     let (_, watermarks) = read(reader.as_mut(), usize::MAX).unwrap();
     let second = 1_000_000;
     assert_eq!(watermarks, [Watermark::At(7 * second), Watermark::END]);
@@ -94,7 +94,7 @@ fn a_row_without_event_time_fails_or_is_skipped_and_counted() {
     let error = read_all(build(&source(&path, json(OnError::Fail))).as_ref()).unwrap_err();
     assert!(error.to_string().contains("a.jsonl:2 (byte 22), column `ts`: event time is missing or null"), "{error}");
     let skipping = build(&source(&path, json(OnError::Skip)));
-    let mut reader = skipping.open(skipping.resolve(1).unwrap()).unwrap();
+    let mut reader = skipping.open(skipping.resolve(1).unwrap().into()).unwrap();
     let (batches, _) = read(reader.as_mut(), usize::MAX).unwrap();
     assert_eq!(customers(&batches), [Some(1), Some(3)]);
     assert_eq!(reader.counters().decode_errors, 2);
@@ -125,11 +125,11 @@ fn a_record_longer_than_the_bound_is_skipped_and_counted_where_faults_are() {
     ] {
         let source = build(&source(&folder.path().join(name), format));
         let expected: Vec<Option<i64>> = expected.into_iter().map(Some).collect();
-        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
         let (batches, _) = read(reader.as_mut(), usize::MAX).unwrap();
         assert_eq!(customers(&batches), expected, "{name}");
         assert_eq!(reader.counters().decode_errors, 1, "{name}");
-        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
         let (mut seen, _) = read(reader.as_mut(), 1).unwrap();
         seen.extend(read_splits(source.as_ref(), reader.snapshot()).unwrap());
         assert_eq!(customers(&seen), expected, "{name} restored");
@@ -187,7 +187,7 @@ fn a_change_while_a_file_is_read_is_noticed_at_its_end() {
     for (name, format) in [("a.jsonl", json(OnError::Fail)), ("b.csv", csv(OnError::Fail))] {
         let path = folder.path().join(name);
         let source = build(&source(&path, format));
-        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
         if name == "a.jsonl" {
             assert_eq!(read(reader.as_mut(), 1).unwrap().0.len(), 1);
         }
@@ -206,7 +206,7 @@ fn a_file_that_is_taken_up_again_must_still_be_the_same() {
         fs::write(folder.path().join(format!("{file:02}.jsonl")), lines(0..8_200)).unwrap();
     }
     let source = build(&source(&folder.path().join("*"), json(OnError::Fail)));
-    let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+    let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
     assert_eq!(read(reader.as_mut(), 33).unwrap().0.len(), 33);
     modify(&folder.path().join("00.jsonl"));
     let error = read(reader.as_mut(), 1).unwrap_err().to_string();
@@ -217,7 +217,7 @@ fn a_file_that_is_taken_up_again_must_still_be_the_same() {
 fn a_file_that_was_read_to_its_end_may_vanish() {
     let folder = folder(&[("a.jsonl", &lines(0..10))]);
     let source = build(&source(&folder.path().join("a.jsonl"), json(OnError::Fail)));
-    let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+    let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
     read(reader.as_mut(), usize::MAX).unwrap();
     fs::remove_file(folder.path().join("a.jsonl")).unwrap();
     assert!(read_splits(source.as_ref(), reader.snapshot()).unwrap().is_empty());
@@ -260,7 +260,7 @@ proptest! {
         let format = if is_csv { csv(OnError::Fail) } else { json(OnError::Fail) };
         let source = build(&source(&folder.path().join("*"), format));
         let undisturbed = read_all(source.as_ref()).unwrap();
-        let mut reader = source.open(source.resolve(1).unwrap()).unwrap();
+        let mut reader = source.open(source.resolve(1).unwrap().into()).unwrap();
         let (mut seen, _) = read(reader.as_mut(), taken).unwrap();
         let snapshot = reader.snapshot();
         seen.extend(read_splits(source.as_ref(), snapshot).unwrap());

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
 use checkpoint::manifest::Committable;
 use tempfile::{TempDir, tempdir};
@@ -11,14 +12,22 @@ use tempfile::{TempDir, tempdir};
 use super::super::committer::{FilesCommitter, Handle};
 use super::super::filesystem::{FileSystem, LocalFiles};
 use super::recording::Recording;
+use crate::clock::ManualClock;
 use crate::connectors::files::FilesSink;
 use crate::connectors::{
-    Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, WriterIdentity,
+    Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, WriterContext,
+    WriterIdentity,
 };
 
 const PIPELINE: PipelineId = PipelineId(0xabc);
 
-pub(super) fn identity(attempt: u64) -> WriterIdentity {
+pub(super) fn context(attempt: u64, schema: SchemaRef) -> WriterContext {
+    let (_, committed) = tokio::sync::watch::channel(Epoch(0));
+    let (_, stop) = crate::worker::stop_signal();
+    WriterContext { identity: identity(attempt), schema, committed, stop, clock: Arc::new(ManualClock::default()) }
+}
+
+fn identity(attempt: u64) -> WriterIdentity {
     WriterIdentity { pipeline: PIPELINE, attempt: Attempt(attempt), sink: "out".to_owned(), subtask: Subtask(1) }
 }
 
@@ -49,7 +58,7 @@ pub(super) fn stage() -> Stage {
 
 impl Stage {
     fn writer(&self, attempt: u64) -> Box<dyn SinkWriter> {
-        self.sink.open_writer(identity(attempt), numbers([]).schema()).unwrap()
+        self.sink.open_writer(context(attempt, numbers([]).schema())).unwrap()
     }
 
     /// What `attempt` pre-commits of some numbers.

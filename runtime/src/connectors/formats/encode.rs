@@ -17,7 +17,7 @@ const FIELD_BYTES: usize = 24;
 
 /// The plan for one schema.
 #[derive(Debug)]
-pub(super) struct JsonEncoder {
+pub(in crate::connectors) struct JsonEncoder {
     fields: Vec<Field>,
 }
 
@@ -33,7 +33,7 @@ struct Field {
 impl JsonEncoder {
     /// # Errors
     /// Names a column whose type JSON Lines cannot hold, and what to do.
-    pub(super) fn new(schema: &Schema) -> Result<Self, String> {
+    pub(in crate::connectors) fn new(schema: &Schema) -> Result<Self, String> {
         let field = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
             let name = field.name().clone();
             let stored = stored(field.data_type()).ok_or_else(|| {
@@ -54,7 +54,7 @@ impl JsonEncoder {
     ///
     /// # Errors
     /// Names the column and the value of a row that JSON cannot hold; what was appended is then without meaning.
-    pub(super) fn encode(&self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), String> {
+    pub(in crate::connectors) fn encode(&self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), String> {
         let cells = |(field, column): (&Field, &ArrayRef)| Cells::new(field, column);
         let mut columns = self.fields.iter().zip(rows.columns()).map(cells).collect::<Result<Vec<_>, _>>()?;
         if columns.len() != self.fields.len() {

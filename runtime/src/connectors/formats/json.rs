@@ -10,7 +10,7 @@ use super::records::{BadRecord, CHUNK_ROWS, Decode, Mark, OnFault, Rows, missing
 use crate::connectors::values::{hex, temporal};
 
 /// Decoder of JSON Lines for a fixed list of columns.
-pub(super) struct JsonDecoder {
+pub(in crate::connectors) struct JsonDecoder {
     on_fault: OnFault,
     /// The columns' names in quotes: as a key stands in the line, unless it is escaped.
     keys: Arc<[Vec<u8>]>,
@@ -20,7 +20,7 @@ pub(super) struct JsonDecoder {
 }
 
 impl JsonDecoder {
-    pub(super) fn new(columns: &[ColumnBuffer], on_fault: OnFault) -> Self {
+    pub(in crate::connectors) fn new(columns: &[ColumnBuffer], on_fault: OnFault) -> Self {
         let follows = (0..=columns.len()).collect();
         Self { on_fault, keys: quoted_names(columns), follows, scratch: Vec::new() }
     }
@@ -105,6 +105,18 @@ impl JsonDecoder {
             *follows = index;
         }
         Ok(index)
+    }
+}
+
+impl JsonDecoder {
+    /// Takes one record whose ends are known, so that it may hold line ends.
+    ///
+    /// # Errors
+    /// A record that stops the source.
+    pub(in crate::connectors) fn decode_one(&mut self, record: &[u8], rows: &mut Rows) -> Result<(), BadRecord> {
+        let Mark { bytes, lines } = rows.consumed;
+        let parsed = self.record(record, rows);
+        rows.end_record(parsed, Mark { bytes: bytes + record.len(), lines: lines + 1 }, self.on_fault)
     }
 }
 

@@ -5,45 +5,45 @@ const MAX_DEPTH: usize = 512;
 
 /// What is wrong and where in the line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) at: usize,
-    pub(super) column: Option<String>,
-    pub(super) message: String,
+pub(in crate::connectors) struct Fault {
+    pub(in crate::connectors) at: usize,
+    pub(in crate::connectors) column: Option<String>,
+    pub(in crate::connectors) message: String,
 }
 
-pub(super) type Parsed<T> = Result<T, Box<Fault>>;
+pub(in crate::connectors) type Parsed<T> = Result<T, Box<Fault>>;
 
 /// A string's content as it stands in the line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Raw<'a> {
-    pub(super) text: &'a [u8],
-    pub(super) escaped: bool,
+pub(in crate::connectors) struct Raw<'a> {
+    pub(in crate::connectors) text: &'a [u8],
+    pub(in crate::connectors) escaped: bool,
 }
 
 /// A place in a line.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
+pub(in crate::connectors) struct Cursor<'a> {
     line: &'a [u8],
-    pub(super) at: usize,
+    pub(in crate::connectors) at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(line: &'a [u8]) -> Self {
+    pub(in crate::connectors) fn new(line: &'a [u8]) -> Self {
         Self { line, at: 0 }
     }
 
     /// The next byte; 0, which is no JSON, behind the end.
     #[inline]
-    pub(super) fn peek(&self) -> u8 {
+    pub(in crate::connectors) fn peek(&self) -> u8 {
         self.line.get(self.at).copied().unwrap_or(0)
     }
 
-    pub(super) fn at_end(&self) -> bool {
+    pub(in crate::connectors) fn at_end(&self) -> bool {
         self.at >= self.line.len()
     }
 
     #[inline]
-    pub(super) fn skip_blanks(&mut self) {
+    pub(in crate::connectors) fn skip_blanks(&mut self) {
         while matches!(self.peek(), b' ' | b'\t' | b'\r' | b'\n') {
             self.at += 1;
         }
@@ -51,7 +51,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes `expected`, told as `name` in the fault.
     #[inline]
-    pub(super) fn take(&mut self, expected: u8, name: &str) -> Parsed<()> {
+    pub(in crate::connectors) fn take(&mut self, expected: u8, name: &str) -> Parsed<()> {
         if self.peek() != expected {
             return self.fault(format!("expected {name}, found {}", self.found()));
         }
@@ -61,7 +61,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes `text` if it stands here.
     #[inline]
-    pub(super) fn take_exactly(&mut self, text: &[u8]) -> bool {
+    pub(in crate::connectors) fn take_exactly(&mut self, text: &[u8]) -> bool {
         let stands = self.line.get(self.at..).is_some_and(|rest| rest.starts_with(text));
         if stands {
             self.at += text.len();
@@ -70,7 +70,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[cold]
-    pub(super) fn fault<T>(&self, message: impl Into<String>) -> Parsed<T> {
+    pub(in crate::connectors) fn fault<T>(&self, message: impl Into<String>) -> Parsed<T> {
         Err(Box::new(Fault { at: self.at.min(self.line.len()), column: None, message: message.into() }))
     }
 
@@ -85,7 +85,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads a string up to its closing quote; escapes are checked by [`unescape`].
     #[inline]
-    pub(super) fn string(&mut self) -> Parsed<Raw<'a>> {
+    pub(in crate::connectors) fn string(&mut self) -> Parsed<Raw<'a>> {
         self.take(b'"', "a string")?;
         let begin = self.at;
         let mut escaped = false;
@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a number and returns its text.
-    pub(super) fn number(&mut self) -> Parsed<&'a [u8]> {
+    pub(in crate::connectors) fn number(&mut self) -> Parsed<&'a [u8]> {
         let begin = self.at;
         if self.peek() == b'-' {
             self.at += 1;
@@ -144,7 +144,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads an integer of at most 18 digits; `None`, with nothing read, if something else stands here.
     #[inline]
-    pub(super) fn short_integer(&mut self) -> Option<i64> {
+    pub(in crate::connectors) fn short_integer(&mut self) -> Option<i64> {
         let mut rest = self.line.get(self.at..)?;
         let negative = rest.first() == Some(&b'-');
         if negative {
@@ -169,7 +169,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads over any value. Iterative: depth costs a bit, not stack.
-    pub(super) fn skip_value(&mut self, scratch: &mut Vec<u8>) -> Parsed<()> {
+    pub(in crate::connectors) fn skip_value(&mut self, scratch: &mut Vec<u8>) -> Parsed<()> {
         // One bit per level: set for an object.
         let mut levels = [0_u64; MAX_DEPTH / 64];
         let mut depth = 0;
@@ -246,7 +246,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads `true`, `false` or `null`.
-    pub(super) fn word(&mut self) -> Parsed<Option<bool>> {
+    pub(in crate::connectors) fn word(&mut self) -> Parsed<Option<bool>> {
         if self.take_exactly(b"true") {
             Ok(Some(true))
         } else if self.take_exactly(b"false") {
@@ -293,7 +293,7 @@ fn plain_run(text: &[u8]) -> usize {
 }
 
 /// Appends a string's content with its escapes resolved; false if one of them is no escape.
-pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) -> bool {
+pub(in crate::connectors) fn unescape(text: &[u8], out: &mut Vec<u8>) -> bool {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
         let (plain, escape) = rest.split_at(at);

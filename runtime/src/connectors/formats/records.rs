@@ -8,42 +8,42 @@ use super::buffer::ColumnBuffer;
 use super::json_text::{Fault, Parsed};
 
 /// Rows per chunk.
-pub(super) const CHUNK_ROWS: usize = 8192;
+pub(in crate::connectors) const CHUNK_ROWS: usize = 8192;
 
 /// Whether a record that cannot be decoded stops the source or is skipped and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnFault {
+pub(in crate::connectors) enum OnFault {
     Fail,
     Skip,
 }
 
 /// A place relative to the bytes that were given to a decoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) bytes: usize,
-    pub(super) lines: usize,
+pub(in crate::connectors) struct Mark {
+    pub(in crate::connectors) bytes: usize,
+    pub(in crate::connectors) lines: usize,
 }
 
 /// A record that stops the source: where it begins, and what is wrong where in it.
 #[derive(Debug)]
-pub(super) struct BadRecord {
-    pub(super) begin: Mark,
-    pub(super) fault: Box<Fault>,
+pub(in crate::connectors) struct BadRecord {
+    pub(in crate::connectors) begin: Mark,
+    pub(in crate::connectors) fault: Box<Fault>,
 }
 
 /// Rows under construction.
 #[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) columns: Vec<ColumnBuffer>,
+pub(in crate::connectors) struct Rows {
+    pub(in crate::connectors) columns: Vec<ColumnBuffer>,
     /// The place behind each row.
-    pub(super) ends: Vec<Mark>,
+    pub(in crate::connectors) ends: Vec<Mark>,
     /// The place behind everything that was consumed.
-    pub(super) consumed: Mark,
-    pub(super) skipped: u64,
+    pub(in crate::connectors) consumed: Mark,
+    pub(in crate::connectors) skipped: u64,
 }
 
 /// Turns bytes into rows.
-pub(super) trait Decode: Send {
+pub(in crate::connectors) trait Decode: Send {
     /// Decodes whole records of `bytes` behind `rows.consumed` until they are used up or the rows are
     /// [`CHUNK_ROWS`]. `last`: nothing follows, so that what is left is a record even without a line end.
     fn decode(&mut self, bytes: &[u8], last: bool, rows: &mut Rows) -> Result<(), BadRecord>;
@@ -65,12 +65,12 @@ pub(super) trait Decode: Send {
 }
 
 impl Rows {
-    pub(super) fn new(columns: Vec<ColumnBuffer>) -> Self {
+    pub(in crate::connectors) fn new(columns: Vec<ColumnBuffer>) -> Self {
         Self { columns, ends: Vec::new(), consumed: Mark::default(), skipped: 0 }
     }
 
     /// Begins a chunk.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::connectors) fn clear(&mut self) {
         self.ends.clear();
         self.consumed = Mark::default();
         for column in &mut self.columns {
@@ -79,12 +79,17 @@ impl Rows {
     }
 
     /// Index of the row under construction.
-    pub(super) fn row(&self) -> usize {
+    pub(in crate::connectors) fn row(&self) -> usize {
         self.ends.len()
     }
 
     /// Ends a record: its values become a row, or are forgotten.
-    pub(super) fn end_record(&mut self, record: Parsed<()>, end: Mark, on_fault: OnFault) -> Result<(), BadRecord> {
+    pub(in crate::connectors) fn end_record(
+        &mut self,
+        record: Parsed<()>,
+        end: Mark,
+        on_fault: OnFault,
+    ) -> Result<(), BadRecord> {
         match record.and_then(|()| self.fill()) {
             Ok(()) => self.ends.push(end),
             Err(fault) if on_fault == OnFault::Fail => return Err(BadRecord { begin: self.consumed, fault }),
@@ -114,7 +119,7 @@ impl Rows {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>, String> {
+    pub(in crate::connectors) fn finish(&mut self) -> Result<Vec<ArrayRef>, String> {
         let rows = self.ends.len();
         let finish = |column: &mut ColumnBuffer| {
             column.finish(rows).map_err(|error| format!("column `{}`: {error}", column.name))
@@ -125,12 +130,12 @@ impl Rows {
 
 /// Event time that is null or not there.
 #[cold]
-pub(super) fn missing(column: &str) -> Parsed<()> {
+pub(in crate::connectors) fn missing(column: &str) -> Parsed<()> {
     Err(Box::new(Fault { at: 0, column: Some(column.to_owned()), message: "event time is missing or null".to_owned() }))
 }
 
 /// Columns of a source by name, for decoders that look fields up.
-pub(super) fn quoted_names(columns: &[ColumnBuffer]) -> Arc<[Vec<u8>]> {
+pub(in crate::connectors) fn quoted_names(columns: &[ColumnBuffer]) -> Arc<[Vec<u8>]> {
     let quote = |column: &ColumnBuffer| format!("\"{}\"", column.name).into_bytes();
     columns.iter().map(quote).collect()
 }

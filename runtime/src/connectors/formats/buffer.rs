@@ -13,11 +13,11 @@ use crate::connectors::values::{decimal, temporal};
 
 /// One column of the rows being decoded. Every setter takes the row; setting a row again replaces its value.
 #[derive(Debug)]
-pub(super) struct ColumnBuffer {
-    pub(super) name: String,
-    pub(super) column_type: ColumnType,
+pub(in crate::connectors) struct ColumnBuffer {
+    pub(in crate::connectors) name: String,
+    pub(in crate::connectors) column_type: ColumnType,
     /// Event time: a row without it is malformed.
-    pub(super) required: bool,
+    pub(in crate::connectors) required: bool,
     values: Values,
     /// Per row, only while the column holds a null.
     valid: Vec<bool>,
@@ -60,7 +60,7 @@ impl Values {
 }
 
 impl ColumnBuffer {
-    pub(super) fn new(column: &Column, required: bool) -> Self {
+    pub(in crate::connectors) fn new(column: &Column, required: bool) -> Self {
         Self {
             name: column.name.clone(),
             column_type: column.column_type,
@@ -71,7 +71,7 @@ impl ColumnBuffer {
         }
     }
 
-    pub(super) fn is_set(&self, row: usize) -> bool {
+    pub(in crate::connectors) fn is_set(&self, row: usize) -> bool {
         match &self.values {
             Values::I64(values) => values.len() > row,
             Values::I32(values) => values.len() > row,
@@ -85,7 +85,7 @@ impl ColumnBuffer {
     }
 
     /// Forgets the values from `row` on.
-    pub(super) fn truncate(&mut self, row: usize) {
+    pub(in crate::connectors) fn truncate(&mut self, row: usize) {
         match &mut self.values {
             Values::I64(values) => values.truncate(row),
             Values::I32(values) => values.truncate(row),
@@ -99,7 +99,7 @@ impl ColumnBuffer {
         self.valid.truncate(row);
     }
 
-    pub(super) fn set_null(&mut self, row: usize) {
+    pub(in crate::connectors) fn set_null(&mut self, row: usize) {
         if !self.has_nulls {
             self.has_nulls = true;
             self.valid.resize(row, true);
@@ -127,7 +127,7 @@ impl ColumnBuffer {
 
     /// Sets a BIGINT, INT, SMALLINT, DATE or TIMESTAMP in its own unit; false if it is out of range.
     #[inline]
-    pub(super) fn set_integer(&mut self, row: usize, value: i64) -> bool {
+    pub(in crate::connectors) fn set_integer(&mut self, row: usize, value: i64) -> bool {
         match &mut self.values {
             Values::I64(values) => put(values, row, value),
             Values::I32(values) => match i32::try_from(value) {
@@ -145,7 +145,7 @@ impl ColumnBuffer {
     }
 
     /// Sets a DOUBLE or FLOAT from the text of a number; false if there is none or it is not finite.
-    pub(super) fn set_real(&mut self, row: usize, text: &[u8]) -> bool {
+    pub(in crate::connectors) fn set_real(&mut self, row: usize, text: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(text) else { return false };
         match &mut self.values {
             // A FLOAT is read as one, not as a rounded DOUBLE: rounding twice is not rounding once.
@@ -163,7 +163,7 @@ impl ColumnBuffer {
         true
     }
 
-    pub(super) fn set_boolean(&mut self, row: usize, value: bool) -> bool {
+    pub(in crate::connectors) fn set_boolean(&mut self, row: usize, value: bool) -> bool {
         let Values::Boolean(values) = &mut self.values else { return false };
         put(values, row, value);
         self.set_valid(row);
@@ -171,7 +171,7 @@ impl ColumnBuffer {
     }
 
     /// Sets a DECIMAL from the text of a number that it holds exactly.
-    pub(super) fn set_decimal(&mut self, row: usize, text: &[u8]) -> bool {
+    pub(in crate::connectors) fn set_decimal(&mut self, row: usize, text: &[u8]) -> bool {
         let (Values::I128(values), ColumnType::Decimal { precision, scale }) = (&mut self.values, self.column_type)
         else {
             return false;
@@ -184,7 +184,7 @@ impl ColumnBuffer {
 
     /// Sets a VARCHAR or VARBINARY to what `write` appends; false if it refuses.
     #[inline]
-    pub(super) fn set_bytes(&mut self, row: usize, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    pub(in crate::connectors) fn set_bytes(&mut self, row: usize, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         let Values::Bytes(bytes) = &mut self.values else { return false };
         let written = bytes.set(row, write);
         if written {
@@ -194,7 +194,7 @@ impl ColumnBuffer {
     }
 
     /// Sets any type but VARCHAR and VARBINARY from plain text, as it stands in CSV or in a JSON string.
-    pub(super) fn set_text(&mut self, row: usize, text: &[u8]) -> bool {
+    pub(in crate::connectors) fn set_text(&mut self, row: usize, text: &[u8]) -> bool {
         match self.column_type {
             ColumnType::BigInt | ColumnType::Int | ColumnType::SmallInt => {
                 let value = decimal::parse(text, 19, 0).and_then(|value| i64::try_from(value).ok());
@@ -217,7 +217,7 @@ impl ColumnBuffer {
     }
 
     /// The first `rows` values as an array; the buffer is empty after it. Fails only for texts that are not UTF-8.
-    pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, String> {
+    pub(in crate::connectors) fn finish(&mut self, rows: usize) -> Result<ArrayRef, String> {
         self.truncate(rows);
         let nulls = self.has_nulls.then(|| NullBuffer::from(std::mem::take(&mut self.valid)));
         self.has_nulls = false;

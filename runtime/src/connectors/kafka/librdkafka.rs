@@ -1,0 +1,85 @@
+//! librdkafka's configuration, its log, and its errors in our words.
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::client::{Error, Mechanism, NotText, Secret, Settings};
+use crate::connectors::Retry;
+
+/// What every client has in common. `properties` come first, so that none of them can undo the rest.
+///
+/// # Errors
+/// A secret that is no text.
+pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::new();
+    for (name, value) in properties {
+        config.set(name, value);
+    }
+    config.set("bootstrap.servers", settings.bootstrap_servers.join(","));
+    let text = |what: &str, secret: &Secret| {
+        let text = secret.expose_text().map(str::to_owned);
+        text.map_err(|error: NotText| Error::Settings { message: format!("{what}: {error}") })
+    };
+    let protocol = match (&settings.tls, &settings.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &settings.tls {
+        if let Some(ca) = &tls.ca {
+            config.set("ssl.ca.pem", text("the CA", ca)?);
+        }
+        if let Some(certificate) = &tls.certificate {
+            config.set("ssl.certificate.pem", text("the client certificate", &certificate.chain)?);
+            config.set("ssl.key.pem", text("the private key", &certificate.private_key)?);
+        }
+    }
+    if let Some(sasl) = &settings.sasl {
+        let mechanism: Mechanism = sasl.mechanism;
+        config.set("sasl.mechanism", mechanism.name());
+        config.set("sasl.username", text("the username", &sasl.username)?);
+        config.set("sasl.password", text("the password", &sasl.password)?);
+    }
+    config.set_log_level(RDKafkaLogLevel::Warning);
+    Ok(config)
+}
+
+/// Sends librdkafka's log to ours. It never holds credentials or rows.
+pub(super) struct Logged;
+
+impl ClientContext for Logged {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log("error", &format!("{error}: {reason}"));
+    }
+}
+
+/// A dead broker is met again and again: it is told where it matters, by whoever waits for it.
+pub(super) fn log(facility: &str, message: &str) {
+    tracing::debug!(target: "onceward::librdkafka", facility, "{message}");
+}
+
+/// Whether waiting helps. A right that is missing is given by a person, so waiting for it loses nothing.
+pub(super) fn retry_of(code: Option<RDKafkaErrorCode>) -> Retry {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Some(
+            Code::MessageSizeTooLarge
+            | Code::InvalidRecord
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::InvalidTimestamp
+            | Code::PolicyViolation
+            | Code::UnsupportedForMessageFormat
+            | Code::UnsupportedCompressionType
+            | Code::InvalidTransactionTimeout,
+        ) => Retry::Never,
+        _ => Retry::Backoff,
+    }
+}

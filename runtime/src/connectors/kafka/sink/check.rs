@@ -1,0 +1,154 @@
+//! What must hold of a topic and its brokers before anything is claimed.
+
+use std::time::Duration;
+
+use super::{KafkaSinkSpec, Target};
+use crate::connectors::kafka::client::{Backoff, Client, Error, Resource};
+use crate::connectors::{Retry, SinkError};
+
+/// A lost pipeline must not hold a topic's readers back for weeks.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+/// Kafka's own default, for brokers that do not tell theirs.
+const USUAL_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// What the brokers allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) transaction_timeout: Duration,
+    /// How much of it is kept for commits.
+    pub(super) commit_budget: Duration,
+    /// The topic's `max.message.bytes`.
+    pub(super) record_bytes: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { transaction_timeout: USUAL_TIMEOUT, commit_budget: USUAL_TIMEOUT / 4, record_bytes: None }
+    }
+}
+
+/// Asks the cluster.
+///
+/// # Errors
+/// It cannot be reached, the topic is not there, or the timeout cannot hold what the manifest tolerates.
+pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limits, SinkError> {
+    let client = &target.client;
+    let told = |error: Error| target.asked("cannot be looked at", &error);
+    let topics = [spec.topic.as_str()];
+    let metadata = client.retried(&Backoff::SHORT, || client.metadata(&topics)).await.map_err(told)?;
+    let topic = metadata.topics.iter().find(|topic| topic.name == spec.topic && topic.code.is_none());
+    let Some(topic) = topic else {
+        let message = "is not there, or this user may not see it; create it, or give the right to describe it";
+        return Err(target.remote(message.to_owned(), Retry::Never));
+    };
+    let most = match metadata.brokers.first() {
+        Some(broker) => number(client, Resource::Broker(broker.id), "transaction.max.timeout.ms").await,
+        None => None,
+    };
+    let most = most.map(Duration::from_millis);
+    let limits = timeouts(spec, most).map_err(|message| target.remote(message, Retry::Never))?;
+    let record_bytes = number(client, Resource::Topic(&spec.topic), "max.message.bytes").await;
+    let in_sync = number(client, Resource::Topic(&spec.topic), "min.insync.replicas").await;
+    let copies = topic.partitions.iter().map(|partition| partition.replicas).min().unwrap_or(0);
+    if copies < 2 || in_sync.is_some_and(|in_sync| in_sync < 2) {
+        tracing::warn!(
+            sink = spec.name,
+            "topic `{}` has {copies} replicas and min.insync.replicas {}: a broker that is lost takes committed records \
+             with it; use 3 and 2",
+            spec.topic,
+            in_sync.map_or_else(|| "unknown".to_owned(), |in_sync| in_sync.to_string()),
+        );
+    }
+    Ok(Limits { record_bytes: record_bytes.and_then(|bytes| u32::try_from(bytes).ok()), ..limits })
+}
+
+/// A setting that is a number; none where it may not be read.
+async fn number(client: &Client, resource: Resource<'_>, name: &str) -> Option<u64> {
+    let found = client.retried(&Backoff::SHORT, || client.configuration(resource, &[name])).await;
+    match found {
+        Ok(found) => found.into_iter().find(|found| found.name == name)?.value?.parse().ok(),
+        Err(error) => {
+            tracing::warn!("{name} of {resource:?} is not told: {error}");
+            None
+        }
+    }
+}
+
+/// The transaction's timeout and what is kept of it for commits: in between, every checkpoint that may fail must have
+/// failed and one more been decided.
+fn timeouts(spec: &KafkaSinkSpec, most: Option<Duration>) -> Result<Limits, String> {
+    let timeout = match (spec.transaction_timeout, most) {
+        (Some(wanted), Some(most)) if wanted > most => {
+            return Err(format!(
+                "transactionTimeout {} is more than the brokers allow (transaction.max.timeout.ms {}); raise that, or lower this",
+                text(wanted),
+                text(most)
+            ));
+        }
+        (Some(wanted), _) => wanted,
+        (None, Some(most)) => most.min(LONGEST_TIMEOUT),
+        (None, None) => USUAL_TIMEOUT,
+    };
+    let budget = spec.commit_budget.unwrap_or(timeout / 4);
+    let needed = spec.longest_undecided.saturating_add(budget);
+    if timeout <= needed {
+        return Err(format!(
+            "a transaction lasts {}, and may need more than {}: {} until it is decided (tolerableFailedCheckpoints + 1 \
+             times interval and timeout of a checkpoint) and {} to commit; raise transactionTimeout (and the brokers' \
+             transaction.max.timeout.ms), or lower checkpoint.timeout",
+            text(timeout),
+            text(needed),
+            text(spec.longest_undecided),
+            text(budget)
+        ));
+    }
+    Ok(Limits { transaction_timeout: timeout, commit_budget: budget, record_bytes: None })
+}
+
+fn text(time: Duration) -> String {
+    let ms = time.as_millis();
+    if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(timeout: Option<u64>, budget: Option<u64>) -> KafkaSinkSpec {
+        KafkaSinkSpec {
+            name: "out".into(),
+            connection: "main".into(),
+            topic: "revenue".into(),
+            key: Vec::new(),
+            raw: false,
+            prefix: "onceward".into(),
+            transaction_timeout: timeout.map(Duration::from_secs),
+            commit_budget: budget.map(Duration::from_secs),
+            longest_undecided: Duration::from_secs(520),
+            tolerable_failures: 3,
+            properties: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_timeout_is_what_the_broker_allows_and_an_hour_at_most() {
+        let found = |most: Option<u64>| timeouts(&spec(None, None), most.map(Duration::from_secs)).unwrap();
+        assert_eq!(found(Some(900)).transaction_timeout, Duration::from_secs(900));
+        assert_eq!(found(Some(2_147_483)).transaction_timeout, LONGEST_TIMEOUT);
+        assert_eq!(found(None).transaction_timeout, USUAL_TIMEOUT);
+        assert_eq!(found(Some(900)).commit_budget, Duration::from_secs(225));
+    }
+
+    #[test]
+    fn a_timeout_that_cannot_hold_what_is_tolerated_is_refused_with_the_numbers() {
+        let refused = |timeout, budget, most: u64| {
+            timeouts(&spec(timeout, budget), Some(Duration::from_secs(most))).unwrap_err()
+        };
+        let error = refused(Some(1_000), None, 900);
+        assert!(error.contains("1000s") && error.contains("900s") && error.contains("transaction.max.timeout.ms"));
+        let error = refused(Some(600), Some(80), 900);
+        assert!(error.contains("600s") && error.contains("520s") && error.contains("80s"), "{error}");
+        assert!(timeouts(&spec(Some(601), Some(80)), None).is_ok());
+        assert!(refused(None, None, 600).contains("600s"));
+    }
+}

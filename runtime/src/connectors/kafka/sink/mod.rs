@@ -1,0 +1,184 @@
+//! A topic as sink: records go through librdkafka into transactions that nobody but the holder of a decision commits.
+//!
+//! One (producer id, epoch) is used for one transaction: a handle is initialised, written to between two barriers,
+//! flushed, described, and dropped. Its end is a raw `EndTxn`, from whichever process has the permit.
+
+mod check;
+mod committer;
+mod handle;
+mod names;
+mod rows;
+mod seal;
+mod slots;
+mod warm;
+mod writer;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use self::check::Limits;
+use self::committer::KafkaCommitter;
+use self::handle::Failed;
+use self::rows::RowEncoder;
+use self::slots::{Slots, slots_needed};
+use self::warm::Warm;
+use self::writer::KafkaWriter;
+use super::client::{Class, Client, Error, Settings};
+use super::librdkafka::base_config;
+use crate::connectors::{Committer, Retry, SinkConnector, SinkError, SinkWriter, WriterContext};
+use crate::tasks;
+
+/// What the manifest says of a sink.
+#[derive(Clone, Debug)]
+pub struct KafkaSinkSpec {
+    pub name: String,
+    /// Name of the connection.
+    pub connection: String,
+    pub topic: String,
+    pub key: Vec<String>,
+    /// The value is one column of bytes.
+    pub raw: bool,
+    pub prefix: String,
+    /// Absent: what the broker allows, an hour at most.
+    pub transaction_timeout: Option<Duration>,
+    /// Absent: a quarter of the timeout.
+    pub commit_budget: Option<Duration>,
+    /// The longest time from a transaction's first record to its decision that the manifest tolerates.
+    pub longest_undecided: Duration,
+    pub tolerable_failures: u32,
+    /// For librdkafka.
+    pub properties: Vec<(String, String)>,
+}
+
+/// A configured Kafka sink.
+pub struct KafkaSink {
+    spec: KafkaSinkSpec,
+    settings: Settings,
+    target: Arc<Target>,
+}
+
+/// The topic, and how it is reached; shared by writers and committers.
+struct Target {
+    sink: String,
+    topic: String,
+    prefix: String,
+    client: Client,
+    /// Learned by the check.
+    limits: OnceLock<Limits>,
+}
+
+impl Target {
+    fn limits(&self) -> Limits {
+        self.limits.get().copied().unwrap_or_default()
+    }
+
+    fn transient(&self, message: String) -> SinkError {
+        self.remote(message, Retry::Backoff)
+    }
+
+    fn remote(&self, message: String, retry: Retry) -> SinkError {
+        SinkError::Remote { sink: self.sink.clone(), target: format!("topic `{}`", self.topic), message, retry }
+    }
+
+    fn failed(&self, failed: &Failed) -> SinkError {
+        self.remote(failed.message.clone(), failed.retry)
+    }
+
+    /// A request of the small client came to nothing. A missing right or a wrong password is waited for: a person mends
+    /// it, and what is decided must not be given up.
+    fn asked(&self, action: &str, error: &Error) -> SinkError {
+        let retry = if error.class() == Class::Fatal { Retry::Never } else { Retry::Backoff };
+        self.remote(format!("{action}: {error}"), retry)
+    }
+}
+
+impl KafkaSink {
+    pub fn new(spec: KafkaSinkSpec, settings: Settings, client: Client) -> Self {
+        let target = Target {
+            sink: spec.name.clone(),
+            topic: spec.topic.clone(),
+            prefix: spec.prefix.clone(),
+            client,
+            limits: OnceLock::new(),
+        };
+        Self { spec, settings, target: Arc::new(target) }
+    }
+
+    fn encoder(&self, schema: &SchemaRef) -> Result<RowEncoder, SinkError> {
+        RowEncoder::new(schema, &self.spec.key, self.spec.raw)
+            .map_err(|message| SinkError::Schema { sink: self.spec.name.clone(), message })
+    }
+
+    fn config(&self) -> Result<rdkafka::ClientConfig, SinkError> {
+        let limits = self.target.limits();
+        let config = base_config(&self.settings, &self.spec.properties);
+        let mut config = config.map_err(|error| self.target.remote(error.to_string(), Retry::Never))?;
+        let timeout = limits.transaction_timeout.as_millis().to_string();
+        config.set("transaction.timeout.ms", &timeout);
+        // Both would follow the transaction's timeout, and a dead broker would go unnoticed for as long.
+        config.set("message.timeout.ms", &timeout);
+        set_default(&mut config, "socket.timeout.ms", "10000");
+        // As the Java client's.
+        config.set("partitioner", "murmur2_random");
+        set_default(&mut config, "linger.ms", "5");
+        set_default(&mut config, "batch.num.messages", "100000");
+        set_default(&mut config, "queue.buffering.max.messages", "200000");
+        set_default(&mut config, "queue.buffering.max.kbytes", "32768");
+        if let Some(most) = limits.record_bytes {
+            // Refused before it is sent, so that the row can be named.
+            let most = most.saturating_sub(BATCH_HEAD_BYTES).max(1_000);
+            let own = config.get("message.max.bytes").and_then(|own| own.parse().ok()).unwrap_or(u32::MAX);
+            config.set("message.max.bytes", own.min(most).to_string());
+        }
+        Ok(config)
+    }
+}
+
+/// What a batch of one record needs beside its key and value, at most.
+const BATCH_HEAD_BYTES: u32 = 128;
+
+fn set_default(config: &mut rdkafka::ClientConfig, name: &str, value: &str) {
+    if config.get(name).is_none() {
+        config.set(name, value);
+    }
+}
+
+impl SinkConnector for KafkaSink {
+    fn check(&self) -> Result<(), SinkError> {
+        let limits = tasks::block_on(check::check(&self.spec, &self.target))?;
+        // Checked once in a run; a second answer would not reach writers that are open.
+        let _ = self.target.limits.set(limits);
+        Ok(())
+    }
+
+    fn check_schema(&self, schema: &SchemaRef) -> Result<(), SinkError> {
+        self.encoder(schema).map(drop)
+    }
+
+    fn open_writer(&self, context: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError> {
+        let encoder = self.encoder(&context.schema)?;
+        let config = Arc::new(self.config()?);
+        let slots = Slots::new(slots_needed(self.spec.tolerable_failures));
+        let prefix = self.spec.prefix.clone();
+        let warm = Warm::new(config, prefix, context.identity.clone(), context.stop.clone(), slots);
+        Ok(Box::new(KafkaWriter::new(Arc::clone(&self.target), context, encoder, warm)))
+    }
+
+    fn committer(&self) -> Box<dyn Committer> {
+        Box::new(KafkaCommitter { target: Arc::clone(&self.target) })
+    }
+
+    fn kind(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn target(&self) -> String {
+        format!("{}/{}", self.spec.connection, self.spec.topic)
+    }
+
+    fn transactional_ids(&self) -> Option<(String, u32)> {
+        Some((self.spec.prefix.clone(), slots_needed(self.spec.tolerable_failures)))
+    }
+}

@@ -1,0 +1,133 @@
+//! Which of a writer's transactional ids may be used next. An id whose last transaction may still be open is never taken:
+//! initialising it would abort that transaction.
+
+use checkpoint::ids::Epoch;
+
+/// The ids of one writer in one attempt, by number.
+#[derive(Debug)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Free,
+    /// Being initialised, warm, or open.
+    Taken,
+    /// Pre-committed for this epoch: free once the commits of it, or of a later one, are done.
+    Sealed(Epoch),
+}
+
+impl Slots {
+    pub(super) fn new(count: u32) -> Self {
+        Self { slots: vec![Slot::Free; count as usize] }
+    }
+
+    /// Everything that was sealed up to `epoch` has a final outcome.
+    pub(super) fn settle(&mut self, epoch: Epoch) {
+        for slot in &mut self.slots {
+            if matches!(slot, Slot::Sealed(sealed) if *sealed <= epoch) {
+                *slot = Slot::Free;
+            }
+        }
+    }
+
+    pub(super) fn has_free(&self) -> bool {
+        self.slots.contains(&Slot::Free)
+    }
+
+    /// The lowest free one.
+    pub(super) fn take(&mut self) -> Option<u32> {
+        let free = self.slots.iter().position(|slot| *slot == Slot::Free)?;
+        self.set(free as u32, Slot::Taken);
+        Some(free as u32)
+    }
+
+    /// It was taken and nothing was written under it.
+    pub(super) fn give_back(&mut self, slot: u32) {
+        self.set(slot, Slot::Free);
+    }
+
+    pub(super) fn seal(&mut self, slot: u32, epoch: Epoch) {
+        self.set(slot, Slot::Sealed(epoch));
+    }
+
+    fn set(&mut self, slot: u32, to: Slot) {
+        if let Some(slot) = self.slots.get_mut(slot as usize) {
+            *slot = to;
+        }
+    }
+}
+
+/// Ids that a writer needs so that as many checkpoints in a row may fail as are tolerated: each failed one keeps its id
+/// until a later decision is committed, and the same number may be waiting for those commits. One is open, one warm.
+pub(super) fn slots_needed(tolerable_failures: u32) -> u32 {
+    tolerable_failures.saturating_add(1).saturating_mul(2).saturating_add(2).min(MOST_SLOTS)
+}
+
+/// Each id costs the coordinator memory for days.
+const MOST_SLOTS: u32 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_sealed_id_is_free_only_after_the_commits_of_its_epoch() {
+        let mut slots = Slots::new(2);
+        assert_eq!((slots.take(), slots.take(), slots.take()), (Some(0), Some(1), None));
+        slots.seal(0, Epoch(5));
+        slots.settle(Epoch(4));
+        assert!(!slots.has_free());
+        slots.settle(Epoch(6));
+        assert_eq!(slots.take(), Some(0), "a later decision covers it");
+        slots.give_back(1);
+        assert_eq!(slots.take(), Some(1));
+    }
+
+    #[test]
+    fn as_many_ids_as_the_design_asks_for() {
+        assert_eq!(slots_needed(0), 4);
+        assert_eq!(slots_needed(3), 10);
+        assert_eq!(slots_needed(u32::MAX), MOST_SLOTS);
+    }
+
+    proptest! {
+        #[test]
+        fn no_id_is_taken_while_its_transaction_may_be_open(
+            steps in prop::collection::vec((0_u8..4, 0_u64..6), 0..200), count in 1_u32..6,
+        ) {
+            let mut slots = Slots::new(count);
+            // Slot and the epoch that it was sealed for, if it was.
+            let mut open: Vec<(u32, Option<u64>)> = Vec::new();
+            let (mut epoch, mut settled) = (1, 0);
+            for (step, by) in steps {
+                match step {
+                    0 => if let Some(slot) = slots.take() {
+                        prop_assert!(open.iter().all(|(other, _)| *other != slot));
+                        open.push((slot, None));
+                    } else {
+                        prop_assert_eq!(open.len(), count as usize);
+                    },
+                    1 => {
+                        epoch += 1;
+                        if let Some((slot, sealed)) = open.iter_mut().find(|(_, sealed)| sealed.is_none()) {
+                            slots.seal(*slot, Epoch(epoch));
+                            *sealed = Some(epoch);
+                        }
+                    }
+                    2 => if let Some(at) = open.iter().position(|(_, sealed)| sealed.is_none()) {
+                        slots.give_back(open.remove(at).0);
+                    },
+                    _ => {
+                        settled = (settled + by).min(epoch);
+                        slots.settle(Epoch(settled));
+                        open.retain(|(_, sealed)| sealed.is_none_or(|sealed| sealed > settled));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Rows of one subtask into one open transaction after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use checkpoint::ids::Epoch;
+use tokio::runtime;
+
+use super::Target;
+use super::handle::{Failed, Handle, Offered};
+use super::rows::{Records, RowEncoder};
+use super::seal::Sealing;
+use super::warm::Warm;
+use crate::connectors::{PreCommit, SinkCounters, SinkError, SinkWriter, WriterContext};
+
+/// How long to wait for room in librdkafka's queue, or for a handle.
+const PAUSE: Duration = Duration::from_millis(1);
+
+pub(super) struct KafkaWriter {
+    target: Arc<Target>,
+    context: WriterContext,
+    encoder: RowEncoder,
+    warm: Warm,
+    open: Option<Open>,
+    /// Records without room, oldest first: what one input element produced at most.
+    held: VecDeque<Held>,
+    counters: SinkCounters,
+}
+
+/// A transaction that takes records.
+pub(super) struct Open {
+    pub(super) handle: Handle,
+    /// On the attempt's clock, taken before the first record was offered.
+    pub(super) start: Option<Duration>,
+    pub(super) records: u64,
+}
+
+struct Held {
+    records: Records,
+    /// Records of it that are gone.
+    offered: usize,
+}
+
+impl KafkaWriter {
+    pub(super) fn new(target: Arc<Target>, context: WriterContext, encoder: RowEncoder, warm: Warm) -> Self {
+        let counters = SinkCounters::default();
+        Self { target, context, encoder, warm, open: None, held: VecDeque::new(), counters }
+    }
+
+    /// Offers what is held, until there is no room.
+    fn offer(&mut self) -> Result<(), SinkError> {
+        while let Some(held) = self.held.front_mut() {
+            if self.open.is_none() {
+                self.open = self.warm.take().map(|handle| Open { handle, start: None, records: 0 });
+            }
+            let Some(open) = &mut self.open else { return Ok(()) };
+            let start = *open.start.get_or_insert_with(|| self.context.clock.monotonic());
+            open.start = Some(start);
+            while held.offered < held.records.len() {
+                let (key, value) = held.records.get(held.offered);
+                match open.handle.offer(&self.target.topic, key, value) {
+                    Ok(Offered::Taken) => {
+                        held.offered += 1;
+                        open.records += 1;
+                    }
+                    Ok(Offered::Full) => return Ok(()),
+                    Err(failed) => return Err(self.target.refused(&failed)),
+                }
+            }
+            self.held.pop_front();
+        }
+        Ok(())
+    }
+
+    fn poll_warm(&mut self) -> Result<(), SinkError> {
+        let committed = *self.context.committed.borrow();
+        let now = self.context.clock.monotonic();
+        let polled = self.warm.poll(now, committed);
+        self.counters.errors = self.warm.errors;
+        polled.map_err(|failed| self.target.failed(&failed))
+    }
+}
+
+impl SinkWriter for KafkaWriter {
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
+        let records = self
+            .encoder
+            .encode(rows)
+            .map_err(|message| SinkError::Row { sink: self.target.sink.clone(), message })?;
+        self.counters.records += records.len() as u64;
+        self.counters.bytes += records.bytes() as u64;
+        self.held.push_back(Held { records, offered: 0 });
+        self.offer()
+    }
+
+    fn room(&mut self) -> Result<Option<Duration>, SinkError> {
+        self.poll_warm()?;
+        if let Some(open) = &self.open {
+            open.handle.poll(Duration::ZERO).map_err(|failed| self.target.failed(&failed))?;
+        }
+        self.offer()?;
+        Ok((!self.held.is_empty()).then_some(PAUSE))
+    }
+
+    fn declines(&mut self) -> Option<String> {
+        let written = self.open.as_ref().is_some_and(|open| open.records > 0);
+        (written && !self.warm.has_next()).then(|| {
+            "every transactional id of this writer waits for the commits of an earlier checkpoint".to_owned()
+        })
+    }
+
+    fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError> {
+        // A transaction without records goes on: the broker has not heard of it.
+        let Some(open) = self.open.take_if(|open| open.records > 0) else { return Ok(Box::new(|| Ok(Vec::new()))) };
+        self.warm.slots.seal(open.handle.slot, epoch);
+        let sealing = Sealing {
+            target: Arc::clone(&self.target),
+            identity: self.context.identity.clone(),
+            stop: self.context.stop.clone(),
+            runtime: runtime::Handle::current(),
+        };
+        Ok(Box::new(move || sealing.seal(&open, epoch).map(|committable| vec![committable])))
+    }
+
+    fn counters(&self) -> SinkCounters {
+        self.counters
+    }
+}
+
+impl Target {
+    /// A record that was offered and not taken: it would not be taken again either.
+    fn refused(&self, failed: &Failed) -> SinkError {
+        match failed.retry {
+            crate::connectors::Retry::Never => SinkError::Row { sink: self.sink.clone(), message: failed.message.clone() },
+            crate::connectors::Retry::Backoff => self.failed(failed),
+        }
+    }
+}
