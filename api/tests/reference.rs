@@ -15,6 +15,9 @@ stands in quotes, as `\"1.5\"`. Relative paths resolve against the manifest's ow
 
 `onceward run FILE --set key=value` changes a field before the manifest is judged: `--set parallelism=4`, `--set sources.orders.files.path=x.jsonl` (items
 of named lists by name or index), `--set metadata.name=other`, `--set 'restartPolicy={never: {}}'`.
+
+A secret is named, never written out: `{secret: kafka-user, key: password}` is the file `kafka-user/password` in the folder that `onceward run --secrets-dir`
+names, or else in `secrets/` beside the manifest; on a cluster it is a key of a Secret. A file may hold up to 1 MiB; a line break at the end of a user name or password is no part of it.
 ";
 
 const FRACTION: &str = "^[0-9]{1,3}([.][0-9]{1,3})?$";

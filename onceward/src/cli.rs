@@ -47,6 +47,7 @@ pub enum Command {
   onceward run pipeline.yaml --explain
   onceward run pipeline.yaml --output json | jq .event
   onceward run pipeline.yaml --metrics 127.0.0.1:9464
+  onceward run pipeline.yaml --secrets-dir /etc/onceward/secrets
   onceward run pipeline.yaml --restore file:///data/state/0/attempts/3/17 --accept-duplicates
   onceward run pipeline.yaml --accept-loss 3/17 --reason 'the disk of the output died'
 
@@ -98,6 +99,10 @@ pub struct RunArgs {
     /// Begin anew under another pipeline id; output of before stays visible
     #[arg(long)]
     pub fresh: bool,
+
+    /// Folder of secrets, one folder each with a file for each key [default: `secrets` beside the manifest]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub secrets_dir: Option<PathBuf>,
 
     /// How long the last checkpoint may take after SIGTERM or SIGINT
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = parse_duration)]

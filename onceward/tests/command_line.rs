@@ -227,3 +227,80 @@ fn an_armed_step_that_does_not_exist_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("no.such_step"));
 }
+
+/// A connection that logs in, in a manifest beside which there are no secrets.
+const KAFKA: &str = "\
+apiVersion: onceward.dev/v1alpha1
+kind: Pipeline
+metadata: {name: copy}
+spec:
+  connections:
+  - name: main
+    kafka:
+      bootstrapServers: [\"broker:9093\"]
+      tls: {ca: {secret: ca, key: ca.crt}}
+      sasl: {mechanism: SCRAM-SHA-512, username: {secret: user, key: name}, password: {secret: user, key: password}}
+  sources:
+  - name: orders
+    kafka: {connection: main, topics: [orders], until: Latest}
+    columns: [{name: id, type: BIGINT}]
+  sinks:
+  - {name: out, input: orders, kafka: {connection: main, topic: copies, key: [id]}}
+  checkpoint: {storage: {local: {path: state}}}
+";
+
+/// What a run of [`KAFKA`] says with these secrets (path below `place` and value) and arguments; it is refused.
+fn refused_run(place: &str, secrets: &[(&str, &str)], arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    std::fs::write(&file, KAFKA).unwrap();
+    for (path, value) in secrets {
+        let path = folder.path().join(place).join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, value).unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_onceward"))
+        .current_dir(folder.path())
+        .env("ONCEWARD_LOG", "trace")
+        .args(["run", file.to_str().unwrap()])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(!folder.path().join("state").exists(), "nothing was claimed");
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_missing_secret_is_told_by_field_path_and_fix() {
+    let said = refused_run("secrets", &[("ca/ca.crt", "pem"), ("user/name", "u")], &[]);
+    assert!(said.contains("spec.connections[0].kafka.sasl.password: "), "{said}");
+    assert!(
+        said.contains(
+            "/secrets/user/password is missing; put the value there, or name the folder of secrets with --secrets-dir"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn secrets_are_found_beside_the_manifest_or_where_told_and_never_printed() {
+    const CANARY: &str = "hunter2-canary";
+    let secrets = [("ca/ca.crt", CANARY), ("user/name", CANARY), ("user/password", CANARY)];
+    for (place, arguments) in [("secrets", &[][..]), ("elsewhere", &["--secrets-dir", "elsewhere"])] {
+        let said = refused_run(place, &secrets, arguments);
+        assert!(!said.contains("is missing") && !said.contains(CANARY), "{said}");
+    }
+    assert!(refused_run("secrets", &secrets, &["--secrets-dir", "elsewhere"]).contains("is missing"));
+}
+
+#[test]
+fn a_key_that_is_no_column_is_a_fault_of_the_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    std::fs::write(&file, KAFKA.replace("key: [id]", "key: [ident]")).unwrap();
+    let output = onceward(&["lint", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains(":16:24: spec.sinks[0].input: sink `out`: key: there is no column `ident`"), "{said}");
+}

@@ -9,6 +9,7 @@ pub mod element;
 pub mod metrics;
 pub mod operators;
 pub mod run;
+pub mod secrets;
 pub mod state;
 pub mod store;
 pub mod tasks;

@@ -95,7 +95,7 @@ pub struct SinkFormat {
     /// One object a line, or a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonOut>,
-    /// Kafka only: the bytes of the one VARBINARY column beside those of the key; a row that has NULL there is a tombstone.
+    /// Kafka only: the bytes of the one VARBINARY column beside the key, which is at most one column, of VARBINARY or VARCHAR; NULL makes a tombstone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawOut>,
 }

@@ -1,5 +1,6 @@
 //! Where rows come from and go to. Everything outside the process is reached through these traits.
 
+pub mod connection;
 pub mod discard;
 mod error;
 mod event_time;
@@ -7,6 +8,7 @@ pub mod files;
 mod formats;
 pub mod generator;
 mod reader;
+mod record_schema;
 pub mod registry;
 pub mod values;
 

@@ -9,6 +9,7 @@ use super::discard::Discard;
 use super::files::filesystem::LocalFiles;
 use super::files::{FilesSink, FilesSource};
 use super::generator::Generator;
+use super::record_schema;
 use super::{EventTime, SinkConnector, SinkError, SourceConnector, SourceError, values};
 use crate::dataflow::graph::{Graph, Leaf};
 
@@ -57,8 +58,15 @@ pub fn unfit_sink(sinks: &[Sink], graph: &Graph) -> Option<(usize, SinkError)> {
     let unfit = |leaf: &Leaf| {
         let Leaf::Sink { name, schema } = leaf else { return None };
         let index = sinks.iter().position(|sink| sink.name == *name)?;
-        let built = build_sink(sinks.get(index)?);
-        Some((index, built.and_then(|sink| sink.check_schema(schema)).err()?))
+        let sink = sinks.get(index)?;
+        let fits = match sink.target() {
+            // Needs no connection, so that a manifest is judged without one.
+            Some(SinkTarget::Kafka(kafka)) => record_schema::check(sink, kafka, schema),
+            Some(SinkTarget::Files(_) | SinkTarget::Discard(_)) | None => {
+                build_sink(sink).and_then(|sink| sink.check_schema(schema))
+            }
+        };
+        Some((index, fits.err()?))
     };
     leaves.filter_map(unfit).min_by_key(|(index, _)| *index)
 }

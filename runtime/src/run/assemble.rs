@@ -11,15 +11,17 @@ use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;
 
 use super::RunError;
+use crate::connectors::connection;
 use crate::connectors::registry::{build_sink, build_source, unfit_sink};
 use crate::connectors::{SinkConnector, SourceConnector};
 use crate::coordinator::Setup;
 use crate::dataflow::graph::{Graph, StageInput};
 use crate::dataflow::{self, Definition};
 use crate::metrics::Names;
+use crate::secrets::Secrets;
 use crate::worker::{Plan, source_operator};
 
-/// A manifest made ready to run; nothing has been opened or written.
+/// A manifest made ready to run; nothing has been opened or written but its secrets read.
 pub struct Assembled {
     pub plan: Arc<Plan>,
     pub setup: Setup,
@@ -28,11 +30,11 @@ pub struct Assembled {
     pub store: PathBuf,
 }
 
-/// Plans `pipeline` (paths resolved, validated) and makes its connectors.
+/// Plans `pipeline` (paths resolved, validated), reads the secrets that it names and makes its connectors.
 ///
 /// # Errors
 /// [`RunError::Refused`] with the manifest's field and the reason.
-pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
+pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, RunError> {
     let spec = &pipeline.spec;
     let graph = dataflow::plan(&Definition::of(spec)).map_err(|error| {
         let line = error.position.map_or_else(String::new, |(line, column)| format!(" (line {line}, column {column})"));
@@ -41,6 +43,8 @@ pub fn assemble(pipeline: &Pipeline) -> Result<Assembled, RunError> {
     if let Some((_, error)) = unfit_sink(&spec.sinks, &graph) {
         return Err(refused(&error));
     }
+    // TODO(#4): for the connectors; until then a missing secret is told all the same.
+    let _connections = connection::resolve(spec, secrets).map_err(|error| refused(&error))?;
     let sources = build_sources(spec, &graph)?;
     let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
     for sink in &spec.sinks {

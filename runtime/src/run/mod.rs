@@ -1,6 +1,7 @@
 //! The entry for whoever runs a pipeline: claim, recover, process, commit, and again after each failure that can heal.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use self::supervise::Supervisor;
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::coordinator::{Context, Progress};
 use crate::metrics::{Metrics, MetricsServer};
+use crate::secrets::Secrets;
 use crate::store::{CheckpointStore, LocalStore};
 
 pub use api::control::FailureReason;
@@ -43,6 +45,8 @@ pub struct RunOptions {
     pub accept_loss: Option<AcceptLoss>,
     /// How long a stop may take before the run ends undecided.
     pub grace: Duration,
+    /// The folder of secrets, one folder each.
+    pub secrets: PathBuf,
     /// Where metrics are served, if anywhere.
     pub metrics: Option<SocketAddr>,
 }
@@ -55,6 +59,7 @@ impl Default for RunOptions {
             accept_rewind: false,
             accept_loss: None,
             grace: Duration::from_secs(25),
+            secrets: PathBuf::from("secrets"),
             metrics: None,
         }
     }
@@ -149,7 +154,7 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     stop: StopSignal,
 ) -> Result<Outcome, RunError> {
-    let assembled = assemble(pipeline)?;
+    let assembled = assemble(pipeline, &Secrets::new(&options.secrets))?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let store = Arc::new(LocalStore::new(&assembled.store, Arc::clone(&random)));
     let world = World { store, clock: Arc::new(SystemClock), random, workers: Arc::new(InProcess) };

@@ -115,7 +115,7 @@ async fn run_failing(
     retry: Retry,
     stop: StopSignal,
 ) -> (Result<Outcome, RunError>, Arc<Witness>) {
-    let mut assembled = assemble(&pipeline(policy)).unwrap();
+    let mut assembled = assemble(&pipeline(policy), &Secrets::new("/nowhere")).unwrap();
     let runs = Mutex::new(runs.iter().copied().collect());
     let source = Arc::clone(&assembled.setup.sources["ticks"]);
     let failing: Arc<dyn SourceConnector> = Arc::new(Failing { source, runs, retry });

@@ -1,5 +1,6 @@
 //! `onceward run`: one pipeline in this process, from the manifest to the exit code.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::pipeline::Pipeline;
@@ -127,8 +128,15 @@ fn options(args: &RunArgs) -> RunOptions {
         accept_rewind: args.accept_rewind,
         accept_loss,
         grace: args.grace,
+        secrets: secrets_dir(args),
         metrics: args.metrics,
     }
+}
+
+/// As given, or beside the manifest.
+fn secrets_dir(args: &RunArgs) -> PathBuf {
+    let beside = || args.file.parent().unwrap_or(Path::new("")).join("secrets");
+    args.secrets_dir.clone().unwrap_or_else(beside)
 }
 
 /// `SIGINT` and `SIGTERM`: the first asks for a stop, the second ends the process.
