@@ -2,6 +2,7 @@
 
 pub mod decisions;
 pub mod generated;
+pub mod kafka;
 pub mod kills;
 pub mod pairs;
 pub mod seeds;

@@ -50,7 +50,7 @@ fn plan_fault(manifest: &Manifest) -> Option<Finding> {
     let spec = &manifest.pipeline.spec;
     let refused = match runtime::dataflow::plan(&Definition::of(spec)) {
         Ok(graph) => {
-            let (index, error) = unfit_sink(&spec.sinks, &graph)?;
+            let (index, error) = unfit_sink(&spec.sinks, &graph, &spec.checkpoint)?;
             let path = format!("spec.sinks[{index}].input");
             let place = manifest.places.of(&path);
             return Some(manifest.places.finding(Severity::Fault, place, &path, &error.to_string(), None));

@@ -7,6 +7,7 @@ mod event_time;
 pub mod files;
 mod formats;
 pub mod generator;
+pub mod kafka;
 mod reader;
 mod record_schema;
 pub mod registry;

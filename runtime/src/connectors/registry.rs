@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use api::pipeline::{Sink, SinkTarget, Source, SourceInput};
+use api::pipeline::{CheckpointSpec, Encoder, Guarantee, Sink, SinkTarget, Source, SourceInput};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::discard::Discard;
 use super::files::filesystem::LocalFiles;
 use super::files::{FilesSink, FilesSource};
 use super::generator::Generator;
+use super::kafka::{Cluster, Clusters, KafkaSink, KafkaSinkSpec};
 use super::record_schema;
 use super::{EventTime, SinkConnector, SinkError, SourceConnector, SourceError, values};
 use crate::dataflow::graph::{Graph, Leaf};
-
-/// What is said of a Kafka source or sink while there is no connector for it.
-const NO_KAFKA: &str = "Kafka can be described and checked, but not run yet";
 
 /// All columns of a source, for the planner.
 pub fn source_schema(spec: &Source) -> SchemaRef {
@@ -39,7 +37,7 @@ pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceC
         Some(SourceInput::Kafka(_)) => Err(SourceError::Malformed {
             source_name: spec.name.clone(),
             position: "kafka".to_owned(),
-            message: NO_KAFKA.to_owned(),
+            message: "Kafka can be described and checked as a source, but not run yet".to_owned(),
         }),
         Some(SourceInput::Generator(generator)) => {
             Ok(Box::new(Generator::new(spec, generator, columns, event_time.as_ref())?))
@@ -53,7 +51,7 @@ pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceC
 }
 
 /// The first sink (by its number) that cannot write what the graph gives it, and why.
-pub fn unfit_sink(sinks: &[Sink], graph: &Graph) -> Option<(usize, SinkError)> {
+pub fn unfit_sink(sinks: &[Sink], graph: &Graph, checkpoint: &CheckpointSpec) -> Option<(usize, SinkError)> {
     let leaves = graph.stages.iter().flat_map(|stage| &stage.leaves);
     let unfit = |leaf: &Leaf| {
         let Leaf::Sink { name, schema } = leaf else { return None };
@@ -63,7 +61,7 @@ pub fn unfit_sink(sinks: &[Sink], graph: &Graph) -> Option<(usize, SinkError)> {
             // Needs no connection, so that a manifest is judged without one.
             Some(SinkTarget::Kafka(kafka)) => record_schema::check(sink, kafka, schema),
             Some(SinkTarget::Files(_) | SinkTarget::Discard(_)) | None => {
-                build_sink(sink).and_then(|sink| sink.check_schema(schema))
+                build_sink(sink, &Clusters::new(), checkpoint).and_then(|sink| sink.check_schema(schema))
             }
         };
         Some((index, fits.err()?))
@@ -75,17 +73,49 @@ pub fn unfit_sink(sinks: &[Sink], graph: &Graph) -> Option<(usize, SinkError)> {
 ///
 /// # Errors
 /// [`SinkError::Committable`] never; [`SinkError::Row`] if the spec names no target.
-pub fn build_sink(spec: &Sink) -> Result<Box<dyn SinkConnector>, SinkError> {
+pub fn build_sink(
+    spec: &Sink,
+    clusters: &Clusters,
+    checkpoint: &CheckpointSpec,
+) -> Result<Box<dyn SinkConnector>, SinkError> {
     match spec.target() {
         Some(SinkTarget::Files(files)) => {
             Ok(Box::new(FilesSink::new(&spec.name, files.path.as_ref(), Arc::new(LocalFiles))))
         }
-        // TODO(#4): the sink connector.
-        Some(SinkTarget::Kafka(_)) => Err(SinkError::Schema { sink: spec.name.clone(), message: NO_KAFKA.to_owned() }),
+        Some(SinkTarget::Kafka(kafka)) => {
+            let cluster = clusters.get(&kafka.connection).ok_or_else(|| SinkError::Schema {
+                sink: spec.name.clone(),
+                message: format!("there is no connection `{}`", kafka.connection),
+            })?;
+            Ok(Box::new(kafka_sink(spec, kafka, cluster, checkpoint)))
+        }
         Some(SinkTarget::Discard(_)) => Ok(Box::new(Discard::new(&spec.name))),
         None => Err(SinkError::Row {
             sink: spec.name.clone(),
             message: "set one of `files`, `kafka`, `discard`".to_owned(),
         }),
     }
+}
+
+fn kafka_sink(
+    spec: &Sink,
+    kafka: &api::pipeline::KafkaSink,
+    cluster: &Cluster,
+    checkpoint: &CheckpointSpec,
+) -> KafkaSink {
+    let spec = KafkaSinkSpec {
+        name: spec.name.clone(),
+        connection: kafka.connection.clone(),
+        topic: kafka.topic.clone(),
+        key: kafka.key.clone(),
+        raw: spec.encoder() == Encoder::Raw,
+        prefix: cluster.transactional_id_prefix.clone(),
+        transaction_timeout: kafka.transaction_timeout.map(api::pipeline::Duration::as_std),
+        commit_budget: kafka.commit_budget.map(api::pipeline::Duration::as_std),
+        longest_undecided: checkpoint.longest_undecided().as_std(),
+        tolerable_failures: checkpoint.tolerable_failed_checkpoints,
+        properties: cluster.properties.of_sinks(),
+        is_transactional: spec.guarantee == Guarantee::ExactlyOnce,
+    };
+    KafkaSink::new(spec, cluster.settings.clone(), cluster.client.clone())
 }

@@ -62,8 +62,11 @@ pub struct Setup {
     pub drop_state_of: BTreeSet<String>,
     /// Makes the connector of a sink that a claim names and the manifest does not (any more); `None`: unknown kind, or
     /// nothing can be left there.
-    pub former_sink: fn(&SinkClaim) -> Option<Arc<dyn SinkConnector>>,
+    pub former_sink: FormerSink,
 }
+
+/// See [`Setup::former_sink`].
+pub type FormerSink = Arc<dyn Fn(&SinkClaim) -> Option<Arc<dyn SinkConnector>> + Send + Sync>;
 
 /// What the coordinator reaches the world through.
 pub struct Context {

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pipeline::{DiscardSink, FilesSink, Guarantee, Pipeline, PipelineSpec, Sink, Source, SourceInput};
+use api::pipeline::{CheckpointSpec, DiscardSink, FilesSink, Guarantee, KafkaSink, Pipeline, PipelineSpec, Sink, Source, SourceInput};
 use checkpoint::ids::OperatorId;
 use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;
 
 use super::RunError;
 use crate::connectors::connection;
+use crate::connectors::kafka::{Clusters, clusters};
 use crate::connectors::registry::{build_sink, build_source, unfit_sink};
 use crate::connectors::{SinkConnector, SourceConnector};
-use crate::coordinator::Setup;
+use crate::coordinator::{FormerSink, Setup};
 use crate::dataflow::graph::{Graph, StageInput};
 use crate::dataflow::{self, Definition};
 use crate::metrics::Names;
@@ -40,15 +41,15 @@ pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, Run
         let line = error.position.map_or_else(String::new, |(line, column)| format!(" (line {line}, column {column})"));
         RunError::Refused { message: format!("{error}{line}") }
     })?;
-    if let Some((_, error)) = unfit_sink(&spec.sinks, &graph) {
+    if let Some((_, error)) = unfit_sink(&spec.sinks, &graph, &spec.checkpoint) {
         return Err(refused(&error));
     }
-    // TODO(#4): for the connectors; until then a missing secret is told all the same.
-    let _connections = connection::resolve(spec, secrets).map_err(|error| refused(&error))?;
+    let connections = connection::resolve(spec, secrets).map_err(|error| refused(&error))?;
+    let clusters = clusters(&connections).map_err(|error| refused(&error))?;
     let sources = build_sources(spec, &graph)?;
     let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
     for sink in &spec.sinks {
-        let built = build_sink(sink).map_err(|error| refused(&error))?;
+        let built = build_sink(sink, &clusters, &spec.checkpoint).map_err(|error| refused(&error))?;
         sinks.insert(sink.name.clone(), Arc::from(built));
     }
     let operators = operators(spec, &graph);
@@ -65,7 +66,7 @@ pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, Run
         retain: spec.checkpoint.retain,
         restart: spec.restart_policy.strategy(),
         drop_state_of: spec.drop_state_of.iter().cloned().collect(),
-        former_sink,
+        former_sink: former_sink(clusters, spec.checkpoint.clone()),
     };
     let plan = Plan { graph: Arc::new(graph), sources, sinks, max_parallelism: spec.max_parallelism };
     Ok(Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::from(&spec.checkpoint.storage.local.path) })
@@ -139,23 +140,36 @@ fn weakest(sinks: &[Sink]) -> &'static str {
     if all_are(Guarantee::ExactlyOnce) { "ExactlyOnce" } else { "AtLeastOnce" }
 }
 
-/// A sink that only a claim remembers: enough of it to abort what was left there.
-fn former_sink(claim: &SinkClaim) -> Option<Arc<dyn SinkConnector>> {
-    let mut spec = Sink {
-        name: claim.name.clone(),
-        input: String::new(),
-        files: None,
-        kafka: None,
-        discard: None,
-        format: None,
-        guarantee: Guarantee::ExactlyOnce,
-    };
-    match claim.kind.as_str() {
-        "files" => spec.files = Some(FilesSink { path: claim.target.clone() }),
-        "discard" => spec.discard = Some(DiscardSink {}),
-        _ => return None,
-    }
-    build_sink(&spec).ok().map(Arc::from)
+/// Makes a sink that only a claim remembers: enough of it to abort what was left there. A cluster that the manifest does
+/// not name any more is out of reach.
+fn former_sink(clusters: Clusters, checkpoint: CheckpointSpec) -> FormerSink {
+    Arc::new(move |claim: &SinkClaim| {
+        let mut spec = Sink {
+            name: claim.name.clone(),
+            input: String::new(),
+            files: None,
+            kafka: None,
+            discard: None,
+            format: None,
+            guarantee: Guarantee::ExactlyOnce,
+        };
+        match claim.kind.as_str() {
+            "files" => spec.files = Some(FilesSink { path: claim.target.clone() }),
+            "discard" => spec.discard = Some(DiscardSink {}),
+            "kafka" => {
+                let (connection, topic) = claim.target.split_once('/')?;
+                spec.kafka = Some(KafkaSink {
+                    connection: connection.to_owned(),
+                    topic: topic.to_owned(),
+                    key: Vec::new(),
+                    transaction_timeout: None,
+                    commit_budget: None,
+                });
+            }
+            _ => return None,
+        }
+        build_sink(&spec, &clusters, &checkpoint).ok().map(Arc::from)
+    })
 }
 
 fn refused(error: &dyn std::error::Error) -> RunError {

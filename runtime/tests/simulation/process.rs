@@ -176,7 +176,7 @@ fn assemble(world: &Arc<World>, job: &Job<'_>, parallelism: u32) -> Assembled {
         retain: 2,
         restart: RestartStrategy::ExponentialDelay(restart),
         drop_state_of: BTreeSet::new(),
-        former_sink: |_| None,
+        former_sink: Arc::new(|_| None),
     };
     let names = Names { pipeline: "simulation".into(), ..Names::default() };
     Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::new() }

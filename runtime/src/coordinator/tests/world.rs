@@ -332,7 +332,7 @@ impl World {
             retain: 2,
             restart: RestartStrategy::FixedDelay(FixedDelay { attempts: 3, delay }),
             drop_state_of: BTreeSet::new(),
-            former_sink: |_| None,
+            former_sink: Arc::new(|_| None),
         }
     }
 

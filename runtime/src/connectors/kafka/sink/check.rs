@@ -126,6 +126,7 @@ mod tests {
             commit_budget: budget.map(Duration::from_secs),
             longest_undecided: Duration::from_secs(520),
             tolerable_failures: 3,
+            is_transactional: true,
             properties: Vec::new(),
         }
     }

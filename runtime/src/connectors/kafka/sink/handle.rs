@@ -145,6 +145,16 @@ impl Handle {
         Ok(Self { producer, id, slot })
     }
 
+    /// Without transactions. Does not block.
+    ///
+    /// # Errors
+    /// A setting that librdkafka refuses.
+    pub(super) fn plain(config: &ClientConfig) -> Result<Self, Failed> {
+        let producer = config.create_with_context(Reports::default());
+        let producer = producer.map_err(|error| Failed { message: error.to_string(), retry: Retry::Never })?;
+        Ok(Self { producer, id: String::new(), slot: 0 })
+    }
+
     /// Offers a record to librdkafka, which copies it.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod check;
 mod committer;
 mod handle;
 mod names;
+mod plain;
 mod rows;
 mod seal;
 mod slots;
@@ -17,11 +18,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 
 use self::check::Limits;
 use self::committer::KafkaCommitter;
-use self::handle::Failed;
-use self::rows::RowEncoder;
+use self::handle::{Failed, Handle};
+use self::plain::PlainWriter;
+use self::rows::{Records, RowEncoder};
 use self::slots::{Slots, slots_needed};
 use self::warm::Warm;
 use self::writer::KafkaWriter;
@@ -29,6 +32,7 @@ use super::client::{Class, Client, Error, Settings};
 use super::librdkafka::base_config;
 use crate::connectors::{Committer, Retry, SinkConnector, SinkError, SinkWriter, WriterContext};
 use crate::tasks;
+use crate::worker::StopSignal;
 
 /// What the manifest says of a sink.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub struct KafkaSinkSpec {
     /// The longest time from a transaction's first record to its decision that the manifest tolerates.
     pub longest_undecided: Duration,
     pub tolerable_failures: u32,
+    /// Else records are visible as they are written, and again after a failure (at least once).
+    pub is_transactional: bool,
     /// For librdkafka.
     pub properties: Vec<(String, String)>,
 }
@@ -80,6 +86,30 @@ impl Target {
 
     fn remote(&self, message: String, retry: Retry) -> SinkError {
         SinkError::Remote { sink: self.sink.clone(), target: format!("topic `{}`", self.topic), message, retry }
+    }
+
+    /// A record that was offered and not taken: if time does not heal it, it is the row's fault.
+    fn refused(&self, failed: &Failed) -> SinkError {
+        match failed.retry {
+            Retry::Never => SinkError::Row { sink: self.sink.clone(), message: failed.message.clone() },
+            Retry::Backoff => self.failed(failed),
+        }
+    }
+
+    fn encode(&self, encoder: &RowEncoder, rows: &RecordBatch) -> Result<Records, SinkError> {
+        encoder.encode(rows).map_err(|message| SinkError::Row { sink: self.sink.clone(), message })
+    }
+
+    /// Blocks until everything offered is acknowledged. librdkafka's own `flush` waits a tenth of a second whatever there
+    /// is. Ends: librdkafka gives up on a record in the end.
+    fn flush(&self, handle: &Handle, stop: &StopSignal) -> Result<(), SinkError> {
+        while handle.in_flight() > 0 {
+            handle.poll(FLUSH_PIECE).map_err(|failed| self.failed(&failed))?;
+            if stop.is_stopped() {
+                return Err(self.transient("the attempt ended before all records were acknowledged".to_owned()));
+            }
+        }
+        handle.poll(Duration::ZERO).map_err(|failed| self.failed(&failed))
     }
 
     fn failed(&self, failed: &Failed) -> SinkError {
@@ -136,6 +166,9 @@ impl KafkaSink {
     }
 }
 
+/// Waits for acknowledgements in one piece.
+const FLUSH_PIECE: Duration = Duration::from_millis(1);
+
 /// What a batch of one record needs beside its key and value, at most.
 const BATCH_HEAD_BYTES: u32 = 128;
 
@@ -159,7 +192,14 @@ impl SinkConnector for KafkaSink {
 
     fn open_writer(&self, context: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError> {
         let encoder = self.encoder(&context.schema)?;
-        let config = Arc::new(self.config()?);
+        let mut config = self.config()?;
+        if !self.spec.is_transactional {
+            config.remove("transaction.timeout.ms");
+            config.set("enable.idempotence", "true");
+            let handle = Handle::plain(&config).map_err(|failed| self.target.failed(&failed))?;
+            return Ok(Box::new(PlainWriter::new(Arc::clone(&self.target), encoder, handle, context.stop)));
+        }
+        let config = Arc::new(config);
         let slots = Slots::new(slots_needed(self.spec.tolerable_failures));
         let prefix = self.spec.prefix.clone();
         let warm = Warm::new(config, prefix, context.identity.clone(), context.stop.clone(), slots);
@@ -179,6 +219,7 @@ impl SinkConnector for KafkaSink {
     }
 
     fn transactional_ids(&self) -> Option<(String, u32)> {
-        Some((self.spec.prefix.clone(), slots_needed(self.spec.tolerable_failures)))
+        let ids = || (self.spec.prefix.clone(), slots_needed(self.spec.tolerable_failures));
+        self.spec.is_transactional.then(ids)
     }
 }

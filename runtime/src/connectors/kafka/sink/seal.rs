@@ -1,7 +1,6 @@
 //! From an open transaction to a committable: every record acknowledged, the producer known to the coordinator.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use checkpoint::ids::Epoch;
 use checkpoint::manifest::{Committable, Expiry};
@@ -15,9 +14,6 @@ use crate::connectors::kafka::outcome::{PreparedTransaction, Witness};
 use crate::connectors::{Retry, SinkError, WriterIdentity};
 use crate::crashpoint;
 use crate::worker::StopSignal;
-
-/// How long to wait for delivery reports in one piece.
-const PIECE: Duration = Duration::from_millis(1);
 
 /// What a pre-commit needs, away from the data path.
 pub(super) struct Sealing {
@@ -35,13 +31,7 @@ impl Sealing {
     /// A record that was not taken; a coordinator that knows another transaction under this id, or none; a stop.
     pub(super) fn seal(&self, open: &Open, epoch: Epoch) -> Result<Committable, SinkError> {
         let target = &self.target;
-        while open.handle.in_flight() > 0 {
-            open.handle.poll(PIECE).map_err(|failed| target.failed(&failed))?;
-            if self.stop.is_stopped() {
-                return Err(target.transient("the attempt ended before all records were acknowledged".to_owned()));
-            }
-        }
-        open.handle.poll(Duration::ZERO).map_err(|failed| target.failed(&failed))?;
+        target.flush(&open.handle, &self.stop)?;
         let acknowledged = open.handle.acknowledged();
         let count: u64 = acknowledged.iter().map(|partition| partition.count).sum();
         if count != open.records {

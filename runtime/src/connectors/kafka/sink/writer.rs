@@ -9,7 +9,7 @@ use checkpoint::ids::Epoch;
 use tokio::runtime;
 
 use super::Target;
-use super::handle::{Failed, Handle, Offered};
+use super::handle::{Handle, Offered};
 use super::rows::{Records, RowEncoder};
 use super::seal::Sealing;
 use super::warm::Warm;
@@ -85,10 +85,7 @@ impl KafkaWriter {
 
 impl SinkWriter for KafkaWriter {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
-        let records = self
-            .encoder
-            .encode(rows)
-            .map_err(|message| SinkError::Row { sink: self.target.sink.clone(), message })?;
+        let records = self.target.encode(&self.encoder, rows)?;
         self.counters.records += records.len() as u64;
         self.counters.bytes += records.bytes() as u64;
         self.held.push_back(Held { records, offered: 0 });
@@ -126,15 +123,5 @@ impl SinkWriter for KafkaWriter {
 
     fn counters(&self) -> SinkCounters {
         self.counters
-    }
-}
-
-impl Target {
-    /// A record that was offered and not taken: it would not be taken again either.
-    fn refused(&self, failed: &Failed) -> SinkError {
-        match failed.retry {
-            crate::connectors::Retry::Never => SinkError::Row { sink: self.sink.clone(), message: failed.message.clone() },
-            crate::connectors::Retry::Backoff => self.failed(failed),
-        }
     }
 }

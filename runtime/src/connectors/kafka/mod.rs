@@ -1,0 +1,11 @@
+//! Kafka: what goes through librdkafka (rows out) and what only an own client can do (ending a transaction that another
+//! process prepared, and finding out what became of it).
+
+pub mod client;
+mod clusters;
+mod librdkafka;
+pub mod outcome;
+mod sink;
+
+pub use self::clusters::{Cluster, Clusters, clusters};
+pub use self::sink::{KafkaSink, KafkaSinkSpec};

@@ -1,0 +1,156 @@
+//! Finding out what became of a transaction, touching nothing.
+
+use super::prepared::{PreparedTransaction, Witness};
+use super::verdict::{Outcome, Seen, Standing, ended, seen, standing};
+use crate::connectors::kafka::client::{Backoff, Class, Client, Code, Error, Fetched, Isolation};
+
+/// Fetches in search of a marker, each of about a megabyte of log.
+const MOST_FETCHES: usize = 1_000;
+
+/// What one look at a witness gives.
+enum Look {
+    Outcome(Outcome),
+    /// This witness will never tell.
+    Gone(String),
+    /// Not yet; and what it is if it stays so.
+    Again(String),
+}
+
+/// Asks the log of each witness until one tells. `backoff`: for each witness, while its leader moves or markers are
+/// being written.
+///
+/// # Errors
+/// The cluster is another one, cannot be reached, or a right is missing (`READ` on the topic, `DESCRIBE` on the
+/// transactional id).
+pub async fn classify(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<Outcome, Error> {
+    check_cluster(client, prepared, backoff).await?;
+    let mut reasons = vec![];
+    for witness in &prepared.witnesses {
+        match by_witness(client, prepared, witness, backoff).await? {
+            Ok(outcome) => return Ok(outcome),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("the checkpoint names no place where its records lie".to_owned());
+    }
+    Ok(Outcome::Unknown(reasons.join("; ")))
+}
+
+/// A transaction of another cluster must neither be judged nor ended here.
+pub(super) async fn check_cluster(
+    client: &Client,
+    prepared: &PreparedTransaction,
+    backoff: &Backoff,
+) -> Result<(), Error> {
+    let here = client.retried(backoff, || client.cluster_id()).await?;
+    if here == prepared.cluster_id {
+        return Ok(());
+    }
+    let message = format!(
+        "{prepared} was prepared in cluster `{}`, and bootstrapServers lead to cluster `{here}`",
+        prepared.cluster_id
+    );
+    Err(Error::Settings { message })
+}
+
+/// The outcome, or why this witness does not tell.
+async fn by_witness(
+    client: &Client,
+    prepared: &PreparedTransaction,
+    witness: &Witness,
+    backoff: &Backoff,
+) -> Result<Result<Outcome, String>, Error> {
+    let mut tried = 0;
+    loop {
+        let looked = look(client, prepared, witness).await;
+        let is_last = tried + 1 >= backoff.tries;
+        match looked {
+            Ok(Look::Outcome(outcome)) => return Ok(Ok(outcome)),
+            Ok(Look::Gone(reason)) => return Ok(Err(reason)),
+            Ok(Look::Again(reason)) if is_last => return Ok(Err(reason)),
+            Err(error) if is_last || error.class() != Class::Retry => return Err(error),
+            Ok(Look::Again(_)) | Err(_) => client.pause(backoff, tried).await,
+        }
+        tried += 1;
+    }
+}
+
+async fn look(client: &Client, prepared: &PreparedTransaction, witness: &Witness) -> Result<Look, Error> {
+    let mut gone = None;
+    // The last record may have outlived the first: retention, compaction.
+    let offsets = [witness.first_offset, witness.last_offset];
+    for offset in offsets.into_iter().take(if witness.first_offset == witness.last_offset { 1 } else { 2 }) {
+        let fetched = match fetch(client, witness, offset, Isolation::Committed).await? {
+            Ok(fetched) => fetched,
+            Err(Look::Gone(reason)) => {
+                gone = Some(reason);
+                continue;
+            }
+            Err(other) => return Ok(other),
+        };
+        match seen(prepared, witness, offset, &fetched) {
+            Seen::Committed => return Ok(Look::Outcome(Outcome::Committed)),
+            Seen::Aborted => return Ok(Look::Outcome(Outcome::Aborted)),
+            Seen::HeldUp => return held_up(client, prepared, witness).await,
+            Seen::Gone(reason) => gone = Some(reason),
+        }
+    }
+    Ok(Look::Gone(gone.unwrap_or_default()))
+}
+
+/// A fetch, or what its refusal says of the witness.
+async fn fetch(
+    client: &Client,
+    witness: &Witness,
+    offset: i64,
+    isolation: Isolation,
+) -> Result<Result<Fetched, Look>, Error> {
+    let place = (witness.topic.as_str(), witness.topic_id, witness.partition);
+    match client.fetch(place, offset, isolation).await {
+        Ok(fetched) => Ok(Ok(fetched)),
+        Err(error) => match error.code() {
+            Some(Code::OFFSET_OUT_OF_RANGE) => {
+                Ok(Err(Look::Gone(format!("{witness}: offset {offset} is not in the log any more"))))
+            }
+            // Also what a broker says that has just started.
+            Some(Code::UNKNOWN_TOPIC_OR_PARTITION | Code::UNKNOWN_TOPIC_ID | Code::INCONSISTENT_TOPIC_ID) => {
+                Ok(Err(Look::Again(format!("{witness}: the topic was deleted, or made again under the same name"))))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Readers have not come so far. That alone proves nothing: any earlier open transaction holds them up.
+async fn held_up(client: &Client, prepared: &PreparedTransaction, witness: &Witness) -> Result<Look, Error> {
+    let active = client.active_producers(&witness.topic, witness.partition).await?;
+    let coordinated = client.describe_transaction(&prepared.transactional_id).await?;
+    match standing(prepared, witness, &active, coordinated.as_ref()) {
+        Standing::Open => Ok(Look::Outcome(Outcome::Open)),
+        Standing::Ending => Ok(Look::Again(format!("{witness}: its end is being written, and that takes too long"))),
+        Standing::Hanging => Ok(Look::Again(format!(
+            "{witness}: it hangs: open there, and unknown to the coordinator; see kafka-transactions.sh --help abort"
+        ))),
+        Standing::Ended => find_marker(client, prepared, witness).await,
+    }
+}
+
+async fn find_marker(client: &Client, prepared: &PreparedTransaction, witness: &Witness) -> Result<Look, Error> {
+    let mut offset = witness.last_offset.saturating_add(1);
+    for _ in 0..MOST_FETCHES {
+        let fetched = match fetch(client, witness, offset, Isolation::Uncommitted).await? {
+            Ok(fetched) => fetched,
+            Err(other) => return Ok(other),
+        };
+        if let Some(outcome) = ended(prepared, witness, &fetched) {
+            return Ok(Look::Outcome(outcome));
+        }
+        let next = fetched.batches.last().map_or(offset, |batch| batch.last_offset.saturating_add(1));
+        if next <= offset || next >= fetched.high_watermark {
+            return Ok(Look::Again(format!("{witness}: it has ended, and its marker is not in the log")));
+        }
+        offset = next;
+    }
+    Ok(Look::Gone(format!("{witness}: its marker was not found before offset {offset}")))
+}
