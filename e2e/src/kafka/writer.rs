@@ -76,7 +76,9 @@ impl Writer {
         config.set("bootstrap.servers", bootstrap).set("transactional.id", id);
         config.set("transaction.timeout.ms", timeout.as_millis().to_string());
         // Else they would follow the transaction's timeout, and a dead broker would go unnoticed for as long.
-        config.set("socket.timeout.ms", "10000").set("message.timeout.ms", timeout.as_millis().to_string());
+        let socket = timeout.min(Duration::from_secs(10));
+        config.set("socket.timeout.ms", socket.as_millis().to_string());
+        config.set("message.timeout.ms", timeout.as_millis().to_string());
         config.set("linger.ms", "0");
         for (name, value) in settings {
             config.set(*name, *value);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::error::{Code, Error};
 use super::settings::Sasl;
-use super::tls::Secured;
+use super::tls::{Secured, refusal};
 use super::wire::{Ask, body, decode, encode};
 use super::{sasl, wire};
 use crate::clock::{Clock, Random};
@@ -186,10 +186,9 @@ impl Connection {
 
     async fn send_and_read<R: Ask>(&mut self, frame: &[u8]) -> Result<Bytes, Error> {
         let address = self.address.clone();
-        let ended = |error: &std::io::Error| Error::Ended {
-            address: address.clone(),
-            request: R::NAME,
-            message: error.to_string(),
+        let ended = |error: &std::io::Error| {
+            let plain = || Error::Ended { address: address.clone(), request: R::NAME, message: error.to_string() };
+            refusal(&address, error).unwrap_or_else(plain)
         };
         self.stream.write_all(frame).await.map_err(|error| ended(&error))?;
         self.stream.flush().await.map_err(|error| ended(&error))?;

@@ -48,7 +48,12 @@ impl Secured {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| settings(format!("`{host}` is neither a host name nor an address")))?;
-        self.connector.connect(name, stream).await.map_err(|error| refused(address, &error))
+        let late = |error: std::io::Error| Error::Connect {
+            address: address.to_owned(),
+            message: format!("the TLS handshake did not end: {error}"),
+        };
+        let connected = self.connector.connect(name, stream).await;
+        connected.map_err(|error| refusal(address, &error).unwrap_or_else(|| late(error)))
     }
 }
 
@@ -80,12 +85,10 @@ fn roots(ca: Option<&Secret>) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// Whatever happened before the handshake was done. A connection that merely ended is an outage and no matter of trust.
-fn refused(address: &str, error: &std::io::Error) -> Error {
-    let address = address.to_owned();
-    let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        return Error::Connect { address, message: format!("the TLS handshake did not end: {error}") };
-    };
+/// The error of TLS in an error of the stream. None: the connection merely ended, which is an outage and no matter of
+/// trust. What a broker thinks of a client's certificate comes after the handshake, with the first answer.
+pub(super) fn refusal(address: &str, error: &std::io::Error) -> Option<Error> {
+    let cause = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let fix = match cause {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "tls.ca must hold the authority that signed the broker's certificate"
@@ -97,5 +100,5 @@ fn refused(address: &str, error: &std::io::Error) -> Error {
         rustls::Error::AlertReceived(_) => "the broker does not accept tls.certificate, or demands one",
         _ => "this port may not speak TLS: compare bootstrapServers with the broker's listeners",
     };
-    Error::Tls { address, message: cause.to_string(), fix }
+    Some(Error::Tls { address: address.to_owned(), message: cause.to_string(), fix })
 }
