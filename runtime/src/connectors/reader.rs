@@ -114,7 +114,12 @@ struct Lane<F> {
     idle: bool,
     not_before: Duration,
     chunk: Option<Chunk>,
+    /// Number of its last chunk, where splits take turns.
+    turn: u64,
 }
+
+/// When a reader without a split asks again whether it was given one.
+const UNTIL_ADDED: Duration = Duration::from_millis(20);
 
 /// Reads the split whose watermark is lowest, so that no split runs far ahead of the others and fills state with
 /// windows that cannot fire yet; without event time that is one split after the other.
@@ -129,30 +134,16 @@ pub(crate) struct SplitsReader<F> {
     warm: VecDeque<usize>,
     clock: ReaderClock,
     records: u64,
+    /// Splits may be added as long as the reader lives.
+    is_endless: bool,
+    /// Chunks given so far, where splits take turns.
+    turns: Option<u64>,
 }
 
 impl<F: Feed> SplitsReader<F> {
     /// `feeds`: one per split, opened at the split's position.
     pub(crate) fn new(source: String, shape: Shape, feeds: Vec<(Split, F)>) -> Self {
-        let lane = |(split, feed): (Split, F)| {
-            // A finished split keeps END; an unfinished one is always at a timestamp.
-            let watermark = match split.watermark {
-                Watermark::At(at) => at,
-                Watermark::Idle => Timestamp::MIN,
-            };
-            Lane {
-                id: split.id,
-                feed,
-                clock: SplitClock::new(watermark, shape.max_out_of_orderness),
-                watermark,
-                finished: split.finished,
-                waiting_since: None,
-                idle: false,
-                not_before: Duration::ZERO,
-                chunk: None,
-            }
-        };
-        let lanes = feeds.into_iter().map(lane).collect();
+        let lanes = feeds.into_iter().map(|(split, feed)| Lane::new(split, feed, &shape)).collect();
         Self {
             source,
             shape,
@@ -162,14 +153,32 @@ impl<F: Feed> SplitsReader<F> {
             warm: VecDeque::new(),
             clock: ReaderClock::default(),
             records: 0,
+            is_endless: false,
+            turns: None,
         }
+    }
+
+    /// Splits are partitions of something that grows: those at the same time take turns, so that one that never runs
+    /// dry does not keep the others waiting. `is_endless`: more of them may be added, so that there is no end.
+    pub(crate) fn of_partitions(mut self, is_endless: bool) -> Self {
+        (self.is_endless, self.turns) = (is_endless, Some(0));
+        self
+    }
+
+    /// One more split, at its position.
+    pub(crate) fn add(&mut self, split: Split, feed: F) {
+        self.lanes.push(Lane::new(split, feed, &self.shape));
+    }
+
+    pub(crate) fn feeds(&self) -> impl Iterator<Item = &F> {
+        self.lanes.iter().map(|lane| &lane.feed)
     }
 
     /// Index of the split to ask next.
     fn choose(&self, now: Duration) -> Option<usize> {
         let ready = |lane: &&Lane<F>| !lane.finished && lane.not_before <= now;
         let candidates = self.lanes.iter().enumerate().filter(|(_, lane)| ready(lane));
-        candidates.min_by_key(|(index, lane)| (lane.watermark, *index)).map(|(index, _)| index)
+        candidates.min_by_key(|(index, lane)| (lane.watermark, lane.turn, *index)).map(|(index, _)| index)
     }
 
     fn keep_warm(&mut self, index: usize) {
@@ -199,6 +208,10 @@ impl<F: Feed> SplitsReader<F> {
                 Fed::Rows(rows) => {
                     lane.waiting_since = None;
                     lane.idle = false;
+                    if let Some(turns) = &mut self.turns {
+                        *turns += 1;
+                        lane.turn = *turns;
+                    }
                     let slices = lane.cut(&rows, shape).into();
                     lane.chunk = Some(Chunk { rows, slices, delivered: 0 });
                     self.current = Some(index);
@@ -249,16 +262,39 @@ impl<F: Feed> SplitsReader<F> {
 
     fn moved(&mut self) -> Option<Watermark> {
         let time = |lane: &Lane<F>| SplitTime { watermark: lane.watermark, finished: lane.finished, idle: lane.idle };
-        self.clock.moved(self.lanes.iter().map(time))
+        // What may be added has nothing to say yet.
+        let added = SplitTime { watermark: Timestamp::MIN, finished: false, idle: true };
+        self.clock.moved(self.lanes.iter().map(time).chain(self.is_endless.then_some(added)))
     }
 
     fn pause(&self, now: Duration) -> Duration {
         let unfinished = self.lanes.iter().filter(|lane| !lane.finished);
-        unfinished.map(|lane| lane.not_before.saturating_sub(now)).min().unwrap_or(Duration::ZERO)
+        let added = self.is_endless.then_some(UNTIL_ADDED);
+        unfinished.map(|lane| lane.not_before.saturating_sub(now)).chain(added).min().unwrap_or(Duration::ZERO)
     }
 }
 
 impl<F: Feed> Lane<F> {
+    fn new(split: Split, feed: F, shape: &Shape) -> Self {
+        // A finished split keeps END; an unfinished one is always at a timestamp.
+        let watermark = match split.watermark {
+            Watermark::At(at) => at,
+            Watermark::Idle => Timestamp::MIN,
+        };
+        Self {
+            id: split.id,
+            feed,
+            clock: SplitClock::new(watermark, shape.max_out_of_orderness),
+            watermark,
+            finished: split.finished,
+            waiting_since: None,
+            idle: false,
+            not_before: Duration::ZERO,
+            chunk: None,
+            turn: 0,
+        }
+    }
+
     fn cut(&mut self, rows: &RecordBatch, shape: &Shape) -> Vec<Slice> {
         let column = shape.event_time.and_then(|column| rows.columns().get(column));
         match column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()) {
@@ -279,7 +315,7 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
         if let Some(watermark) = self.moved() {
             return Ok(Next::Watermark(watermark));
         }
-        if self.lanes.iter().all(|lane| lane.finished) {
+        if !self.is_endless && self.lanes.iter().all(|lane| lane.finished) {
             return Ok(Next::Ended);
         }
         if let Some(next) = self.read(now)? {

@@ -143,12 +143,16 @@ impl Inbox {
         state.failed = Some(error);
     }
 
-    /// A try to fetch came to nothing. Returns how many before it did.
-    pub(super) fn count_failure(&self) -> u32 {
+    /// A try to fetch came to nothing.
+    pub(super) fn count_failure(&self) {
         let mut state = self.state();
         state.is_caught_up = false;
         state.failures = state.failures.saturating_add(1);
-        state.failures - 1
+    }
+
+    /// Tries that came to nothing since the last answer.
+    pub(super) fn failures(&self) -> u32 {
+        self.state().failures
     }
 
     /// Nobody knows the topic. Returns how often that was said in a row.

@@ -32,6 +32,11 @@ pub(super) async fn direct(shared: Arc<Shared>) {
             }
             continue;
         }
+        // Those that were given away may come back at once, from a node that does not answer: so failures are counted.
+        let failures = homeless.iter().map(|homeless| homeless.inbox.failures()).max().unwrap_or(0);
+        if failures > 0 {
+            shared.client.pause(&shared.limits.backoff, failures - 1).await;
+        }
         place(&shared, &mut serving, homeless).await;
     }
 }
@@ -55,12 +60,8 @@ async fn place(shared: &Arc<Shared>, serving: &mut HashMap<i32, Serving>, homele
             waiting = homeless;
         }
     }
-    // Also those that were given away may come back at once, from a node that does not answer: failures are counted.
-    let tried = waiting.iter().map(|homeless| homeless.inbox.count_failure()).max();
+    waiting.iter().for_each(|homeless| homeless.inbox.count_failure());
     shared.give_up(waiting);
-    if let Some(tried) = tried {
-        shared.client.pause(&shared.limits.backoff, tried).await;
-    }
 }
 
 /// The node that leads a partition. None: the partition is given up; else it waits, in doubt or not.

@@ -40,11 +40,11 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32, led: Leads) {
                 if left.is_empty() {
                     shared.works_again();
                 }
-                back_off(&shared, left).await;
+                hand_back(&shared, left);
             }
             Err(error) => {
                 reading = None;
-                give_all_up(&shared, &led, &error).await;
+                give_all_up(&shared, &led, &error);
             }
         }
     }
@@ -142,16 +142,13 @@ fn judge(shared: &Shared, inbox: &Inbox, answer: &Answered) -> Judged {
     }
 }
 
-/// What a broker does not serve is looked for anew, after a while.
-async fn back_off(shared: &Shared, homeless: Vec<Homeless>) {
-    let tried = homeless.iter().map(|homeless| homeless.inbox.count_failure()).max();
-    if let Some(tried) = tried {
-        shared.client.pause(&shared.limits.backoff, tried).await;
-        shared.give_up(homeless);
-    }
+/// What a broker does not serve is looked for anew.
+fn hand_back(shared: &Shared, homeless: Vec<Homeless>) {
+    homeless.iter().for_each(|homeless| homeless.inbox.count_failure());
+    shared.give_up(homeless);
 }
 
-async fn give_all_up(shared: &Shared, leads: &Leads, error: &Error) {
+fn give_all_up(shared: &Shared, leads: &Leads, error: &Error) {
     let is_hopeless = matches!(error, Error::Unsupported { .. } | Error::Settings { .. });
     let mut homeless = vec![];
     for Led { inbox, .. } in lock(leads).drain(..) {
@@ -162,5 +159,5 @@ async fn give_all_up(shared: &Shared, leads: &Leads, error: &Error) {
         }
     }
     shared.warn(error.to_string());
-    back_off(shared, homeless).await;
+    hand_back(shared, homeless);
 }
