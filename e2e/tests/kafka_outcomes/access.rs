@@ -7,10 +7,10 @@ use e2e::kafka::{Options, Version, Writer};
 use runtime::connectors::kafka::client::{Class, ClientCertificate, Mechanism, Sasl, Secret, Settings, Tls};
 use runtime::connectors::kafka::outcome::{CommitAnswer, Outcome, classify, commit};
 
-use super::stage::{BRIEF, LONG, Stage, client};
+use super::stage::{BRIEF, LONG, Stage, client, until};
 
-fn sasl(mechanism: Mechanism, username: &str, password: &str) -> Option<Sasl> {
-    Some(Sasl { mechanism, username: Secret::new(username), password: Secret::new(password) })
+fn sasl(mechanism: Mechanism, username: &str, password: &str) -> Sasl {
+    Sasl { mechanism, username: Secret::new(username), password: Secret::new(password) }
 }
 
 fn settings(stage: &Stage, listener: Listener) -> Result<Settings> {
@@ -43,7 +43,7 @@ fn everybody_gets_in(stage: &Stage) -> Result<()> {
     let here = stage.wait(stage.client.cluster_id())?;
     for listener in [Listener::SaslTls, Listener::SaslPlain] {
         for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
-            let login = Settings { sasl: sasl(mechanism, USER, PASSWORD), ..settings(stage, listener)? };
+            let login = Settings { sasl: Some(sasl(mechanism, USER, PASSWORD)), ..settings(stage, listener)? };
             let client = client(&login)?;
             ensure!(stage.wait(client.cluster_id())? == here, "{listener:?} {mechanism:?}");
         }
@@ -73,17 +73,17 @@ fn refused(stage: &Stage, settings: &Settings, class: Class, words: &str) -> Res
 fn refusals_name_the_fix(stage: &Stage) -> Result<()> {
     let tls = || settings(stage, Listener::SaslTls);
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
-        let wrong = Settings { sasl: sasl(mechanism, USER, "canary-wrong"), ..tls()? };
+        let wrong = Settings { sasl: Some(sasl(mechanism, USER, "canary-wrong")), ..tls()? };
         refused(stage, &wrong, Class::Denied, "check sasl.username and sasl.password")?;
-        let nobody = Settings { sasl: sasl(mechanism, "canary-nobody", PASSWORD), ..tls()? };
+        let nobody = Settings { sasl: Some(sasl(mechanism, "canary-nobody", PASSWORD)), ..tls()? };
         refused(stage, &nobody, Class::Denied, "check sasl.username and sasl.password")?;
     }
     let login = || sasl(Mechanism::ScramSha512, USER, PASSWORD);
-    let mut foreign = Settings { sasl: login(), ..tls()? };
+    let mut foreign = Settings { sasl: Some(login()), ..tls()? };
     let authority = std::fs::read(&stage.broker.certificates()?.foreign_authority)?;
     foreign.tls.as_mut().context("it has TLS")?.ca = Some(Secret::new(authority));
     refused(stage, &foreign, Class::Denied, "tls.ca must hold the authority")?;
-    let mut system = Settings { sasl: login(), ..tls()? };
+    let mut system = Settings { sasl: Some(login()), ..tls()? };
     system.tls.as_mut().context("it has TLS")?.ca = None;
     let words = if rustls_finds_authorities() { "tls.ca must hold the authority" } else { "name yours in tls.ca" };
     let class = if rustls_finds_authorities() { Class::Denied } else { Class::Fatal };
@@ -100,7 +100,7 @@ fn refusals_name_the_fix(stage: &Stage) -> Result<()> {
     crossed.bootstrap_servers = vec![stage.broker.address()];
     refused(stage, &crossed, Class::Retry, "TLS handshake did not end")?;
     let mut crossed = settings(stage, Listener::Plain)?;
-    crossed.sasl = login();
+    crossed.sasl = Some(login());
     refused(stage, &crossed, Class::Denied, "leave out sasl")
 }
 
@@ -123,15 +123,12 @@ fn librdkafka_gets_in(stage: &Stage) -> Result<()> {
         let address = stage.broker.address_of(Listener::SaslTls)?;
         let writer = Writer::start_with(&address, id, LONG, &config)?;
         writer.write(&[("secured", 0)], 3)?;
-        let login = Settings { sasl: sasl(mechanism, USER, PASSWORD), ..settings(stage, Listener::SaslTls)? };
+        let login = Settings { sasl: Some(sasl(mechanism, USER, PASSWORD)), ..settings(stage, Listener::SaslTls)? };
         let client = client(&login)?;
         let prepared = stage.wait(writer.prepare(&client))?;
         ensure!(stage.wait(classify(&client, &prepared, &BRIEF))? == Outcome::Open);
         ensure!(stage.wait(commit(&client, &prepared, &BRIEF))? == CommitAnswer::Committed);
-        stage.until(
-            || Ok(stage.wait(classify(&client, &prepared, &BRIEF))?),
-            |outcome| *outcome == Outcome::Committed,
-        )?;
+        until(|| Ok(stage.wait(classify(&client, &prepared, &BRIEF))?), |outcome| *outcome == Outcome::Committed)?;
     }
     ensure!(stage.visible("secured")? == 6);
     Ok(())
@@ -140,8 +137,10 @@ fn librdkafka_gets_in(stage: &Stage) -> Result<()> {
 /// A missing right is neither an outage nor an outcome: nothing is dropped, and it goes on once the right is there.
 fn rights_are_waited_for(stage: &Stage) -> Result<()> {
     let prepared = stage.prepare("rights", "rights", 1, LONG)?;
-    let login =
-        Settings { sasl: sasl(Mechanism::ScramSha256, POWERLESS, PASSWORD), ..settings(stage, Listener::SaslTls)? };
+    let login = Settings {
+        sasl: Some(sasl(Mechanism::ScramSha256, POWERLESS, PASSWORD)),
+        ..settings(stage, Listener::SaslTls)?
+    };
     let powerless = client(&login)?;
     let principal = format!("User:{POWERLESS}");
     let rule =
@@ -149,7 +148,7 @@ fn rights_are_waited_for(stage: &Stage) -> Result<()> {
     let error = stage.wait(commit(&powerless, &prepared, &BRIEF)).err().context("no right to ask for it")?;
     ensure!(error.class() == Class::Denied, "{error}");
     stage.judge.allow(&rule("TRANSACTIONAL_ID", "DESCRIBE"))?;
-    let answer = stage.until(
+    let answer = until(
         || Ok(stage.wait(commit(&powerless, &prepared, &BRIEF))),
         |answer| answer.as_ref().is_ok_and(|answer| matches!(answer, CommitAnswer::Denied(_))),
     )?;
@@ -158,16 +157,16 @@ fn rights_are_waited_for(stage: &Stage) -> Result<()> {
     ensure!(error.class() == Class::Denied, "{error}");
     stage.judge.allow(&rule("TRANSACTIONAL_ID", "WRITE"))?;
     stage.judge.allow(&rule("TOPIC", "READ"))?;
-    stage.until(
+    until(
         || Ok(stage.wait(commit(&powerless, &prepared, &BRIEF))),
         |answer| matches!(answer, Ok(CommitAnswer::Committed)),
     )??;
-    stage.until(
+    until(
         || Ok(stage.wait(classify(&powerless, &prepared, &BRIEF))),
         |outcome| matches!(outcome, Ok(Outcome::Committed)),
     )??;
     stage.judge.withdraw(&rule("TOPIC", "READ"))?;
-    let looked = stage.until(
+    let looked = until(
         || Ok(stage.wait(classify(&powerless, &prepared, &BRIEF))),
         |outcome| outcome.as_ref().is_err_and(|error| error.class() == Class::Denied),
     )?;

@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::broker::Listener;
 use e2e::kafka::proxy::END_TXN;
 use e2e::kafka::{Broker, Judge, Options, Proxy, Version, Writer};
-use runtime::connectors::kafka::client::Class;
-use runtime::connectors::kafka::outcome::{CommitAnswer, Outcome, classify, commit};
+use runtime::connectors::kafka::client::{Class, Client, Code, Settings};
+use runtime::connectors::kafka::outcome::{CommitAnswer, Outcome, PreparedTransaction, classify, commit};
 
-use super::stage::{BRIEF, LONG, PATIENT, Stage, client, plain};
+use super::stage::{BRIEF, LONG, PATIENT, Stage, client, plain, until};
 
 #[test]
 fn a_transaction_outlives_its_writer_and_its_broker() -> Result<()> {
@@ -26,7 +26,7 @@ fn a_transaction_outlives_its_writer_and_its_broker() -> Result<()> {
         let committed = stage.wait(client.retried(&PATIENT, || commit(client, &prepared, &PATIENT)))?;
         let committed = if matches!(committed, CommitAnswer::Again(_)) { stage.commit(&prepared)? } else { committed };
         ensure!(committed == CommitAnswer::Committed, "{version:?}: {committed:?}");
-        stage.until(|| stage.visible("outlives"), |seen| *seen == 6)?;
+        until(|| stage.visible("outlives"), |seen| *seen == 6)?;
         // What is committed stays so.
         stage.broker.kill()?;
         stage.broker.restart()?;
@@ -50,10 +50,10 @@ fn a_lost_reply_is_no_lost_commit() -> Result<()> {
     let error = stage.wait(commit(&through, &prepared, &BRIEF)).err().context("the reply is lost")?;
     ensure!(error.class() == Class::Retry, "{error}");
     ensure!((proxy.lost(), proxy.passed(END_TXN)) == (1, 1), "the broker has heard of it");
-    stage.until(|| stage.classified(&prepared), |outcome| *outcome == Outcome::Committed)?;
+    until(|| stage.classified(&prepared), |outcome| *outcome == Outcome::Committed)?;
     let again = stage.wait(commit(&through, &prepared, &BRIEF))?;
     ensure!(again == CommitAnswer::Committed, "{again:?}");
-    stage.until(|| stage.visible("reply"), |seen| *seen == 3)?;
+    until(|| stage.visible("reply"), |seen| *seen == 3)?;
 
     let prepared = stage.alone("request")?;
     proxy.lose_requests(END_TXN, 1);
@@ -66,39 +66,88 @@ fn a_lost_reply_is_no_lost_commit() -> Result<()> {
     proxy.cut(false);
     let again = stage.wait(commit(&through, &prepared, &BRIEF))?;
     ensure!(again == CommitAnswer::Committed, "{again:?}");
-    stage.until(|| stage.visible("request"), |seen| *seen == 3)?;
+    until(|| stage.visible("request"), |seen| *seen == 3)?;
     stage.judge.assert_nothing_is_open(&["reply", "request"])
 }
 
-#[test]
-fn a_commit_follows_its_coordinator_to_another_node() -> Result<()> {
-    let mut nodes = Broker::cluster(Version::Newest, &Options::default(), 3)?;
-    let addresses: Vec<_> = nodes.iter().map(Broker::address).collect();
-    let judge = Judge::start(&addresses.join(","))?;
-    judge.create_with("moves", 3, 3, &[("min.insync.replicas", "2")])?;
-    let mut settings = plain(String::new());
-    settings.bootstrap_servers = addresses.clone();
-    let client = client(&settings)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let writer = Writer::start(&addresses.join(","), "moves", LONG)?;
-    writer.write(&[("moves", 0), ("moves", 1), ("moves", 2)], 3)?;
-    let prepared = runtime.block_on(writer.prepare(&client))?;
-    let coordinator = runtime.block_on(client.find_coordinator("moves"))?;
-    let node = nodes.iter_mut().find(|node| node.id() == coordinator).context("one of the three")?;
-    node.kill()?;
-    let mut answer = CommitAnswer::Unknown(String::new());
-    for _ in 0..100 {
-        answer = runtime.block_on(client.retried(&PATIENT, || commit(&client, &prepared, &PATIENT)))?;
-        if !matches!(answer, CommitAnswer::Again(_)) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+/// Three nodes, each of which leads one partition that is nowhere else.
+struct Three {
+    nodes: Vec<Broker>,
+    judge: Judge,
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Three {
+    fn new() -> Result<Self> {
+        let nodes = Broker::cluster(Version::Newest, &Options::default(), 3)?;
+        let addresses: Vec<_> = nodes.iter().map(Broker::address).collect();
+        let judge = Judge::start(&addresses.join(","))?;
+        let client = client(&Settings { bootstrap_servers: addresses, ..Settings::default() })?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { nodes, judge, client, runtime })
     }
-    ensure!(answer == CommitAnswer::Committed, "{answer:?}");
-    let moved = runtime.block_on(client.find_coordinator("moves"))?;
-    ensure!(moved != coordinator, "the coordinator did not move");
-    let outcome = runtime.block_on(classify(&client, &prepared, &PATIENT))?;
-    ensure!(outcome == Outcome::Committed, "{outcome:?}");
-    ensure!(judge.committed("moves", 100)?.len() == 9);
-    judge.assert_nothing_is_open(&["moves"])
+
+    fn prepare(&self, topic: &str, replication: u32) -> Result<PreparedTransaction> {
+        self.judge.create_with(topic, 3, replication, &[])?;
+        let addresses: Vec<_> = self.nodes.iter().map(Broker::address).collect();
+        let writer = Writer::start(&addresses.join(","), topic, LONG)?;
+        writer.write(&[(topic, 0), (topic, 1), (topic, 2)], 3)?;
+        self.runtime.block_on(writer.prepare(&self.client))
+    }
+
+    fn coordinator(&self, id: &str) -> Result<i32> {
+        Ok(self.runtime.block_on(self.client.retried(&PATIENT, || self.client.find_coordinator(id)))?)
+    }
+
+    fn node(&mut self, id: i32) -> Result<&mut Broker> {
+        self.nodes.iter_mut().find(|node| node.id() == id).context("one of the three")
+    }
+
+    fn outcome(&self, prepared: &PreparedTransaction) -> Result<Outcome> {
+        Ok(self.runtime.block_on(classify(&self.client, prepared, &PATIENT))?)
+    }
+
+    /// Commits, however often it takes.
+    fn commit(&self, prepared: &PreparedTransaction) -> Result<CommitAnswer> {
+        for tried in 0..100 {
+            let answer =
+                self.runtime.block_on(self.client.retried(&PATIENT, || commit(&self.client, prepared, &PATIENT)))?;
+            if !matches!(answer, CommitAnswer::Again(_)) {
+                return Ok(answer);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20 + tried));
+        }
+        anyhow::bail!("it is not committed after a hundred tries")
+    }
+}
+
+#[test]
+fn a_commit_follows_its_coordinator_and_waits_for_its_partitions() -> Result<()> {
+    let mut three = Three::new()?;
+
+    // A partition without a leader: its marker cannot be written, and the end is not done before it is.
+    let prepared = three.prepare("waits", 1)?;
+    let coordinator = three.coordinator("waits")?;
+    let leaders = three.judge.topic("waits")?.leaders;
+    let dead = leaders.into_iter().find(|leader| *leader != coordinator).context("three leaders")?;
+    three.node(dead)?.kill()?;
+    let end = |three: &Three| three.runtime.block_on(three.client.end_transaction("waits", prepared.producer(), true));
+    ensure!(end(&three)? == Code::NONE, "the coordinator has decided");
+    ensure!(end(&three)? == Code::CONCURRENT_TRANSACTIONS, "markers are being written");
+    let again = three.runtime.block_on(commit(&three.client, &prepared, &BRIEF))?;
+    ensure!(again == CommitAnswer::Again(Code::CONCURRENT_TRANSACTIONS), "{again:?}");
+    three.node(dead)?.restart()?;
+    ensure!(three.commit(&prepared)? == CommitAnswer::Committed);
+    ensure!(three.outcome(&prepared)? == Outcome::Committed);
+    ensure!(three.judge.committed("waits", 100)?.len() == 9);
+
+    let prepared = three.prepare("moves", 3)?;
+    let coordinator = three.coordinator("moves")?;
+    three.node(coordinator)?.kill()?;
+    ensure!(three.commit(&prepared)? == CommitAnswer::Committed);
+    ensure!(three.coordinator("moves")? != coordinator, "the coordinator did not move");
+    ensure!(three.outcome(&prepared)? == Outcome::Committed);
+    ensure!(three.judge.committed("moves", 100)?.len() == 9);
+    three.judge.assert_nothing_is_open(&["moves"])
 }

@@ -1,4 +1,4 @@
-//! The table: situation, answer to EndTxn(commit), what became of it. The same on every version of the broker.
+//! The table: situation, answer to `EndTxn`(commit), what became of it. The same on every version of the broker.
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::{Options, Version};
@@ -7,14 +7,15 @@ use runtime::connectors::kafka::outcome::{
     AbortAnswer, CommitAnswer, Outcome, PreparedTransaction, fence, is_open, leftovers,
 };
 
-use super::stage::{BRIEF, LONG, PATIENT, Stage};
+use super::facts::{configuration_is_that_in_force, features_are_those_decided_on, offsets_are_those_of_the_log};
+use super::stage::{BRIEF, LONG, PATIENT, Stage, until};
 
 const SHORT: std::time::Duration = std::time::Duration::from_secs(1);
 
 type Row = fn(&Stage) -> Result<()>;
 
 /// Every row on its own topic and id; all of them are run, and all failures told.
-const ROWS: [(&str, Row); 16] = [
+const ROWS: [(&str, Row); 19] = [
     ("open", open),
     ("committed before", committed_before),
     ("aborted by its timeout", aborted_by_timeout),
@@ -31,6 +32,9 @@ const ROWS: [(&str, Row); 16] = [
     ("several partitions", several_partitions),
     ("aborts are proven", aborts_are_proven),
     ("leftovers", leftovers_are_found_and_fenced),
+    ("features", features_are_those_decided_on),
+    ("offsets", offsets_are_those_of_the_log),
+    ("configuration", configuration_is_that_in_force),
 ];
 
 fn table(version: Version) -> Result<()> {
@@ -77,7 +81,7 @@ fn is_unknown(stage: &Stage, prepared: &PreparedTransaction, reason: &str) -> Re
 }
 
 fn sees(stage: &Stage, topic: &str, count: usize) -> Result<()> {
-    stage.until(|| stage.visible(topic), |seen| *seen == count).map(drop)
+    until(|| stage.visible(topic), |seen| *seen == count).map(drop)
 }
 
 fn open(stage: &Stage) -> Result<()> {
@@ -148,7 +152,7 @@ fn initialised_only(stage: &Stage) -> Result<()> {
     is(stage.end(&prepared, false)?, Code::NONE)?;
     stage.until_state("init", "CompleteAbort")?;
     let producer = stage.wait(stage.client.init_producer("init-only", 60_000))?;
-    prepared.transactional_id = "init-only".to_owned();
+    "init-only".clone_into(&mut prepared.transactional_id);
     (prepared.producer_id, prepared.producer_epoch) = (producer.id, producer.epoch);
     prepared.witnesses.clear();
     is(stage.end(&prepared, true)?, Code::INVALID_TXN_STATE)?;
@@ -216,7 +220,7 @@ fn topic_made_again(stage: &Stage) -> Result<()> {
     ensure!(stage.commit(&prepared)? == CommitAnswer::Committed);
     sees(stage, "again", 3)?;
     stage.judge.delete("again")?;
-    stage.until(|| Ok(stage.judge.topic("again").is_err()), |is_gone| *is_gone)?;
+    until(|| Ok(stage.judge.topic("again").is_err()), |is_gone| *is_gone)?;
     is_unknown(stage, &prepared, "the topic was deleted")?;
     let second = stage.prepare("again-2", "again", 1, LONG)?;
     ensure!(stage.commit(&second)? == CommitAnswer::Committed);

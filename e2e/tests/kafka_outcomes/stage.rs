@@ -74,7 +74,7 @@ impl Stage {
         self.prepare(name, name, 1, LONG)
     }
 
-    /// What a bare EndTxn is answered, asked again while the broker is busy.
+    /// What a bare `EndTxn` is answered, asked again while the broker is busy.
     pub(crate) fn end(&self, prepared: &PreparedTransaction, is_commit: bool) -> Result<Code> {
         for _ in 0..MOST_LOOKS {
             let (id, producer) = (&prepared.transactional_id, prepared.producer());
@@ -92,37 +92,21 @@ impl Stage {
     }
 
     pub(crate) fn commit(&self, prepared: &PreparedTransaction) -> Result<CommitAnswer> {
-        self.until(
+        until(
             || Ok(self.wait(commit(&self.client, prepared, &BRIEF))?),
             |answer| !matches!(answer, CommitAnswer::Again(_)),
         )
     }
 
     pub(crate) fn abort(&self, prepared: &PreparedTransaction) -> Result<AbortAnswer> {
-        self.until(
+        until(
             || Ok(self.wait(abort(&self.client, prepared, &BRIEF))?),
             |answer| !matches!(answer, AbortAnswer::Again(_)),
         )
     }
 
-    /// Looks until it is so.
-    pub(crate) fn until<T: std::fmt::Debug>(
-        &self,
-        look: impl Fn() -> Result<T>,
-        is_so: impl Fn(&T) -> bool,
-    ) -> Result<T> {
-        for _ in 0..MOST_LOOKS {
-            let seen = look()?;
-            if is_so(&seen) {
-                return Ok(seen);
-            }
-            std::thread::sleep(LOOK);
-        }
-        anyhow::bail!("it does not become so: {:?}", look()?)
-    }
-
     pub(crate) fn until_state(&self, id: &str, state: &str) -> Result<Option<Transaction>> {
-        self.until(|| self.judge.transaction(id), |found| found.as_ref().is_some_and(|found| found.state == state))
+        until(|| self.judge.transaction(id), |found| found.as_ref().is_some_and(|found| found.state == state))
     }
 
     /// Records that Kafka's own client sees committed, each once.
@@ -134,4 +118,16 @@ impl Stage {
         ensure!(values.len() == records.len(), "{topic}: records are there twice: {records:?}");
         Ok(records.len())
     }
+}
+
+/// Looks until it is so.
+pub(crate) fn until<T: std::fmt::Debug>(look: impl Fn() -> Result<T>, is_so: impl Fn(&T) -> bool) -> Result<T> {
+    for _ in 0..MOST_LOOKS {
+        let seen = look()?;
+        if is_so(&seen) {
+            return Ok(seen);
+        }
+        std::thread::sleep(LOOK);
+    }
+    anyhow::bail!("it does not become so: {:?}", look()?)
 }

@@ -449,7 +449,11 @@ impl Families {
         Ok(SinkFamilies {
             records: self.counters("onceward_sink_records_total", "records written, committed or not", &["sink"])?,
             bytes: self.counters("onceward_sink_bytes_total", "bytes written, committed or not", &["sink"])?,
-            errors: self.counters("onceward_sink_errors_total", "calls to the target that failed and were repeated", &["sink"])?,
+            errors: self.counters(
+                "onceward_sink_errors_total",
+                "calls to the target that failed and were repeated",
+                &["sink"],
+            )?,
             visible_latency: self.histograms(
                 "onceward_record_visible_latency_seconds",
                 "from reading to committed: for each checkpoint with output the longest and the shortest wait",

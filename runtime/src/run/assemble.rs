@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pipeline::{CheckpointSpec, DiscardSink, FilesSink, Guarantee, KafkaSink, Pipeline, PipelineSpec, Sink, Source, SourceInput};
+use api::pipeline::{
+    CheckpointSpec, DiscardSink, FilesSink, Guarantee, KafkaSink, Pipeline, PipelineSpec, Sink, Source, SourceInput,
+};
 use checkpoint::ids::OperatorId;
 use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;

@@ -118,6 +118,7 @@ impl JsonDecoder {
     ///
     /// # Errors
     /// A record that stops the source.
+    #[allow(dead_code, reason = "for the Kafka source")]
     pub(in crate::connectors) fn decode_one(&mut self, record: &[u8], rows: &mut Rows) -> Result<(), BadRecord> {
         let Mark { bytes, lines } = rows.consumed;
         let parsed = self.record(record, rows);

@@ -1,10 +1,9 @@
 //! librdkafka's configuration, its log, and its errors in our words.
 
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 
-use super::client::{Error, Mechanism, NotText, Secret, Settings};
+use super::client::{Error, Mechanism, Secret, Settings};
 use crate::connectors::Retry;
 
 /// What every client has in common. `properties` come first, so that none of them can undo the rest.
@@ -19,7 +18,7 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
     config.set("bootstrap.servers", settings.bootstrap_servers.join(","));
     let text = |what: &str, secret: &Secret| {
         let text = secret.expose_text().map(str::to_owned);
-        text.map_err(|error: NotText| Error::Settings { message: format!("{what}: {error}") })
+        text.map_err(|error| Error::Settings { message: format!("{what}: {error}") })
     };
     let protocol = match (&settings.tls, &settings.sasl) {
         (None, None) => "plaintext",
@@ -47,20 +46,8 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
     Ok(config)
 }
 
-/// Sends librdkafka's log to ours. It never holds credentials or rows.
-pub(super) struct Logged;
-
-impl ClientContext for Logged {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log("error", &format!("{error}: {reason}"));
-    }
-}
-
-/// A dead broker is met again and again: it is told where it matters, by whoever waits for it.
+/// Sends librdkafka's log to ours; it never holds credentials or rows. A dead broker is met again and again: it is told
+/// where it matters, by whoever waits for it.
 pub(super) fn log(facility: &str, message: &str) {
     tracing::debug!(target: "onceward::librdkafka", facility, "{message}");
 }

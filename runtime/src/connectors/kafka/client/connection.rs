@@ -148,16 +148,10 @@ impl Connection {
     pub(super) async fn call<R: Ask>(&mut self, request: &R) -> Result<R::Response, Error> {
         let version = self.version::<R>()?;
         let body = self.exchange(request, version).await?;
-        let decoded = decode::<R>(body, version).or_else(|message| {
+        decode::<R>(body, version).map_err(|message| match R::KEY {
             // An answer in the oldest form: the broker does not know the version of the question.
-            if R::KEY == ApiVersionsRequest::KEY { Err(String::new()) } else { Err(message) }
-        });
-        decoded.map_err(|message| {
-            if message.is_empty() {
-                self.unsupported::<R>("older ones".to_owned())
-            } else {
-                self.malformed::<R>(message)
-            }
+            ApiVersionsRequest::KEY => self.unsupported::<R>("older ones".to_owned()),
+            _ => self.malformed::<R>(message),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Login on a fresh connection: SaslHandshake, then SaslAuthenticate until both sides are content.
+//! Login on a fresh connection: `SaslHandshake`, then `SaslAuthenticate` until both sides are content.
 
 use bytes::Bytes;
 use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};

@@ -67,9 +67,8 @@ impl<'a> Scram<'a> {
     /// The challenge is not one, in words that hold nothing of it.
     pub(super) fn last(&self, challenge: &str) -> Result<(String, Expected), String> {
         let field = |name: &str| challenge.split(',').find_map(|field| field.strip_prefix(name));
-        let (nonce, salt, iterations) = match (field("r="), field("s="), field("i=")) {
-            (Some(nonce), Some(salt), Some(iterations)) => (nonce, salt, iterations),
-            _ => return Err("the broker's challenge is incomplete".to_owned()),
+        let (Some(nonce), Some(salt), Some(iterations)) = (field("r="), field("s="), field("i=")) else {
+            return Err("the broker's challenge is incomplete".to_owned());
         };
         if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
             return Err("the broker's challenge belongs to another login".to_owned());

@@ -63,7 +63,7 @@ fn batch_bytes(base_offset: i64, producer: i64, marker: Option<i16>) -> Vec<u8> 
     rest.push(2);
     rest.extend(0_u32.to_be_bytes());
     rest.extend((if marker.is_some() { 0x30_i16 } else { 0x10 }).to_be_bytes());
-    rest.extend((if marker.is_some() { 0_i32 } else { 1 }).to_be_bytes());
+    rest.extend(i32::from(marker.is_none()).to_be_bytes());
     rest.extend([0; 16]);
     rest.extend(producer.to_be_bytes());
     rest.extend(3_i16.to_be_bytes());

@@ -145,7 +145,9 @@ impl Client {
             for ids in ids.chunks(MOST_IDS) {
                 let described = self.describe_on(node, ids).await;
                 if described.is_err() {
-                    ids.iter().for_each(|id| self.forget_coordinator(id));
+                    for id in ids {
+                        self.forget_coordinator(id);
+                    }
                 }
                 found.extend(described?);
             }

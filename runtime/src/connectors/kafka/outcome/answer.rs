@@ -1,4 +1,4 @@
-//! How an answer to EndTxn version 3 is to be read.
+//! How an answer to `EndTxn` version 3 is to be read.
 
 use crate::connectors::kafka::client::Code;
 
@@ -13,11 +13,11 @@ pub enum Reading {
     AskTheLog,
     /// A right is missing. The transaction is as it was.
     Denied,
-    /// No answer that EndTxn gives.
+    /// No answer that `EndTxn` gives.
     Unexpected,
 }
 
-/// Reads the code of an EndTxn answer.
+/// Reads the code of an `EndTxn` answer.
 pub fn read_end(code: Code) -> Reading {
     match code {
         Code::NONE => Reading::Done,

@@ -35,7 +35,7 @@ pub enum AbortAnswer {
     Unknown(String),
 }
 
-/// Sends one EndTxn (commit) and reads the answer; where that is ambiguous, the log tells. `backoff`: for asking the log.
+/// Sends one `EndTxn` (commit) and reads the answer; where that is ambiguous, the log tells. `backoff`: for asking the log.
 ///
 /// The caller must hold the decision: what is committed cannot be taken back.
 ///
@@ -58,7 +58,7 @@ pub async fn commit(client: &Client, prepared: &PreparedTransaction, backoff: &B
     }
 }
 
-/// Sends one EndTxn (abort), and answers [`AbortAnswer::Aborted`] only when the log proves it.
+/// Sends one `EndTxn` (abort), and answers [`AbortAnswer::Aborted`] only when the log proves it.
 ///
 /// # Errors
 /// No answer came: calling again is right and does no harm.

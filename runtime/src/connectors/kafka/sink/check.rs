@@ -64,7 +64,8 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limit
 
 /// A setting that is a number; none where it may not be read.
 async fn number(client: &Client, resource: Resource<'_>, name: &str) -> Option<u64> {
-    let found = client.retried(&Backoff::SHORT, || client.configuration(resource, &[name])).await;
+    let names = [name];
+    let found = client.retried(&Backoff::SHORT, || client.configuration(resource, &names)).await;
     match found {
         Ok(found) => found.into_iter().find(|found| found.name == name)?.value?.parse().ok(),
         Err(error) => {
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn the_timeout_is_what_the_broker_allows_and_an_hour_at_most() {
         let found = |most: Option<u64>| timeouts(&spec(None, None), most.map(Duration::from_secs)).unwrap();
-        assert_eq!(found(Some(900)).transaction_timeout, Duration::from_secs(900));
+        assert_eq!(found(Some(900)).transaction_timeout, Duration::from_mins(15));
         assert_eq!(found(Some(2_147_483)).transaction_timeout, LONGEST_TIMEOUT);
         assert_eq!(found(None).transaction_timeout, USUAL_TIMEOUT);
         assert_eq!(found(Some(900)).commit_budget, Duration::from_secs(225));
@@ -142,9 +143,8 @@ mod tests {
 
     #[test]
     fn a_timeout_that_cannot_hold_what_is_tolerated_is_refused_with_the_numbers() {
-        let refused = |timeout, budget, most: u64| {
-            timeouts(&spec(timeout, budget), Some(Duration::from_secs(most))).unwrap_err()
-        };
+        let refused =
+            |timeout, budget, most: u64| timeouts(&spec(timeout, budget), Some(Duration::from_secs(most))).unwrap_err();
         let error = refused(Some(1_000), None, 900);
         assert!(error.contains("1000s") && error.contains("900s") && error.contains("transaction.max.timeout.ms"));
         let error = refused(Some(600), Some(80), 900);

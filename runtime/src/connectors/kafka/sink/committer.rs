@@ -25,10 +25,8 @@ pub(super) struct KafkaCommitter {
 
 impl KafkaCommitter {
     fn decode(&self, committable: &Committable) -> Result<PreparedTransaction, SinkError> {
-        serde_json::from_str(&committable.handle).map_err(|error| SinkError::Committable {
-            sink: self.target.sink.clone(),
-            message: error.to_string(),
-        })
+        serde_json::from_str(&committable.handle)
+            .map_err(|error| SinkError::Committable { sink: self.target.sink.clone(), message: error.to_string() })
     }
 
     fn hit(&self, step: &'static str) -> Result<(), SinkError> {
@@ -70,9 +68,8 @@ impl KafkaCommitter {
         loop {
             let answer = outcome::abort(&self.target.client, prepared, &QUICK).await;
             return match answer.map_err(|error| self.target.asked("abort", &error))? {
-                AbortAnswer::Aborted => Ok(()),
-                // Whoever asked classifies it again, and finds that.
-                AbortAnswer::Committed => Ok(()),
+                // Whoever asked classifies it again, and finds which.
+                AbortAnswer::Aborted | AbortAnswer::Committed => Ok(()),
                 AbortAnswer::Again(_) if tried + 1 < QUICK.tries => {
                     self.target.client.pause(&QUICK, tried).await;
                     tried += 1;
@@ -87,7 +84,8 @@ impl KafkaCommitter {
     async fn sweep(&self, pipeline: PipelineId, before: Attempt) -> Result<u64, SinkError> {
         let target = &self.target;
         let told = |error| target.asked("transactions of earlier attempts cannot be looked for", &error);
-        let found = leftovers(&target.client, &of_pipeline(&target.prefix, pipeline), &[], &QUICK).await.map_err(told)?;
+        let found =
+            leftovers(&target.client, &of_pipeline(&target.prefix, pipeline), &[], &QUICK).await.map_err(told)?;
         let is_ours = |id: &str| {
             parse(&target.prefix, pipeline, id).is_some_and(|(attempt, sink)| attempt < before && sink == target.sink)
         };

@@ -91,12 +91,9 @@ impl Delivered {
                 known.last_offset = known.last_offset.max(offset);
                 known.count += 1;
             }
-            None => self.partitions.push(Acknowledged {
-                partition,
-                first_offset: offset,
-                last_offset: offset,
-                count: 1,
-            }),
+            None => {
+                self.partitions.push(Acknowledged { partition, first_offset: offset, last_offset: offset, count: 1 });
+            }
         }
     }
 }
@@ -204,7 +201,8 @@ mod tests {
         for (partition, offset) in [(1, 7), (0, 3), (1, 9), (1, 8), (0, 2)] {
             delivered.add(partition, offset);
         }
-        let expected = |partition, first_offset, last_offset, count| Acknowledged { partition, first_offset, last_offset, count };
+        let expected =
+            |partition, first_offset, last_offset, count| Acknowledged { partition, first_offset, last_offset, count };
         assert_eq!(delivered.partitions, [expected(1, 7, 9, 3), expected(0, 2, 3, 2)]);
     }
 }

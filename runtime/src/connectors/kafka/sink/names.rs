@@ -48,7 +48,9 @@ mod tests {
         for id in ["", "other/x", pipeline, &format!("{pipeline}/x/out/2/3"), &format!("{pipeline}/7/out/2")] {
             assert_eq!(parse("onceward", PIPELINE, id), None, "{id}");
         }
-        for id in [format!("{pipeline}/7/out/2/3/4"), format!("{pipeline}/7/out/two/3"), format!("on/{pipeline}/7/out/2/3")] {
+        for id in
+            [format!("{pipeline}/7/out/2/3/4"), format!("{pipeline}/7/out/two/3"), format!("on/{pipeline}/7/out/2/3")]
+        {
             assert_eq!(parse("onceward", PIPELINE, &id), None, "{id}");
         }
         assert_eq!(parse("onceward", PipelineId(1), &format!("{pipeline}/7/out/2/3")), None);

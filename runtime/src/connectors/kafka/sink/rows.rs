@@ -43,7 +43,9 @@ impl Records {
 
     /// Key and value of one record.
     pub(super) fn get(&self, record: usize) -> (Option<&[u8]>, Option<&[u8]>) {
-        let slice = |bytes, range: Option<&Option<Range<usize>>>| range.cloned().flatten().and_then(|range| bytes_of(bytes, range));
+        let slice = |bytes, range: Option<&Option<Range<usize>>>| {
+            range.cloned().flatten().and_then(|range| bytes_of(bytes, range))
+        };
         (slice(&self.keys, self.key_ranges.get(record)), slice(&self.values, self.value_ranges.get(record)))
     }
 
@@ -70,7 +72,8 @@ impl RowEncoder {
         };
         let key = key.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let beside: Vec<usize> = (0..schema.fields().len()).filter(|index| !key.contains(index)).collect();
-        let values = if raw { Values::Raw(raw_column(schema, &beside)?) } else { Values::Json(JsonEncoder::new(schema)?) };
+        let values =
+            if raw { Values::Raw(raw_column(schema, &beside)?) } else { Values::Json(JsonEncoder::new(schema)?) };
         let rest = if key.is_empty() || raw { Vec::new() } else { beside };
         let project = |columns: &[usize]| schema.project(columns).map_err(|error| error.to_string());
         let key_encoder = match key.as_slice() {
@@ -140,7 +143,11 @@ fn lines(bytes: &[u8], ranges: &mut Vec<Option<Range<usize>>>) {
     }
 }
 
-fn binary(column: Option<&ArrayRef>, bytes: &mut Vec<u8>, ranges: &mut Vec<Option<Range<usize>>>) -> Result<(), String> {
+fn binary(
+    column: Option<&ArrayRef>,
+    bytes: &mut Vec<u8>,
+    ranges: &mut Vec<Option<Range<usize>>>,
+) -> Result<(), String> {
     let mut push = |value: Option<&[u8]>| {
         let begin = bytes.len();
         ranges.push(value.map(|value| {
@@ -153,7 +160,8 @@ fn binary(column: Option<&ArrayRef>, bytes: &mut Vec<u8>, ranges: &mut Vec<Optio
         StringArray::iter(texts).for_each(|text| push(text.map(str::as_bytes)));
         return Ok(());
     }
-    let values: &BinaryArray = column.as_binary_opt::<i32>().ok_or_else(|| format!("{} is no bytes", column.data_type()))?;
+    let values: &BinaryArray =
+        column.as_binary_opt::<i32>().ok_or_else(|| format!("{} is no bytes", column.data_type()))?;
     values.iter().for_each(push);
     Ok(())
 }
@@ -188,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_row_is_one_json_object_and_its_key_columns_make_the_key() {
-        let values = [r#"{"customer":1,"name":"a\nb"}"#, r#"{"customer":2,"name":null}"#, r#"{"customer":null,"name":""}"#];
+        let values =
+            [r#"{"customer":1,"name":"a\nb"}"#, r#"{"customer":2,"name":null}"#, r#"{"customer":null,"name":""}"#];
         assert_eq!(encoded(&[]), values.map(|value| pair(None, Some(value))));
         assert_eq!(
             encoded(&["customer"]),

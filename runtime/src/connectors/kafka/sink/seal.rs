@@ -69,7 +69,8 @@ impl Sealing {
         let told = |error| target.asked("the transaction cannot be described", &error);
         let described = client.retried(&Backoff::SHORT, || client.describe_transaction(id)).await.map_err(told)?;
         let described = described.filter(|described| described.state == "Ongoing");
-        let Some((described, start_ms)) = described.and_then(|described| described.start_ms.map(|start| (described, start)))
+        let Some((described, start_ms)) =
+            described.and_then(|described| described.start_ms.map(|start| (described, start)))
         else {
             return Err(target.transient(format!("transaction `{id}` is not open any more: the broker has ended it")));
         };
@@ -93,7 +94,8 @@ impl Sealing {
 
 /// Partitions that took records must be part of what an end will end.
 fn check_partitions(described: &Coordinated, topic: &str, acknowledged: &[Acknowledged]) -> Result<(), Failed> {
-    let is_part = |partition: i32| described.partitions.iter().any(|(name, index)| name == topic && *index == partition);
+    let is_part =
+        |partition: i32| described.partitions.iter().any(|(name, index)| name == topic && *index == partition);
     match acknowledged.iter().find(|one| !is_part(one.partition)) {
         None => Ok(()),
         Some(one) => Err(Failed {

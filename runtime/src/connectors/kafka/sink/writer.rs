@@ -103,9 +103,8 @@ impl SinkWriter for KafkaWriter {
 
     fn declines(&mut self) -> Option<String> {
         let written = self.open.as_ref().is_some_and(|open| open.records > 0);
-        (written && !self.warm.has_next()).then(|| {
-            "every transactional id of this writer waits for the commits of an earlier checkpoint".to_owned()
-        })
+        (written && !self.warm.has_next())
+            .then(|| "every transactional id of this writer waits for the commits of an earlier checkpoint".to_owned())
     }
 
     fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError> {

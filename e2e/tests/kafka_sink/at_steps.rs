@@ -1,0 +1,113 @@
+//! Death of the worker, and of the broker, at every step that matters to a transaction.
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::kafka::{Options, Version};
+use onceward::child::Said;
+
+use crate::stage::{Cluster, Shape, Stage};
+
+/// Steps of the protocol around a transaction's life, and Kafka's own.
+const STEPS: [&str; 22] = [
+    "kafka.before_init",
+    "kafka.initialised",
+    "worker.batch_read",
+    "coordinator.barrier_sent",
+    "worker.snapshotted",
+    "kafka.flushed",
+    "kafka.described",
+    "worker.pre_committed",
+    "worker.before_ack",
+    "worker.acked",
+    "coordinator.all_acknowledged",
+    "coordinator.before_decide",
+    "coordinator.decided",
+    "coordinator.before_commit",
+    "kafka.before_end",
+    "kafka.ended",
+    "coordinator.committed",
+    "coordinator.all_committed",
+    "recovery.classified",
+    "recovery.before_commit",
+    "recovery.committed",
+    "kafka.before_fence",
+];
+
+/// What must have happened before for `step` to be met.
+fn preparation(step: &str) -> Option<(&'static str, u64)> {
+    match step {
+        "recovery.classified" | "recovery.before_commit" | "recovery.committed" => Some(("coordinator.decided", 2)),
+        "kafka.before_fence" => Some(("kafka.described", 3)),
+        _ => None,
+    }
+}
+
+fn die(cluster: &Cluster, step: &str, shape: Shape) -> Result<()> {
+    let stage = Stage::new(cluster, shape)?;
+    if let Some((before, nth)) = preparation(step) {
+        stage.crash_at(before, nth, &[]).context("preparation")?;
+    }
+    let nth = if step.starts_with("recovery") || preparation(step).is_some() { 1 } else { 3 };
+    stage.crash_at(step, nth, &[])?;
+    stage.run_well()?;
+    stage.assert_exact()
+}
+
+fn die_at_each_step(version: Version) -> Result<()> {
+    let only = std::env::var("STEP").ok();
+    let cluster = Cluster::new(version, &Options::default())?;
+    for (number, step) in STEPS.iter().enumerate() {
+        if only.as_ref().is_some_and(|only| !step.starts_with(only.as_str())) {
+            continue;
+        }
+        // One and three partitions, one and two sinks, each step with one of the four.
+        let (partitions, sinks) = ([1, 3][number % 2], [1, 2][number / 2 % 2]);
+        let shape = Shape { partitions, sinks, rows: 10_000, ..Shape::new(&step.replace('.', "-")) };
+        die(&cluster, step, shape).with_context(|| format!("{version:?}, {step}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
+    die_at_each_step(Version::Newest)
+}
+
+#[test]
+fn nor_does_it_on_a_cluster_with_the_old_transactions() -> Result<()> {
+    die_at_each_step(Version::NewestWithOldTransactions)
+}
+
+#[test]
+fn nor_on_kafka_3() -> Result<()> {
+    die_at_each_step(Version::V3)
+}
+
+/// The run is held at the step while the broker dies and comes back.
+#[test]
+fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
+    let mut cluster = Cluster::new(Version::Newest, &Options::default())?;
+    let held = [
+        "kafka.flushed",
+        "kafka.described",
+        "coordinator.decided",
+        "kafka.before_end",
+        "kafka.ended",
+        "coordinator.all_committed",
+    ];
+    for step in held {
+        let topic = format!("broker-{}", step.replace('.', "-"));
+        let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) })?;
+        let mut child = stage.start(&format!("{step}:3=pause:3s"), &[])?;
+        let there = Said::Line(format!("crashpoint {step} 3"));
+        child.wait_for(|said| *said == there)?;
+        let site = stage.into_site();
+        cluster.broker.kill()?;
+        cluster.broker.restart()?;
+        let ended = child.finish()?;
+        ensure!(ended.code() == Some(0), "{step}: {}", ended.describe());
+        Stage::again(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) }, site)
+            .assert_exact()
+            .with_context(|| step.to_owned())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! A transaction that the broker has thrown away, and one that it has kept.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::kafka::{Options, Version};
+
+use crate::stage::{Cluster, Shape, Stage};
+
+/// Expired transactions are looked for every second instead of every ten.
+fn quick() -> Options {
+    let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Options {
+        properties: vec![property("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500")],
+        ..Options::default()
+    }
+}
+
+fn shape(topic: &str, timeout: &str) -> Shape {
+    Shape { rows: 10_000, sink: format!(", transactionTimeout: {timeout}, commitBudget: 1s"), ..Shape::new(topic) }
+}
+
+fn lower_tolerance(stage: &Stage<'_>) -> Result<()> {
+    stage.edit_manifest("timeout: 20s, tolerableFailedCheckpoints: 3", "timeout: 1s, tolerableFailedCheckpoints: 0")
+}
+
+/// Waits until no transaction is open.
+fn wait_until_it_is_gone(cluster: &Cluster) -> Result<()> {
+    for _ in 0..300 {
+        if !cluster.judge.transactions()?.iter().any(e2e::kafka::judge::Transaction::is_open) {
+            return Ok(());
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    anyhow::bail!("the broker has not ended it in half a minute")
+}
+
+#[test]
+fn an_outage_longer_than_the_timeout_is_a_loss_that_is_told_and_stays_told() -> Result<()> {
+    let cluster = Cluster::new(Version::Newest, &quick())?;
+    let stage = Stage::new(&cluster, shape("lost", "4s"))?;
+    lower_tolerance(&stage)?;
+    stage.crash_at("coordinator.decided", 3, &[])?;
+    let before = cluster.judge.committed("lost", 100_000)?.len();
+    wait_until_it_is_gone(&cluster)?;
+    for _ in 0..2 {
+        let ended = stage.run("", &[])?;
+        ensure!(ended.code() == Some(1), "{}", ended.describe());
+        let said = ended.describe();
+        for word in ["CommitLost", "lost-0 offsets", "records"] {
+            ensure!(said.contains(word), "`{word}` is not in {said}");
+        }
+        ensure!(cluster.judge.committed("lost", 100_000)?.len() == before, "something was written after the loss");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_outage_within_the_timeout_loses_nothing() -> Result<()> {
+    let cluster = Cluster::new(Version::Newest, &quick())?;
+    let stage = Stage::new(&cluster, shape("kept", "600s"))?;
+    stage.crash_at("coordinator.decided", 3, &[])?;
+    // Long past the other test's timeout.
+    for _ in 0..60 {
+        ensure!(cluster.judge.transactions()?.iter().any(e2e::kafka::judge::Transaction::is_open), "it is gone");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    stage.run_well().context("after the outage")?;
+    stage.assert_exact()
+}

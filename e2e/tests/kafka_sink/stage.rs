@@ -1,0 +1,168 @@
+//! A broker with its judge, and pipelines from a generator to a topic: row k is known by its number.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::kafka::judge::Record;
+use e2e::kafka::{Broker, Judge, Options, Version};
+use e2e::stage::Site;
+use serde_json::Value;
+
+/// One broker for many pipelines, each with topics of its own.
+pub(crate) struct Cluster {
+    pub(crate) broker: Broker,
+    pub(crate) judge: Judge,
+}
+
+impl Cluster {
+    pub(crate) fn new(version: Version, options: &Options) -> Result<Self> {
+        let broker = Broker::start(version, options)?;
+        let judge = Judge::start(&broker.address())?;
+        Ok(Self { broker, judge })
+    }
+}
+
+/// What a pipeline is like.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) topic: String,
+    pub(crate) partitions: u32,
+    /// Sinks, each with a topic of its own (`<topic>`, `<topic>-2`, ...).
+    pub(crate) sinks: u32,
+    pub(crate) rows: u64,
+    pub(crate) rows_per_second: u64,
+    pub(crate) parallelism: u32,
+    /// More of a sink's `kafka`.
+    pub(crate) sink: String,
+    /// More of `checkpoint`.
+    pub(crate) checkpoint: String,
+}
+
+impl Shape {
+    pub(crate) fn new(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            partitions: 3,
+            sinks: 1,
+            rows: 20_000,
+            rows_per_second: 20_000,
+            parallelism: 1,
+            sink: String::new(),
+            checkpoint: String::new(),
+        }
+    }
+
+    fn topics(&self) -> Vec<String> {
+        let further = (2..=self.sinks).map(|number| format!("{}-{number}", self.topic));
+        std::iter::once(self.topic.clone()).chain(further).collect()
+    }
+
+    fn manifest(&self, bootstrap: &str) -> String {
+        let Self { topic, rows, rows_per_second, parallelism, sink, checkpoint, .. } = self;
+        let sinks = self.topics().into_iter().enumerate().map(|(number, topic)| {
+            format!("  - {{name: out{number}, input: numbers, kafka: {{connection: main, topic: {topic}, key: [customer]{sink}}}}}\n")
+        });
+        format!(
+            "apiVersion: onceward.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: {topic}}}\nspec:\n  parallelism: {parallelism}\n  \
+             connections:\n  - {{name: main, kafka: {{bootstrapServers: [\"{bootstrap}\"]}}}}\n  sources:\n  - name: numbers\n    \
+             generator: {{rows: {rows}, rowsPerSecond: {rows_per_second}, seed: 5}}\n    columns:\n    \
+             - {{name: id, type: BIGINT, generate: {{sequence: {{start: 0}}}}}}\n    \
+             - {{name: customer, type: BIGINT, generate: {{random: {{min: 0, max: 99}}}}}}\n  sinks:\n{}  \
+             checkpoint: {{interval: 100ms, timeout: 20s, tolerableFailedCheckpoints: 3, storage: {{local: {{path: state}}}}{checkpoint}}}\n  \
+             restartPolicy: {{fixedDelay: {{attempts: 1000, delay: 100ms}}}}\n",
+            sinks.collect::<String>()
+        )
+    }
+}
+
+/// A pipeline and what it should have written.
+pub(crate) struct Stage<'c> {
+    pub(crate) cluster: &'c Cluster,
+    pub(crate) shape: Shape,
+    site: Site,
+}
+
+impl Deref for Stage<'_> {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl<'c> Stage<'c> {
+    /// Makes topics and manifest.
+    pub(crate) fn new(cluster: &'c Cluster, shape: Shape) -> Result<Self> {
+        Self::with_bootstrap(cluster, shape, &cluster.broker.address())
+    }
+
+    /// As [`Self::new`], over another way to the brokers.
+    pub(crate) fn with_bootstrap(cluster: &'c Cluster, shape: Shape, bootstrap: &str) -> Result<Self> {
+        for topic in shape.topics() {
+            cluster.judge.create(&topic, shape.partitions)?;
+        }
+        let site = Site::new()?;
+        std::fs::write(&site.manifest, shape.manifest(bootstrap))?;
+        Ok(Self { cluster, shape, site })
+    }
+
+    /// Gives the folder away, so that the cluster can be struck.
+    pub(crate) fn into_site(self) -> Site {
+        self.site
+    }
+
+    /// Back in a folder that was given away.
+    pub(crate) fn again(cluster: &'c Cluster, shape: Shape, site: Site) -> Self {
+        Self { cluster, shape, site }
+    }
+
+    /// Every row once, in order within its key where one subtask wrote, and nothing is open.
+    pub(crate) fn assert_exact(&self) -> Result<()> {
+        self.assert_rows()?;
+        let topics = self.shape.topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.cluster.judge.assert_nothing_is_open(&topics)
+    }
+
+    /// Every row once, in order within its key where one subtask wrote.
+    pub(crate) fn assert_rows(&self) -> Result<()> {
+        for topic in self.shape.topics() {
+            let records = self.cluster.judge.committed(&topic, self.shape.rows * 2)?;
+            self.compare(&records).with_context(|| format!("topic {topic}: {}", self.describe()))?;
+        }
+        Ok(())
+    }
+
+    fn compare(&self, records: &[Record]) -> Result<()> {
+        let mut times = vec![0_u32; self.shape.rows as usize];
+        // Of each key its partition and its last row.
+        let mut keys: BTreeMap<Vec<u8>, (i32, u64)> = BTreeMap::new();
+        let mut reordered = Vec::new();
+        for record in records {
+            let row: Value = serde_json::from_str(record.text()).with_context(|| format!("{record:?}"))?;
+            let id = row["id"].as_u64().with_context(|| format!("{row}"))?;
+            *times.get_mut(id as usize).with_context(|| format!("row {id} was never made"))? += 1;
+            let key = record.key.clone().context("a key")?;
+            ensure!(key == format!("{{\"customer\":{}}}", row["customer"]).into_bytes(), "{record:?}");
+            let (partition, last) = keys.entry(key).or_insert((record.partition, id));
+            ensure!(*partition == record.partition, "a key in two partitions: {record:?}");
+            if *last > id {
+                reordered.push((*last, id));
+            }
+            *last = id;
+        }
+        let missing: Vec<_> = times.iter().enumerate().filter(|(_, times)| **times == 0).map(|(id, _)| id).collect();
+        let doubled: Vec<_> = times.iter().enumerate().filter(|(_, times)| **times > 1).map(|(id, _)| id).collect();
+        let some = |ids: &[usize]| format!("{} ({:?}...)", ids.len(), ids.iter().take(5).collect::<Vec<_>>());
+        ensure!(
+            missing.is_empty() && doubled.is_empty(),
+            "{} rows, missing {}, doubled {}",
+            self.shape.rows,
+            some(&missing),
+            some(&doubled)
+        );
+        ensure!(self.shape.parallelism > 1 || reordered.is_empty(), "{} reordered: {reordered:?}", reordered.len());
+        Ok(())
+    }
+}
