@@ -62,9 +62,8 @@ fn a_group_is_told_of_checkpoints_and_may_say_where_to_begin() -> Result<()> {
     let first = Copy::new(&cluster, &Source { topics: &["grouped"], more: "groupId: lag-tool", ..Source::default() })?;
     let child = first.start("", &[])?;
     first.wait_for_rows(&child, 3_000)?;
-    let told = || -> Result<i64> {
-        Ok(cluster.judge.group_offsets("lag-tool")?.iter().map(|found| found.offset).sum())
-    };
+    let told =
+        || -> Result<i64> { Ok(cluster.judge.group_offsets("lag-tool")?.iter().map(|found| found.offset).sum()) };
     let mut looks = 0;
     while told()? < 3_000 {
         looks += 1;

@@ -21,7 +21,11 @@ fn records_deleted_before_they_were_read_are_a_loss_with_their_range() -> Result
     let copy = begun(&cluster, "retained")?;
     cluster.produce("retained", 1_000, 500)?;
     cluster.judge.delete_records("retained", 0, 1_200)?;
-    copy.run_fails(&[], 1, &["input was lost", "topic `retained` partition 0", "offsets 1000 to 1199", "begins at 1200"])?;
+    copy.run_fails(
+        &[],
+        1,
+        &["input was lost", "topic `retained` partition 0", "offsets 1000 to 1199", "begins at 1200"],
+    )?;
     // What was read already may go.
     let copy = begun(&cluster, "read-already")?;
     cluster.judge.delete_records("read-already", 0, 1_000)?;

@@ -18,7 +18,8 @@ fn every_record_of_one_and_of_three_partitions_comes_once() -> Result<()> {
         cluster.judge.create(topic, partitions)?;
         cluster.produce(topic, 0, 20_000)?;
         for parallelism in [1, 4] {
-            let copy = Copy::new(&cluster, &Source { topics: &[topic], more: LATEST, parallelism, ..Source::default() })?;
+            let copy =
+                Copy::new(&cluster, &Source { topics: &[topic], more: LATEST, parallelism, ..Source::default() })?;
             copy.run_well()?;
             ensure!(copy.assert_exact(&cluster)?.len() == 20_000);
         }

@@ -16,6 +16,7 @@ use crate::element::{Batch, Timestamp, Watermark};
 const WARM_FEEDS: usize = 32;
 
 /// What a split has next.
+#[derive(Debug)]
 pub(crate) enum Fed {
     /// Rows in the source's own columns; none when all of them were skipped.
     Rows(RecordBatch),
@@ -349,5 +350,88 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
             bytes: self.lanes.iter().map(|lane| lane.feed.bytes()).sum(),
             decode_errors: self.lanes.iter().map(|lane| lane.feed.decode_errors()).sum(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    /// Gives its number so many times, then waits.
+    struct Numbers {
+        number: i64,
+        left: u32,
+    }
+
+    impl Feed for Numbers {
+        fn poll(&mut self, _: Duration) -> Result<Fed, SourceError> {
+            let Some(left) = self.left.checked_sub(1) else { return Ok(Fed::Wait(Duration::from_secs(1))) };
+            self.left = left;
+            let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+            let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![self.number]))]);
+            Ok(Fed::Rows(rows.unwrap()))
+        }
+
+        fn deliver(&mut self, _: usize) {}
+
+        fn place(&self, _: usize, _: usize) -> String {
+            String::new()
+        }
+
+        fn position(&self) -> String {
+            self.left.to_string()
+        }
+
+        fn bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    fn split(number: i64) -> (Split, Numbers) {
+        let id = number.to_string();
+        let split = Split { id, position: String::new(), watermark: Watermark::START, finished: false };
+        (split, Numbers { number, left: 3 })
+    }
+
+    fn reader(splits: &[i64]) -> SplitsReader<Numbers> {
+        let shape =
+            Shape { output: vec![0], event_time: None, max_out_of_orderness: Duration::ZERO, idle_timeout: None };
+        SplitsReader::new("s".to_owned(), shape, splits.iter().map(|number| split(*number)).collect())
+    }
+
+    /// Which splits the next batches come from, until there is nothing.
+    fn order(reader: &mut SplitsReader<Numbers>) -> Vec<i64> {
+        let next = || match reader.next(Duration::ZERO).unwrap() {
+            Next::Batch(batch) => Some(batch.rows.column(0).as_primitive::<arrow::datatypes::Int64Type>().value(0)),
+            Next::Wait(_) | Next::Watermark(_) | Next::Ended => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn partitions_take_turns_and_other_splits_come_one_after_the_other() {
+        assert_eq!(order(&mut reader(&[1, 2])), [1, 1, 1, 2, 2, 2]);
+        assert_eq!(order(&mut reader(&[1, 2]).of_partitions(false)), [1, 2, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn a_reader_of_something_that_grows_has_no_end_and_is_idle_until_it_is_given_a_split() {
+        let mut empty = reader(&[]);
+        assert!(matches!(empty.next(Duration::ZERO), Ok(Next::Watermark(Watermark::END))));
+        assert!(matches!(empty.next(Duration::ZERO), Ok(Next::Ended)));
+        let mut reader = reader(&[]).of_partitions(true);
+        assert!(matches!(reader.next(Duration::ZERO), Ok(Next::Watermark(Watermark::Idle))));
+        assert!(matches!(reader.next(Duration::ZERO), Ok(Next::Wait(pause)) if pause == UNTIL_ADDED));
+        let (split, feed) = split(7);
+        reader.add(split, feed);
+        let next = reader.next(Duration::ZERO).unwrap();
+        assert!(matches!(next, Next::Watermark(Watermark::At(Timestamp::MIN))), "it is not idle any more: {next:?}");
+        assert_eq!(order(&mut reader), [7, 7, 7]);
+        assert_eq!(reader.snapshot().len(), 1);
     }
 }

@@ -33,9 +33,8 @@ impl Client {
                 .with_name(TopicName(text(topic)))
                 .with_partition_indexes(partitions.clone())
         });
-        let wanted = OffsetFetchRequestGroup::default()
-            .with_group_id(GroupId(text(group)))
-            .with_topics(Some(wanted.collect()));
+        let wanted =
+            OffsetFetchRequestGroup::default().with_group_id(GroupId(text(group))).with_topics(Some(wanted.collect()));
         // Stable: not while a transaction that commits offsets is open.
         let request = OffsetFetchRequest::default().with_groups(vec![wanted]).with_require_stable(true);
         let answer = self.node(found.node_id.0, &request).await?;

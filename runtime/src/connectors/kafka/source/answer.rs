@@ -17,7 +17,9 @@ pub(super) enum Step {
         leader_epoch: i32,
     },
     /// Nothing more; offsets below it are not there.
-    End { empty_below: i64 },
+    End {
+        empty_below: i64,
+    },
 }
 
 pub(super) struct Answer {

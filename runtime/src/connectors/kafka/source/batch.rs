@@ -72,7 +72,9 @@ impl Batch {
             return Err(Malformed(format!("a batch of {length} bytes is shorter than its head")));
         };
         if let Some(magic) = bytes.get(16).filter(|magic| **magic != MAGIC) {
-            return Err(Malformed(format!("format {magic} of record batches is not read; Kafka 0.11 and newer write 2")));
+            return Err(Malformed(format!(
+                "format {magic} of record batches is not read; Kafka 0.11 and newer write 2"
+            )));
         }
         if bytes.len() < whole {
             return Ok(None);

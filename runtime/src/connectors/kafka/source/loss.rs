@@ -85,9 +85,10 @@ pub(super) async fn check(client: &Client, place: &Place, read: Cursor) -> Resul
     }
     let end = client.offset(topic, partition, OffsetAt::Latest(Isolation::Uncommitted)).await?.offset;
     match end.filter(|end| *end < next) {
-        Some(end) => {
-            Err(Doubt::Lost(format!("{} were read and are not in the log any more: it ends at {end}", range(end, next))))
-        }
+        Some(end) => Err(Doubt::Lost(format!(
+            "{} were read and are not in the log any more: it ends at {end}",
+            range(end, next)
+        ))),
         None => Ok(()),
     }
 }

@@ -74,8 +74,7 @@ mod tests {
     #[test]
     fn stored_form_is_pinned() {
         let bounded = r#"{"topic":"orders","topicId":"00000000000000000000000000000abc","partition":7,"next":42,"leaderEpoch":3,"until":100}"#;
-        let unread =
-            r#"{"topic":"orders","topicId":"00000000000000000000000000000abc","partition":7,"next":42}"#;
+        let unread = r#"{"topic":"orders","topicId":"00000000000000000000000000000abc","partition":7,"next":42}"#;
         assert_eq!(position().encode(), bounded);
         assert_eq!(Position::decode("s", bounded).unwrap(), position());
         let expected = Position { leader_epoch: None, until: None, ..position() };
@@ -86,7 +85,9 @@ mod tests {
 
     #[test]
     fn what_is_no_position_is_refused() {
-        for wrong in ["", "{}", &position().encode().replace("42", "-1"), &position().encode().replace("next", "offset")] {
+        for wrong in
+            ["", "{}", &position().encode().replace("42", "-1"), &position().encode().replace("next", "offset")]
+        {
             assert!(matches!(Position::decode("s", wrong), Err(SourceError::Position { .. })), "{wrong}");
         }
     }

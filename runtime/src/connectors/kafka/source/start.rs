@@ -44,7 +44,9 @@ impl Resolving<'_> {
             match found.map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.code) {
                 Code::NONE => topics.extend(found.cloned()),
                 Code::UNKNOWN_TOPIC_OR_PARTITION => {
-                    return Err(self.wrong(format!("topic `{name}`"), "there is no such topic; create it, or correct topics"));
+                    return Err(
+                        self.wrong(format!("topic `{name}`"), "there is no such topic; create it, or correct topics")
+                    );
                 }
                 code => {
                     let error = Error::Refused { request: "Metadata", about: format!("topic `{name}`"), code };
@@ -70,8 +72,7 @@ impl Resolving<'_> {
                 return Err(self.wrong(position, "there is no such partition; correct untilOffsets"));
             }
         }
-        let is_wanted =
-            |place: &Place| offsets.iter().any(|wanted| is_of(place, &wanted.topic, wanted.partition));
+        let is_wanted = |place: &Place| offsets.iter().any(|wanted| is_of(place, &wanted.topic, wanted.partition));
         Ok(all.into_iter().filter(is_wanted).collect())
     }
 
@@ -84,8 +85,7 @@ impl Resolving<'_> {
         };
         let wanted: Vec<_> = self.reading.topic_names().into_iter().map(|topic| (topic, of(topic))).collect();
         let group = &self.reading.group;
-        let offsets =
-            self.asked(&format!("group `{group}`"), || self.client.group_offsets(group, &wanted)).await?;
+        let offsets = self.asked(&format!("group `{group}`"), || self.client.group_offsets(group, &wanted)).await?;
         Ok(offsets.into_iter().map(|found| ((found.topic, found.partition), found.offset)).collect())
     }
 

@@ -199,7 +199,10 @@ fn metadata_are_columns_of_their_own() {
     let rows = poll(&mut feed).unwrap();
     let column = |name: &str| rows.column_by_name(name).unwrap();
     let headers = column("h").as_string::<i32>();
-    assert_eq!(headers.value(0), r#"[{"name":"a\"b","value":"x"},{"name":"c","value":null},{"name":"d","hex":"ff00"}]"#);
+    assert_eq!(
+        headers.value(0),
+        r#"[{"name":"a\"b","value":"x"},{"name":"c","value":null},{"name":"d","hex":"ff00"}]"#
+    );
     assert_eq!(headers.value(1), "[]");
     assert_eq!(column("k").as_binary::<i32>().iter().collect::<Vec<_>>(), [Some(&b"\xff1"[..]), None]);
     assert_eq!(column("p").as_primitive::<Int32Type>().values().to_vec(), [0, 0]);

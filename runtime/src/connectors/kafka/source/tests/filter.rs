@@ -30,9 +30,7 @@ fn rows(records: Bytes, aborted: &[(i64, i64)]) -> (Vec<i64>, i64) {
 #[test]
 fn every_codec_is_read() {
     let records: Vec<_> = (5..300).map(record).collect();
-    for codec in
-        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
-    {
+    for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
         assert_eq!(rows(encoded(&records, codec), &[]), ((5..300).collect(), 300), "{codec:?}");
     }
 }
