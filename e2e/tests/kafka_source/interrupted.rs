@@ -19,7 +19,7 @@ fn a_run_that_is_killed_goes_on_where_it_was() -> Result<()> {
     cluster.judge.create("killed", 3)?;
     cluster.produce("killed", 0, 30_000)?;
     // Small answers, so that there are many batches.
-    let properties = "max.partition.fetch.bytes: 20000";
+    let properties = "max.partition.fetch.bytes: 20000, queued.max.messages.kbytes: 1";
     let more = "until: Latest";
     let copy = Copy::new(&cluster, &Source { topics: &["killed"], more, properties, ..Source::default() })?;
     for (step, nth) in STEPS {

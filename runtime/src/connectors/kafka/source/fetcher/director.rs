@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::serve::{Led, serve};
-use super::{Homeless, Shared};
+use super::{Homeless, Shared, Who};
 use crate::connectors::kafka::client::{Code, Metadata, Topic};
 use crate::connectors::kafka::source::inbox::Inbox;
 use crate::connectors::kafka::source::loss::{self, Doubt};
@@ -56,9 +56,12 @@ async fn place(shared: &Arc<Shared>, serving: &mut HashMap<i32, Serving>, homele
             }
         }
         Err(error) => {
-            shared.warn(error.to_string());
+            shared.warn(Who::Cluster, error.to_string());
             waiting = homeless;
         }
+    }
+    if waiting.is_empty() {
+        shared.works_again(Who::Cluster);
     }
     waiting.iter().for_each(|homeless| homeless.inbox.count_failure());
     shared.give_up(waiting);
@@ -80,7 +83,7 @@ async fn leader(
             return Err(None);
         }
         code => {
-            shared.warn(format!("{place}: {code}"));
+            shared.warn(Who::Cluster, format!("{place}: {code}"));
             return Err(Some(is_doubted));
         }
     }
@@ -91,14 +94,14 @@ async fn leader(
         return Err(None);
     }
     let Some((node, leader_epoch)) = partition.and_then(|found| Some((found.leader?, found.leader_epoch))) else {
-        shared.warn(format!("{place} has no leader at the moment"));
+        shared.warn(Who::Cluster, format!("{place} has no leader at the moment"));
         return Err(Some(is_doubted));
     };
     if is_doubted {
         match loss::check(&shared.client, place, inbox.cursor()).await {
             Ok(()) => (),
             Err(Doubt::Unanswered(error)) => {
-                shared.warn(error.to_string());
+                shared.warn(Who::Cluster, error.to_string());
                 return Err(Some(true));
             }
             Err(doubt @ Doubt::Lost(_)) => {

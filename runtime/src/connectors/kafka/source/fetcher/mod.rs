@@ -6,7 +6,8 @@
 mod director;
 mod serve;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -30,8 +31,16 @@ pub(super) struct Shared {
     homeless: Mutex<Vec<Homeless>>,
     /// Told whenever one of the tasks may have something to do.
     changed: watch::Sender<()>,
-    /// What was said last of brokers that do not answer; none while they do.
-    trouble: Mutex<Option<String>>,
+    /// What was said last of whoever does not answer.
+    troubles: Mutex<BTreeMap<Who, String>>,
+}
+
+/// Who may be in trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    /// Whoever tells the leaders.
+    Cluster,
+    Node(i32),
 }
 
 /// A partition that nobody fetches.
@@ -50,7 +59,7 @@ impl Fetcher {
             limits,
             homeless: Mutex::default(),
             changed: watch::Sender::new(()),
-            trouble: Mutex::default(),
+            troubles: Mutex::default(),
         });
         let director = tasks::spawn(format!("{}-leaders", shared.source), director::direct(Arc::clone(&shared)));
         Self { shared, _director: director }
@@ -78,18 +87,21 @@ impl Shared {
         std::mem::take(&mut *self.homeless.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<Who, String>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Once for each change: a broker that is dead is met again and again.
-    fn warn(&self, message: String) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.as_ref() != Some(&message) {
+    fn warn(&self, who: Who, message: String) {
+        let mut troubles = self.troubles();
+        if troubles.get(&who) != Some(&message) {
             tracing::warn!(source = %self.source, "waiting for Kafka: {message}");
-            *trouble = Some(message);
+            troubles.insert(who, message);
         }
     }
 
-    fn works_again(&self) {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if trouble.is_some() {
+    fn works_again(&self, who: Who) {
+        if self.troubles().remove(&who).is_some() {
             tracing::info!(source = %self.source, "Kafka answers again");
         }
     }

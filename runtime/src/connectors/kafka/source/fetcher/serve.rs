@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Homeless, Shared};
+use super::{Homeless, Shared, Who};
 use crate::connectors::SourceError;
 use crate::connectors::kafka::client::{Answered, Class, Code, Error, Reading, Wanted, by_place};
 use crate::connectors::kafka::source::inbox::Inbox;
@@ -36,15 +36,15 @@ pub(super) async fn serve(shared: Arc<Shared>, node: i32, led: Leads) {
         }
         match ask(&shared, node, &mut reading, &wanted, is_held_up).await {
             Ok(answered) => {
-                let left = take(&shared, &led, &wanted, answered);
+                let left = take(&shared, node, &led, &wanted, answered);
                 if left.is_empty() {
-                    shared.works_again();
+                    shared.works_again(Who::Node(node));
                 }
                 hand_back(&shared, left);
             }
             Err(error) => {
                 reading = None;
-                give_all_up(&shared, &led, &error);
+                give_all_up(&shared, node, &led, &error);
             }
         }
     }
@@ -75,7 +75,7 @@ async fn ask(
 }
 
 /// Hands each partition its answer. Returns those that this broker does not serve.
-fn take(shared: &Shared, leads: &Leads, wanted: &[Wanted], answered: Vec<Answered>) -> Vec<Homeless> {
+fn take(shared: &Shared, node: i32, leads: &Leads, wanted: &[Wanted], answered: Vec<Answered>) -> Vec<Homeless> {
     let first = wanted.first().map(|wanted| (wanted.topic, wanted.partition));
     let whole_bytes = answered.iter().map(|answered| answered.records.len()).sum();
     let mut answered = by_place(answered);
@@ -88,7 +88,7 @@ fn take(shared: &Shared, leads: &Leads, wanted: &[Wanted], answered: Vec<Answere
             hungry.push(one);
             continue;
         };
-        match judge(shared, &one.inbox, &answer) {
+        match judge(shared, node, &one.inbox, &answer) {
             Judged::Served => {
                 let had_records = !answer.records.is_empty();
                 let position = one.inbox.cursor().next;
@@ -108,7 +108,10 @@ fn take(shared: &Shared, leads: &Leads, wanted: &[Wanted], answered: Vec<Answere
             Judged::GivenUp => (),
         }
     }
-    // The first ones get the bytes of an answer: those that got some this time come last.
+    // The first ones get the bytes of an answer: those that got some this time come last, and each is the first in turn.
+    if !hungry.is_empty() {
+        hungry.rotate_left(1);
+    }
     led.extend(hungry);
     led.extend(served);
     homeless
@@ -120,14 +123,14 @@ enum Judged {
     GivenUp,
 }
 
-fn judge(shared: &Shared, inbox: &Inbox, answer: &Answered) -> Judged {
+fn judge(shared: &Shared, node: i32, inbox: &Inbox, answer: &Answered) -> Judged {
     if answer.code.is_none() {
         return match answer.parted {
             None => Judged::Served,
             Some(_) => Judged::Elsewhere { is_doubted: true },
         };
     }
-    shared.warn(format!("{}: {}", inbox.place, answer.code));
+    shared.warn(Who::Node(node), format!("{}: {}", inbox.place, answer.code));
     match (answer.code, answer.code.class()) {
         (Code::OFFSET_OUT_OF_RANGE, _) => Judged::Elsewhere { is_doubted: true },
         // The metadata tells whether the topic is another one now.
@@ -148,7 +151,7 @@ fn hand_back(shared: &Shared, homeless: Vec<Homeless>) {
     shared.give_up(homeless);
 }
 
-fn give_all_up(shared: &Shared, leads: &Leads, error: &Error) {
+fn give_all_up(shared: &Shared, node: i32, leads: &Leads, error: &Error) {
     let is_hopeless = matches!(error, Error::Unsupported { .. } | Error::Settings { .. });
     let mut homeless = vec![];
     for Led { inbox, .. } in lock(leads).drain(..) {
@@ -158,6 +161,6 @@ fn give_all_up(shared: &Shared, leads: &Leads, error: &Error) {
             homeless.push(Homeless { inbox, is_doubted: false });
         }
     }
-    shared.warn(error.to_string());
+    shared.warn(Who::Node(node), error.to_string());
     hand_back(shared, homeless);
 }
