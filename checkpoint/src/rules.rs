@@ -64,6 +64,10 @@ pub enum Rule {
     RewindOnce,
     /// Going back to the newest decision is a plain start, which stops at a loss.
     BackToNewestIsRun,
+    /// A log is handed over to the next one only when everything that it decided is settled.
+    HandOverSettles,
+    /// Nobody goes on in a log that was handed over.
+    HandOverIsLast,
     /// Retention keeps seals and the highest record of each attempt.
     KeepSeals,
     /// Retention keeps the two newest decisions.

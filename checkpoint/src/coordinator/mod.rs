@@ -326,9 +326,11 @@ impl<R: Rules> Coordinator<R> {
                 {
                     return self.fails(pending.epoch, CheckpointFailure::Timeout);
                 }
-                // Ready and still here: it waits behind commits that are stuck.
+                // Ready and still here: it waits behind commits that are stuck, or behind an append of this attempt's
+                // own. Only the first is nobody's failure.
                 Stage::Ready { manifest, .. } if deadline(manifest).is_some_and(|deadline| now >= deadline) => {
-                    return self.end(End::CommitBlocked);
+                    let is_stuck = self.commits.is_some();
+                    return self.end(if is_stuck { End::CommitBlocked } else { End::BudgetExhausted });
                 }
                 Stage::Collecting { .. } | Stage::Writing { .. } | Stage::Ready { .. } | Stage::Appending { .. } => {}
             }

@@ -196,6 +196,21 @@ fn stuck_commits_end_the_attempt_when_the_budget_of_the_next_runs_out() {
 }
 
 #[test]
+fn a_decision_that_an_own_append_keeps_waiting_is_no_stuck_commit() {
+    let mut run = run_with(settings(), false);
+    run.tick_at(INTERVAL);
+    let settled = appended(&run.tick_at(INTERVAL + 1));
+    run.reply(Reply::Unknown);
+    let expiry = Some(Expiry { start_ms: INTERVAL, timeout_ms: 1000, commit_budget_ms: 400 });
+    let expiring = Arc::new(Committable { expiry, ..committable(0, 5).as_ref().clone() });
+    run.acknowledge(5, 0, &[expiring], false);
+    let actions = run.acknowledge(5, 1, &[], false);
+    assert_eq!(run.written(&actions), []);
+    assert_eq!(run.tick_at(INTERVAL + 600), [], "the append's outcome first");
+    assert_eq!(run.reply(Reply::Entry(Some(settled))), [Action::End(End::BudgetExhausted)]);
+}
+
+#[test]
 fn failures_in_a_row_end_the_attempt_and_a_success_forgives_them() {
     let mut run = run();
     for (epoch, begin) in [(5, INTERVAL), (7, 3 * INTERVAL)] {

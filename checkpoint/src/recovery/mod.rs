@@ -305,6 +305,9 @@ impl<R: Rules> Recovery<R> {
             self.stage = Stage::ResolvingFirst;
             return vec![Action::ResolveFirst];
         }
+        if self.intent == Intent::Supersede && !self.holds(Rule::HandOverSettles) {
+            return self.release(0, Released::Superseded);
+        }
         if self.is_released_as(&Released::Finished) {
             match self.intent {
                 Intent::Run | Intent::CommitOnly => return self.end(Ending::Finished),
@@ -331,7 +334,7 @@ impl<R: Rules> Recovery<R> {
             return Some(Refusal::BelowFloor { floor, newest });
         }
         let is_last_word = matches!(self.intent, Intent::CommitOnly | Intent::Supersede);
-        if self.is_released_as(&Released::Superseded) && !is_last_word {
+        if self.is_released_as(&Released::Superseded) && !is_last_word && self.holds(Rule::HandOverIsLast) {
             return Some(Refusal::Superseded);
         }
         let Some(newest) = newest else {

@@ -39,7 +39,11 @@ fn small_worlds_keep_every_property_to_the_end() {
     let failing = Config { writers: 2, sinks: 2, checkpoint_failures: 1, has_slow_acknowledgements: true, ..BASE };
     assert_clean("two sinks, failed checkpoints, late acknowledgements", failing, end);
     let bounded = Config { attempts: 3, is_bounded: true, items: 1, has_stop: true, commit_only: true, ..BASE };
-    assert_clean("three attempts, bounded, stops, commit-only", bounded, end);
+    let bounded = Config { supersedes: true, ..bounded };
+    assert_clean("three attempts, bounded, stops, commit-only, hand-over", bounded, end);
+    let handing_over = Config { attempts: 3, max_epoch: 2, has_expiry: true, accepts_loss: true, rewinds: 1, ..faulty };
+    let handing_over = Config { supersedes: true, starts_in_turn: true, is_lean: true, ..handing_over };
+    assert_clean("three attempts, hand-over to the next log", handing_over, end);
     let fine = Config { is_coarse: false, has_retention: true, faults: 1, max_epoch: 2, ..BASE };
     assert_clean("two attempts that pause before every read", fine, end);
 }

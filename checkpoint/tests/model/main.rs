@@ -42,6 +42,7 @@ const BASE: Config = Config {
     returns: 0,
     accepts_loss: false,
     commit_only: false,
+    supersedes: false,
     is_coarse: true,
     starts_in_turn: false,
     is_lean: false,

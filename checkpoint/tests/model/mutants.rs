@@ -86,6 +86,12 @@ fn every_rule_that_is_turned_off_is_noticed() {
     assert_killed("settled by its outcome", without(&[Rule::SettledOutcome], noted));
     let again = Config { attempts: 4, rewinds: 1, items: 1, starts_in_turn: true, ..noted };
     assert_killed("record a loss again", without(&[Rule::RecordLossAgain], again));
+    let handing_over = Config { supersedes: true, ..BASE };
+    assert_killed("a hand-over settles", without(&[Rule::HandOverSettles], handing_over));
+    assert_killed(
+        "a hand-over is the last word",
+        without(&[Rule::HandOverIsLast], Config { attempts: 3, ..handing_over }),
+    );
     assert_killed("newest first", without(&[Rule::NewestFirst], three));
     assert_killed("a hole is not damage", without(&[Rule::HoleIsNotDamage], found_seal));
     let returning = Config { returns: 1, has_expiry: true, max_epoch: 2, items: 2, ..BASE };

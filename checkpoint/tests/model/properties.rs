@@ -29,6 +29,7 @@ properties! {
     V15 = 15, "epochs increase along the log";
     V16 = 16, "a rewind takes back the newest decision and goes back to the one before, passing none over";
     V17 = 17, "nothing is written off as committed or finished while decided output is missing";
+    V18 = 18, "nothing runs or is decided in a log that was handed over to the next";
 }
 
 impl World {
@@ -89,9 +90,13 @@ impl World {
             self.accepted.push(settled.decision);
         }
         self.check_written_off(entry);
+        self.is_handed_over |= entry.record == Record::Released(Released::Superseded);
         let Some(completed) = entry.completed() else { return };
         if is_copy {
             return;
+        }
+        if self.is_handed_over {
+            self.broken |= V18;
         }
         let new = id(at, completed);
         if self.decisions.iter().any(|(at, known)| known.completed().is_some_and(|c| id(*at, c) == new)) {
@@ -108,11 +113,14 @@ impl World {
         }
     }
 
-    /// Nobody looks again at what is settled as committed, or accepted as lost, or at a finished pipeline.
+    /// Nobody looks again at what is settled as committed, or accepted as lost, at a finished pipeline, or into a log
+    /// that was handed over.
     fn check_written_off(&mut self, entry: &Entry) {
         let (decision, needs_all) = match &entry.record {
             Record::Settled(settled) => (Some(settled.decision), settled.outcome == Outcome::Committed),
-            Record::Released(Released::Finished) => (self.newest().map(|(at, newest)| id(at, newest)), true),
+            Record::Released(Released::Finished | Released::Superseded) => {
+                (self.newest().map(|(at, newest)| id(at, newest)), true)
+            }
             Record::Released(_) | Record::Completed(_) | Record::Sealed { .. } => return,
         };
         let is_lost = crate::world::is_settlement(entry).is_some_and(|s| s.outcome == Outcome::Lost);
@@ -163,6 +171,10 @@ impl World {
         };
         if manifest.committables.iter().map(key_of).any(is_lost) {
             self.broken |= V10;
+        }
+        // Whoever is fenced by now finds out by its first append.
+        if self.is_handed_over && !self.log.is_sealed(attempt) {
+            self.broken |= V18;
         }
     }
 

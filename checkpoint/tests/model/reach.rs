@@ -13,7 +13,8 @@ use crate::print::fingerprint;
 use crate::steps::Config;
 use crate::world::{Fate, Phase, World, keys};
 
-/// Somebody runs un-fenced with everything committed, or the pipeline has finished, or the loss is known to the world.
+/// Somebody runs un-fenced with everything committed, or the pipeline has finished, or was
+/// handed over to the next log, or the loss is known to the world.
 fn is_good(world: &World) -> bool {
     let newest_is_committed =
         world.newest().is_some_and(|(_, newest)| keys(newest).all(|key| world.fate(key) == Some(Fate::Committed)));
@@ -21,7 +22,7 @@ fn is_good(world: &World) -> bool {
         Phase::Running(coordinator) => coordinator.decided().1 && !world.log.is_sealed(process.attempt),
         Phase::Claiming(_) | Phase::Recovering(_) | Phase::Gone => false,
     });
-    world.is_finished || world.is_loss_reported || (runs && newest_is_committed)
+    world.is_finished || world.is_handed_over || world.is_loss_reported || (runs && newest_is_committed)
 }
 
 /// The whole graph, without the worlds themselves.
@@ -95,6 +96,8 @@ fn from_every_reachable_state_a_fresh_attempt_can_finish() {
     assert_never_stuck("lost replies and late puts", &faulty);
     let expiring = Config { has_expiry: true, max_epoch: 2, starts_in_turn: true, ..three };
     assert_never_stuck("expiry", &expiring);
+    let handing_over = Config { supersedes: true, starts_in_turn: true, ..faulty };
+    assert_never_stuck("hand-over to the next log", &handing_over);
     let bounded = Config { is_bounded: true, items: 1, has_stop: true, checkpoint_failures: 1, ..three };
     assert_never_stuck("bounded, stops and failures", &bounded);
 }

@@ -123,7 +123,7 @@ impl Model for Config {
                 vec![$(Property::always(ALL[$index].2, |_: &Config, world: &World| world.broken & ALL[$index].0 == 0)),*]
             };
         }
-        never!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+        never!(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)
     }
 }
 
@@ -136,6 +136,9 @@ impl Config {
         let mut intents = vec![Intent::Run];
         if self.commit_only {
             intents.push(Intent::CommitOnly);
+        }
+        if self.supersedes {
+            intents.push(Intent::Supersede);
         }
         if world.rewinds < self.rewinds && world.decisions.len() > 1 {
             intents.push(Intent::Rewind);

@@ -49,6 +49,9 @@ pub(crate) struct Config {
     pub(crate) returns: u8,
     pub(crate) accepts_loss: bool,
     pub(crate) commit_only: bool,
+    /// Starts that hand over to the next log of the store. That log begins empty and is not searched: it is another one
+    /// of these worlds.
+    pub(crate) supersedes: bool,
     /// A process reads on at once after its own write; pauses only before writes.
     pub(crate) is_coarse: bool,
     /// A process starts only after the one before has made its claim: fewer interleavings, for deep searches.

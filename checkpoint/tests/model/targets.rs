@@ -94,7 +94,7 @@ impl World {
                     })
                 });
                 let process = &self.processes[p];
-                let is_plain = matches!(process.intent, Intent::Run | Intent::CommitOnly);
+                let is_plain = matches!(process.intent, Intent::Run | Intent::CommitOnly | Intent::Supersede);
                 if matches!(process.phase, Phase::Recovering(_)) && process.began_with_loss && is_first && is_plain {
                     self.broken |= V8;
                 }

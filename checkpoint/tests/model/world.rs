@@ -153,6 +153,8 @@ pub(crate) struct World {
     /// Some attempt has told the world of a loss.
     pub(crate) is_loss_reported: bool,
     pub(crate) is_finished: bool,
+    /// A `Released{superseded}` has come to stand in the log: the next log of the store may have begun.
+    pub(crate) is_handed_over: bool,
     /// One bit for each property: set for ever once broken.
     pub(crate) broken: u32,
 }

@@ -5,7 +5,7 @@ use e2e::kafka::Version;
 use e2e::kafka::judge::Input;
 use runtime::connectors::kafka::client::{Code, Isolation, OffsetAt, Resource};
 
-use super::stage::{LONG, Stage};
+use super::stage::{LONG, PATIENT, Stage};
 
 pub(crate) fn features_are_those_decided_on(stage: &Stage) -> Result<()> {
     let features = stage.wait(stage.client.features())?;
@@ -41,7 +41,8 @@ pub(crate) fn offsets_are_those_of_the_log(stage: &Stage) -> Result<()> {
     let end = stage.wait(stage.client.epoch_end("offsets", 0, epoch + 1))?;
     ensure!(end.end_offset == -1, "an epoch that never was: {end:?}");
 
-    stage.wait(stage.client.report_offsets("offsets-readers", &[("offsets", 0, 42)]))?;
+    let report = || stage.client.report_offsets("offsets-readers", &[("offsets", 0, 42)]);
+    stage.wait(stage.client.retried(&PATIENT, report))?;
     let reported = stage.judge.group_offsets("offsets-readers")?;
     ensure!(reported.len() == 1 && reported.iter().all(|found| found.topic == "offsets" && found.offset == 42));
     let open = stage.wait(stage.client.describe_transaction("offsets"))?.context("it is open")?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::{Options, Version};
+use e2e::stage::SLOW;
 use onceward::child::Said;
 
 use crate::stage::{Cluster, Shape, Stage};
@@ -61,7 +62,7 @@ fn die_at_each_step(version: Version) -> Result<()> {
         }
         // One and three partitions, one and two sinks, each step with one of the four.
         let (partitions, sinks) = ([1, 3][number % 2], [1, 2][number / 2 % 2]);
-        let shape = Shape { partitions, sinks, rows: 10_000, ..Shape::new(&step.replace('.', "-")) };
+        let shape = Shape { partitions, sinks, rows: 10_000, ..Shape::new(&step.replace(['.', '_'], "-")) };
         die(&cluster, step, shape).with_context(|| format!("{version:?}, {step}"))?;
     }
     Ok(())
@@ -95,9 +96,9 @@ fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
         "coordinator.all_committed",
     ];
     for step in held {
-        let topic = format!("broker-{}", step.replace('.', "-"));
+        let topic = format!("broker-{}", step.replace(['.', '_'], "-"));
         let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) })?;
-        let mut child = stage.start(&format!("{step}:3=pause:3s"), &[])?;
+        let mut child = stage.start(&format!("{step}:3=pause:3s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {step} 3"));
         child.wait_for(|said| *said == there)?;
         let site = stage.into_site();

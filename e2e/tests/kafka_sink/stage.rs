@@ -45,7 +45,7 @@ impl Shape {
             topic: topic.to_owned(),
             partitions: 3,
             sinks: 1,
-            rows: 20_000,
+            rows: 40_000,
             rows_per_second: 20_000,
             parallelism: 1,
             sink: String::new(),

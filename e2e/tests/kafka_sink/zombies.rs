@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::{Options, Version};
+use e2e::stage::SLOW;
 use onceward::child::Said;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -21,10 +22,10 @@ const PLACES: [&str; 6] = [
 fn a_zombie_aborts_nothing_that_is_decided_and_commits_nothing_that_is_not() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
     for place in PLACES {
-        let topic = format!("zombie-{}", place.replace('.', "-"));
+        let topic = format!("zombie-{}", place.replace(['.', '_'], "-"));
         let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) })?;
         // Long enough that only the signal can end it.
-        let mut zombie = stage.start(&format!("{place}:3=pause:2s"), &[])?;
+        let mut zombie = stage.start(&format!("{place}:3=pause:2s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {place} 3"));
         zombie.wait_for(|said| *said == there)?;
         let id = Pid::from_raw(zombie.id().cast_signed()).context("a process id")?;

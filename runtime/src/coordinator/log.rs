@@ -143,3 +143,68 @@ impl Log {
         Ok(Reply::Unknown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use checkpoint::ids::{Nonce, Slot};
+    use checkpoint::record::{Record, Released};
+
+    use super::*;
+    use crate::clock::RuntimeClock;
+    use crate::connectors::Retry;
+    use crate::coordinator::tests::faults::Scripted;
+    use crate::store::MemoryStore;
+    use crate::store::memory::{Operation, StoreFault};
+
+    const AT: Position = Position { attempt: Attempt(1), slot: Slot(0) };
+
+    fn append() -> Request {
+        let record = Record::Released(Released::Stopped);
+        Request::CreateSlot(AT, Arc::new(Entry { nonce: Nonce(7), record }))
+    }
+
+    /// A log whose calls fail as `faults` says.
+    fn log(faults: impl Fn(Operation, &str) -> Option<StoreFault> + Send + Sync + 'static) -> (Log, RuntimeClock) {
+        let clock = RuntimeClock::start();
+        let store = MemoryStore::new(Arc::new(clock)).with_faults(Arc::new(Scripted(faults)));
+        (Log::new(Arc::new(store), LogIndex(0), Arc::new(clock)), clock)
+    }
+
+    fn lose_creates(operation: Operation, _: &str) -> Option<StoreFault> {
+        (operation == Operation::Create).then_some(StoreFault::ErrorBefore)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_of_too_many_unknown_answers_in_a_row_ends_the_attempt() {
+        let (log, clock) = log(lose_creates);
+        let mut waited = Duration::ZERO;
+        for unknown in 0..MAX_UNKNOWN - 1 {
+            assert_eq!(log.carry_out(append()).await.unwrap(), Reply::Unknown);
+            waited += FIRST_WAIT * 2_u32.pow(unknown);
+            assert_eq!(clock.monotonic(), waited, "each wait is twice the one before");
+            // It is asked what became of it: a slot that is empty says nothing about the next try.
+            assert_eq!(log.carry_out(Request::ReadSlot(AT)).await.unwrap(), Reply::Entry(None));
+        }
+        let ended = log.carry_out(append()).await.unwrap_err();
+        assert!(matches!(&ended, CoordinatorError::Store(error) if error.retry == Retry::Backoff), "{ended}");
+        assert_eq!(clock.monotonic(), waited, "nobody waits for nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_begins_the_count_of_unknown_ones_anew() {
+        let (log, _) = log(lose_creates);
+        for _ in 0..3 * MAX_UNKNOWN {
+            assert_eq!(log.carry_out(append()).await.unwrap(), Reply::Unknown);
+            assert!(matches!(log.clone().carry_out(Request::List).await.unwrap(), Reply::Listed(_)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_whose_reply_was_lost_reads_back_with_its_nonce() {
+        let (log, _) = log(|operation, _| (operation == Operation::Create).then_some(StoreFault::LostReply));
+        let request = append();
+        let Request::CreateSlot(_, sent) = request.clone() else { unreachable!() };
+        assert_eq!(log.carry_out(request).await.unwrap(), Reply::Unknown);
+        assert_eq!(log.carry_out(Request::ReadSlot(AT)).await.unwrap(), Reply::Entry(Some(sent)));
+    }
+}

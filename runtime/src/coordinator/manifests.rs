@@ -34,11 +34,18 @@ impl Log {
             return Ok(ManifestRef::Inline(Box::new(manifest)));
         }
         let (length, hash, body) = (body.len() as u64, content_hash(&body), Bytes::from(body));
+        let name = || paths::manifest(self.index, attempt, epoch, Nonce(random.u128()));
+        let name = self.create_anew(name, &body).await?;
+        Ok(ManifestRef::Stored { name, length, hash })
+    }
+
+    /// Makes an object durable under a name that nothing has had before; returns the name.
+    async fn create_anew(&self, draw: impl Fn() -> String, body: &Bytes) -> Result<String, CoordinatorError> {
         let mut last = None;
         for _ in 0..TRIES {
-            let name = paths::manifest(self.index, attempt, epoch, Nonce(random.u128()));
+            let name = draw();
             match self.store.create(&name, body.clone()).await {
-                Ok(Created::New) => return Ok(ManifestRef::Stored { name, length, hash }),
+                Ok(Created::New) => return Ok(name),
                 Ok(Created::Exists) => last = Some(self.corrupt(&name, "an object with a new name exists already")),
                 Err(error) => last = Some(error.into()),
             }
@@ -88,9 +95,8 @@ impl Log {
         for part in manifest.snapshots.iter_mut().flat_map(|snapshot| &mut snapshot.parts) {
             if let StatePart::Stored { name, length, hash } = part {
                 let body = self.read_verified(name, *length, hash).await?;
-                let copy = format!("{}copy-{:032x}", paths::parts(self.index, attempt), random.u128());
-                self.store.create(&copy, body).await?;
-                *name = copy;
+                let parts = paths::parts(self.index, attempt);
+                *name = self.create_anew(|| format!("{parts}copy-{:032x}", random.u128()), &body).await?;
             }
         }
         Ok(manifest)

@@ -169,3 +169,63 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: LogIndex = LogIndex(0);
+    const NEXT_LOG: LogIndex = LogIndex(1);
+    const OURS: Nonce = Nonce(1);
+    const THEIRS: Nonce = Nonce(2);
+
+    fn after_winning(attempt: u64) -> Progress {
+        let progress = Progress::default();
+        progress.tries_claim(OURS);
+        progress.won_claim(LOG, Attempt(attempt));
+        progress
+    }
+
+    #[test]
+    fn a_process_that_has_won_nothing_has_no_rival() {
+        let progress = Progress::default();
+        progress.tries_claim(OURS);
+        assert!(!progress.is_rival(LOG, Attempt(9), THEIRS), "whoever came before is to be taken over from");
+    }
+
+    #[test]
+    fn a_claim_above_ones_own_with_a_foreign_nonce_is_a_rivals() {
+        let progress = after_winning(3);
+        assert!(progress.is_rival(LOG, Attempt(4), THEIRS));
+        assert!(!progress.is_rival(LOG, Attempt(3), THEIRS), "the own number");
+        assert!(!progress.is_rival(LOG, Attempt(2), THEIRS), "one that was taken over from");
+        assert!(!progress.is_rival(NEXT_LOG, Attempt(4), THEIRS), "another log");
+    }
+
+    #[test]
+    fn a_claim_above_ones_own_with_a_nonce_that_was_tried_is_ones_own() {
+        let progress = after_winning(3);
+        let tried = [Nonce(5), Nonce(6)];
+        for nonce in tried {
+            progress.tries_claim(nonce);
+        }
+        assert!(tried.iter().all(|nonce| !progress.is_rival(LOG, Attempt(4), *nonce)));
+        assert!(progress.is_rival(LOG, Attempt(4), THEIRS));
+    }
+
+    #[test]
+    fn nonces_of_claims_before_the_newest_won_one_are_forgotten() {
+        let progress = after_winning(3);
+        assert!(progress.is_rival(LOG, Attempt(4), OURS), "it stands at 3; nobody can have made 4 with it");
+    }
+
+    #[test]
+    fn all_attempts_since_the_first_of_a_process_in_its_log_are_ones_own() {
+        let progress = after_winning(3);
+        progress.won_claim(LOG, Attempt(5));
+        let ours = |log, attempt| progress.is_ours(log, Attempt(attempt));
+        assert!(!ours(LOG, 2) && ours(LOG, 3) && ours(LOG, 4) && ours(LOG, 5) && !ours(NEXT_LOG, 5));
+        progress.won_claim(NEXT_LOG, Attempt(1));
+        assert!(ours(NEXT_LOG, 1) && !ours(LOG, 5), "a new log begins a new row");
+    }
+}

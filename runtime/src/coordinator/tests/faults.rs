@@ -13,6 +13,15 @@ use crate::coordinator::{CoordinatorError, Ended, Next};
 use crate::run::StopSignal;
 use crate::store::memory::{Faults, NoFaults, Operation, StoreFault};
 
+/// Faults by a closure, which counts them.
+pub(in crate::coordinator) struct Scripted<F>(pub(in crate::coordinator) F);
+
+impl<F: Fn(Operation, &str) -> Option<StoreFault> + Send + Sync> Faults for Scripted<F> {
+    fn next(&self, operation: Operation, name: &str) -> Option<StoreFault> {
+        (self.0)(operation, name)
+    }
+}
+
 /// Faults at random, counted by kind.
 struct Seeded {
     random: SeededRandom,

@@ -11,17 +11,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::{Attempt, Epoch, LogIndex, OperatorId, PipelineId, Subtask};
-use checkpoint::manifest::{Committable, OperatorPlan, OperatorSnapshot, StatePart};
+use checkpoint::manifest::{Committable, Expiry, OperatorPlan, OperatorSnapshot, StatePart};
+use checkpoint::paths;
 use checkpoint::record::Cause;
 use checkpoint::recovery::Intent;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::clock::{RuntimeClock, SeededRandom};
+use crate::clock::{Clock, RuntimeClock, SeededRandom};
 use crate::connectors::{
     Assignment, Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, SourceConnector,
     SourceError, SourceReader, Split, WriterContext,
 };
+use crate::coordinator::manifests::content_hash;
 use crate::coordinator::{Context, CoordinatorError, Ended, Progress, Setup, Start, WorkerPort, run_attempt};
 use crate::element::Watermark;
 use crate::metrics::{Metrics, Names};
@@ -180,6 +182,35 @@ pub(super) struct Script {
     pub(super) ignores: BTreeSet<u64>,
     /// Fails when asked for this epoch.
     pub(super) fails: Option<(u64, FailureKind)>,
+    /// Its target has a timeout, and its answers may be late.
+    pub(super) timed: Option<Timed>,
+    /// State is an object of its own, in here.
+    pub(super) parts: Option<MemoryStore>,
+}
+
+/// A target that throws away what is not committed in time.
+pub(super) struct Timed {
+    pub(super) clock: RuntimeClock,
+    pub(super) timeout_ms: u64,
+    pub(super) budget_ms: u64,
+    /// How long after its barrier an epoch is acknowledged.
+    pub(super) slow: BTreeMap<u64, Duration>,
+    /// When the open transaction began.
+    began_ms: u64,
+    /// When the next words are said.
+    due: Duration,
+}
+
+impl Timed {
+    pub(super) fn new(clock: RuntimeClock, timeout_ms: u64, budget_ms: u64) -> Self {
+        Self { clock, timeout_ms, budget_ms, slow: BTreeMap::new(), began_ms: 0, due: Duration::ZERO }
+    }
+
+    /// The next transaction begins; how long the one before may live.
+    fn turn(&mut self) -> Expiry {
+        let start_ms = std::mem::replace(&mut self.began_ms, self.clock.monotonic().as_millis() as u64);
+        Expiry { start_ms, timeout_ms: self.timeout_ms, commit_budget_ms: self.budget_ms }
+    }
 }
 
 impl Script {
@@ -195,7 +226,14 @@ impl Script {
             declines: BTreeSet::new(),
             ignores: BTreeSet::new(),
             fails: None,
+            timed: None,
+            parts: None,
         }
+    }
+
+    /// Rows read so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     fn obey(&mut self, message: ToWorker) {
@@ -204,8 +242,13 @@ impl Script {
             ToWorker::Deploy(deployment) => {
                 self.attempt = deployment.attempt;
                 let positions = deployment.snapshots.iter().find(|s| s.operator == source_operator("in")).unwrap();
-                let StatePart::Inline { body } = &positions.parts[0] else { panic!("small state is inlined") };
-                let splits: Vec<Split> = serde_json::from_slice(&STANDARD.decode(body).unwrap()).unwrap();
+                let body = match (&positions.parts[0], &self.parts) {
+                    (StatePart::Inline { body }, _) => STANDARD.decode(body).unwrap(),
+                    (StatePart::Stored { name, .. }, Some(store)) => store.objects()[name].to_vec(),
+                    (StatePart::Stored { .. }, None) => panic!("small state is inlined"),
+                };
+                let splits: Vec<Split> = serde_json::from_slice(&body).unwrap();
+                self.timed.as_mut().map(Timed::turn);
                 self.position = splits[0].position.parse().unwrap();
                 self.restored = self.position;
                 self.out.push_back(FromWorker::Deployed { attempt: self.attempt, tasks: vec![task.clone()] });
@@ -229,6 +272,10 @@ impl Script {
             let reason = "line 7 is malformed".to_owned();
             return self.out.push_back(FromWorker::Failed { attempt, task, reason, kind });
         }
+        let expiry = self.timed.as_mut().map(Timed::turn);
+        if let Some(timed) = &mut self.timed {
+            timed.due = timed.clock.monotonic() + timed.slow.get(&epoch.0).copied().unwrap_or_default();
+        }
         if self.position < TOTAL {
             let handle = format!("{}-{}-{attempt}", self.position, self.position + STEP);
             self.position += STEP;
@@ -239,7 +286,7 @@ impl Script {
                 attempt,
                 epoch,
                 rows: STEP,
-                expiry: None,
+                expiry,
                 handle,
             });
         }
@@ -250,7 +297,7 @@ impl Script {
             let reason = "disk is full".to_owned();
             return self.out.push_back(FromWorker::Declined { attempt, epoch, task, reason });
         }
-        let body = STANDARD.encode(serde_json::to_vec(&[split(self.position)]).unwrap());
+        let part = self.part(epoch, serde_json::to_vec(&[split(self.position)]).unwrap());
         let finished = self.position >= TOTAL;
         self.out.push_back(FromWorker::Acknowledged(Box::new(Acknowledgement {
             attempt,
@@ -259,7 +306,7 @@ impl Script {
             snapshots: vec![OperatorSnapshot {
                 operator: source_operator("in"),
                 subtask: Subtask(0),
-                parts: vec![StatePart::Inline { body }],
+                parts: vec![part],
             }],
             committables: self.undecided.clone(),
             times: StageTimes { upload_us: 7, ..StageTimes::default() },
@@ -269,6 +316,14 @@ impl Script {
         if finished {
             self.out.push_back(FromWorker::Ended { attempt, task });
         }
+    }
+
+    fn part(&self, epoch: Epoch, body: Vec<u8>) -> StatePart {
+        let Some(store) = &self.parts else { return StatePart::Inline { body: STANDARD.encode(body) } };
+        let name = format!("{}state-{epoch}", paths::parts(LogIndex(0), self.attempt));
+        let (length, hash) = (body.len() as u64, content_hash(&body));
+        store.corrupt(&name, Some(body.into()));
+        StatePart::Stored { name, length, hash }
     }
 }
 
@@ -284,6 +339,9 @@ impl WorkerPort for Script {
     fn recv(&mut self) -> BoxFuture<'_, Option<FromWorker>> {
         Box::pin(async move {
             loop {
+                if let Some(timed) = self.timed.as_ref().filter(|timed| timed.due > timed.clock.monotonic()) {
+                    timed.clock.sleep(timed.due.saturating_sub(timed.clock.monotonic())).await;
+                }
                 if let Some(message) = self.out.pop_front() {
                     return Some(message);
                 }
@@ -353,6 +411,11 @@ impl World {
     pub(super) async fn run(&self, seed: u64, intent: Intent) -> Result<Ended, CoordinatorError> {
         let context = self.context(self.setup(), seed, Arc::new(NoFaults));
         attempt(&context, intent, &mut Script::new(&self.sink), &StopSignal::never()).await
+    }
+
+    /// The same store and target, seen by an observer of one's own.
+    pub(super) fn apart(&self) -> Self {
+        Self { events: Events::default(), ..self.clone() }
     }
 
     pub(super) fn records(&self) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Finding out what became of a transaction, touching nothing.
 
 use super::prepared::{PreparedTransaction, Witness};
-use super::verdict::{Outcome, Seen, Standing, ended, seen, standing};
+use super::verdict::{Outcome, Seen, Standing, Testimony, combine, ended, seen, standing};
 use crate::connectors::kafka::client::{Backoff, Class, Client, Code, Error, Fetched, Isolation};
 
 /// Fetches in search of a marker, each of about a megabyte of log.
@@ -14,9 +14,11 @@ enum Look {
     Gone(String),
     /// Not yet; and what it is if it stays so.
     Again(String),
+    /// Also to be looked at again, since partition and coordinator are asked one after the other.
+    Hanging(String),
 }
 
-/// Asks the log of each witness until one tells. `backoff`: for each witness, while its leader moves or markers are
+/// Asks the log of each witness. `backoff`: for each witness, while its leader moves or markers are
 /// being written.
 ///
 /// # Errors
@@ -24,17 +26,17 @@ enum Look {
 /// transactional id).
 pub async fn classify(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<Outcome, Error> {
     check_cluster(client, prepared, backoff).await?;
-    let mut reasons = vec![];
+    let mut testimonies = vec![];
     for witness in &prepared.witnesses {
-        match by_witness(client, prepared, witness, backoff).await? {
-            Ok(outcome) => return Ok(outcome),
-            Err(reason) => reasons.push(reason),
+        let testimony = by_witness(client, prepared, witness, backoff).await?;
+        // Open here is open everywhere, and what is aborted here nobody will see elsewhere.
+        let is_enough = matches!(testimony, Testimony::Outcome(Outcome::Open | Outcome::Aborted));
+        testimonies.push(testimony);
+        if is_enough {
+            break;
         }
     }
-    if reasons.is_empty() {
-        reasons.push("the checkpoint names no place where its records lie".to_owned());
-    }
-    Ok(Outcome::Unknown(reasons.join("; ")))
+    Ok(combine(testimonies))
 }
 
 /// A transaction of another cluster must neither be judged nor ended here.
@@ -54,23 +56,23 @@ pub(super) async fn check_cluster(
     Err(Error::Settings { message })
 }
 
-/// The outcome, or why this witness does not tell.
 async fn by_witness(
     client: &Client,
     prepared: &PreparedTransaction,
     witness: &Witness,
     backoff: &Backoff,
-) -> Result<Result<Outcome, String>, Error> {
+) -> Result<Testimony, Error> {
     let mut tried = 0;
     loop {
         let looked = look(client, prepared, witness).await;
         let is_last = tried + 1 >= backoff.tries;
         match looked {
-            Ok(Look::Outcome(outcome)) => return Ok(Ok(outcome)),
-            Ok(Look::Gone(reason)) => return Ok(Err(reason)),
-            Ok(Look::Again(reason)) if is_last => return Ok(Err(reason)),
+            Ok(Look::Outcome(outcome)) => return Ok(Testimony::Outcome(outcome)),
+            Ok(Look::Gone(reason)) => return Ok(Testimony::Nothing(reason)),
+            Ok(Look::Again(reason)) if is_last => return Ok(Testimony::Nothing(reason)),
+            Ok(Look::Hanging(reason)) if is_last => return Ok(Testimony::Hanging(reason)),
             Err(error) if is_last || error.class() != Class::Retry => return Err(error),
-            Ok(Look::Again(_)) | Err(_) => client.pause(backoff, tried).await,
+            Ok(Look::Again(_) | Look::Hanging(_)) | Err(_) => client.pause(backoff, tried).await,
         }
         tried += 1;
     }
@@ -129,8 +131,9 @@ async fn held_up(client: &Client, prepared: &PreparedTransaction, witness: &Witn
     match standing(prepared, witness, &active, coordinated.as_ref()) {
         Standing::Open => Ok(Look::Outcome(Outcome::Open)),
         Standing::Ending => Ok(Look::Again(format!("{witness}: its end is being written, and that takes too long"))),
-        Standing::Hanging => Ok(Look::Again(format!(
-            "{witness}: it hangs: open there, and unknown to the coordinator; see kafka-transactions.sh --help abort"
+        Standing::Hanging => Ok(Look::Hanging(format!(
+            "{witness}: it hangs: open there, and the coordinator has {}; see `kafka-transactions.sh find-hanging`",
+            coordinated.map_or("no such id".to_owned(), |found| format!("state {}", found.state))
         ))),
         Standing::Ended => find_marker(client, prepared, witness).await,
     }

@@ -31,12 +31,50 @@ pub(super) enum Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     Open,
-    /// The coordinator is writing its markers, or one of the two has not heard yet: look again.
+    /// The coordinator is writing its markers.
     Ending,
     /// It ended on this partition: its marker is in the log.
     Ended,
-    /// Open on the partition, and the coordinator knows nothing of it: nobody will ever end it by himself.
+    /// Open on the partition, and the coordinator is done with it or knows nothing of it: nobody will ever end it there
+    /// by himself. (KAFKA-20734: brokers leave out partitions that have no leader at the time of the end.)
     Hanging,
+}
+
+/// What one witness tells in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Testimony {
+    Outcome(Outcome),
+    /// Hangs on this partition, in words.
+    Hanging(String),
+    /// Does not tell, and why.
+    Nothing(String),
+}
+
+/// What all witnesses say together. A transaction is committed only where none of them is held back for ever.
+pub(super) fn combine(testimonies: Vec<Testimony>) -> Outcome {
+    let (mut outcomes, mut hanging, mut reasons) = (vec![], vec![], vec![]);
+    for testimony in testimonies {
+        match testimony {
+            Testimony::Outcome(outcome) => outcomes.push(outcome),
+            Testimony::Hanging(reason) => hanging.push(reason),
+            Testimony::Nothing(reason) => reasons.push(reason),
+        }
+    }
+    outcomes.dedup();
+    match outcomes.as_slice() {
+        [Outcome::Committed] if !hanging.is_empty() => {
+            Outcome::Unknown(format!("torn: committed in part, and {}", hanging.join("; ")))
+        }
+        [outcome] => outcome.clone(),
+        [] => {
+            hanging.extend(reasons);
+            if hanging.is_empty() {
+                hanging.push("the checkpoint names no place where its records lie".to_owned());
+            }
+            Outcome::Unknown(hanging.join("; "))
+        }
+        several => Outcome::Unknown(format!("partitions disagree: {several:?}")),
+    }
 }
 
 /// Reads a fetch at `offset`, which is the first or the last one of `witness`.
@@ -83,9 +121,9 @@ pub(super) fn standing(
         return Standing::Ended;
     }
     match coordinated {
-        None => Standing::Hanging,
         Some(found) if found.producer == prepared.producer() && found.state == "Ongoing" => Standing::Open,
-        Some(_) => Standing::Ending,
+        Some(found) if found.state.starts_with("Prepare") => Standing::Ending,
+        None | Some(_) => Standing::Hanging,
     }
 }
 
@@ -173,10 +211,13 @@ mod tests {
     fn open_is_what_partition_and_coordinator_both_hold_open() {
         let open = [ActiveProducer { id: 7, epoch: 3, open_since: Some(10) }];
         assert_eq!(stands(&open, Some(("Ongoing", 3))), Standing::Open);
-        for state in ["PrepareCommit", "PrepareAbort", "CompleteAbort", "Empty"] {
+        for state in ["PrepareCommit", "PrepareAbort", "PrepareEpochFence"] {
             assert_eq!(stands(&open, Some((state, 3))), Standing::Ending, "{state}");
         }
-        assert_eq!(stands(&open, Some(("Ongoing", 5))), Standing::Ending, "another transaction");
+        for state in ["CompleteCommit", "CompleteAbort", "Empty", "Dead"] {
+            assert_eq!(stands(&open, Some((state, 3))), Standing::Hanging, "{state}");
+        }
+        assert_eq!(stands(&open, Some(("Ongoing", 5))), Standing::Hanging, "another transaction");
         assert_eq!(stands(&open, None), Standing::Hanging);
         let elsewhere = [
             ActiveProducer { id: 7, epoch: 3, open_since: None },
@@ -194,5 +235,19 @@ mod tests {
         assert_eq!(end(vec![batch(13, 13, 8, abort), batch(14, 14, 7, commit)]), Some(Outcome::Committed));
         assert_eq!(end(vec![batch(13, 13, 7, abort), batch(14, 14, 7, commit)]), Some(Outcome::Aborted));
         assert_eq!(end(vec![batch(9, 9, 7, commit), batch(13, 15, 7, None)]), None, "of an earlier one");
+    }
+
+    #[test]
+    fn a_transaction_is_committed_only_where_no_witness_hangs() {
+        let told = || Testimony::Outcome(Outcome::Committed);
+        let (hangs, gone) = (|| Testimony::Hanging("out-1 hangs".to_owned()), || Testimony::Nothing("gone".to_owned()));
+        assert_eq!(combine(vec![gone(), told(), gone(), told()]), Outcome::Committed);
+        assert!(matches!(combine(vec![told(), hangs()]), Outcome::Unknown(reason) if reason.contains("torn")));
+        assert!(matches!(combine(vec![hangs(), told()]), Outcome::Unknown(reason) if reason.contains("out-1 hangs")));
+        let aborted = || Testimony::Outcome(Outcome::Aborted);
+        assert_eq!(combine(vec![hangs(), aborted()]), Outcome::Aborted, "nobody will see the rest either");
+        assert!(matches!(combine(vec![told(), aborted()]), Outcome::Unknown(reason) if reason.contains("disagree")));
+        assert_eq!(combine(vec![hangs(), gone()]), Outcome::Unknown("out-1 hangs; gone".to_owned()));
+        assert!(matches!(combine(vec![]), Outcome::Unknown(reason) if reason.contains("no place")));
     }
 }

@@ -12,6 +12,8 @@ use crate::connectors::{Assignment, Next, Retry, SourceConnector, SourceCounters
 use crate::store::MemoryStore;
 use crate::worker::Plan;
 
+mod blocked;
+
 /// An endless generator of ten rows a second, with this restart policy; checkpoints are far apart.
 fn pipeline(restart_policy: &Value) -> Pipeline {
     let column = json!({"name": "id", "type": "BIGINT", "generate": {"sequence": {"start": 0}}});
