@@ -17,7 +17,7 @@ const STEPS: [(&str, u64); 5] = [
 fn a_run_that_is_killed_goes_on_where_it_was() -> Result<()> {
     let cluster = Cluster::shared()?;
     cluster.judge.create("killed", 3)?;
-    cluster.produce("killed", 0, 30_000)?;
+    cluster.produce("killed", 0, 60_000)?;
     // Small answers, so that there are many batches.
     let properties = "max.partition.fetch.bytes: 20000, queued.max.messages.kbytes: 1";
     let more = "until: Latest";
@@ -28,7 +28,7 @@ fn a_run_that_is_killed_goes_on_where_it_was() -> Result<()> {
     }
     copy.run_well()?;
     copy.assert_tidy()?;
-    ensure!(copy.assert_exact(&cluster)?.len() == 30_000);
+    ensure!(copy.assert_exact(&cluster)?.len() == 60_000);
     Ok(())
 }
 
@@ -67,14 +67,14 @@ fn partitions_that_are_added_are_read_from_their_beginning() -> Result<()> {
     let before = committed(&cluster, "grown")?;
     let mut child = copy.start("", &[])?;
     child.wait_for(|said| said.is_event("checkpoint.completed"))?;
-    cluster.judge.add_partitions("grown", 5)?;
+    cluster.grow("grown", 5)?;
     cluster.produce("grown", 1_000, 2_000)?;
     copy.wait_for_rows(&child, 2_000)?;
     child.kill()?;
     drop(child.finish()?);
     cluster.produce("grown", 3_000, 1_000)?;
     // Also one that is added while nobody runs, and another parallelism.
-    cluster.judge.add_partitions("grown", 6)?;
+    cluster.grow("grown", 6)?;
     cluster.put("grown", 5, &[Some("new"); 10])?;
     copy.edit_manifest("parallelism: 2", "parallelism: 3")?;
     let child = copy.start("", &[])?;

@@ -14,6 +14,7 @@ use onceward::child::{Child, Ended};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use runtime::clock::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -51,6 +52,20 @@ impl Cluster {
 
     pub(crate) fn produce(&self, topic: &str, first: u64, count: u64) -> Result<()> {
         self.judge.produce(topic, &Input { first, count, keys: 97, begin_ms: BEGIN_MS + first as i64, rate: 0 })
+    }
+
+    /// Adds partitions; returns when each has a leader.
+    pub(crate) fn grow(&self, topic: &str, total: u32) -> Result<()> {
+        self.judge.add_partitions(topic, total)?;
+        let clock = SystemClock;
+        let begun = clock.monotonic();
+        loop {
+            let leaders = self.judge.topic(topic)?.leaders;
+            if leaders.len() == total as usize && leaders.iter().all(|leader| *leader >= 0) {
+                return Ok(());
+            }
+            ensure!(clock.monotonic().saturating_sub(begun) < Duration::from_secs(30), "leaders: {leaders:?}");
+        }
     }
 
     /// Records with these values, to one partition.

@@ -10,7 +10,13 @@ use crate::connectors::values::{hex, temporal};
 pub(super) type Parts = Vec<(usize, RecordPart)>;
 
 /// Sets the metadata of a row. What a record does not have stays unset, as a field that is missing.
-pub(super) fn set(parts: &Parts, record: &Record<'_>, partition: i32, row: usize, columns: &mut [ColumnBuffer]) {
+pub(super) fn set(
+    parts: &[(usize, RecordPart)],
+    record: &Record<'_>,
+    partition: i32,
+    row: usize,
+    columns: &mut [ColumnBuffer],
+) {
     for (index, part) in parts {
         let Some(column) = columns.get_mut(*index) else { continue };
         match part {
@@ -47,7 +53,7 @@ pub(super) fn set(parts: &Parts, record: &Record<'_>, partition: i32, row: usize
 /// A JSON array in the record's order: names may repeat.
 fn write_headers(headers: Headers<'_>, out: &mut Vec<u8>) {
     out.push(b'[');
-    for (index, (name, value)) in headers.enumerate() {
+    for (index, (name, value)) in headers.each().enumerate() {
         out.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
         write_text(&String::from_utf8_lossy(name), out);
         match value.map(|value| (value, std::str::from_utf8(value))) {

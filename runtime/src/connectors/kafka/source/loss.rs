@@ -36,12 +36,9 @@ pub(super) fn lost(source: &str, place: &Place, message: &str) -> SourceError {
 
 /// A right that is missing is given by a person, so waiting for it loses nothing.
 pub(super) fn remote(source: &str, target: &str, error: &Error) -> SourceError {
-    let retry = match error {
-        // Something odd on the way may be gone with the next connection.
-        Error::Malformed { .. } => Retry::Backoff,
-        error if error.class() == Class::Fatal => Retry::Never,
-        _ => Retry::Backoff,
-    };
+    // Something odd on the way may be gone with the next connection.
+    let is_hopeless = error.class() == Class::Fatal && !matches!(error, Error::Malformed { .. });
+    let retry = if is_hopeless { Retry::Never } else { Retry::Backoff };
     let (source_name, target, message) = (source.to_owned(), target.to_owned(), error.to_string());
     SourceError::Remote { source_name, target, message, retry }
 }

@@ -24,12 +24,11 @@ pub(super) struct Headers<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a [u8], Option<&'a [u8]>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        header(&mut self.bytes)
+impl<'a> Headers<'a> {
+    /// Name and value of each.
+    pub(super) fn each(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let Self { left, mut bytes } = self;
+        (0..left).map_while(move |_| header(&mut bytes))
     }
 }
 

@@ -15,7 +15,7 @@ fn read(records: Bytes, aborted: &[(i64, i64)]) -> usize {
         match step {
             Step::Rows(mut batch) => {
                 while let Ok(Some(record)) = batch.next_record() {
-                    count += 1 + record.headers.count();
+                    count += 1 + record.headers.each().count();
                 }
             }
             Step::Skipped { .. } => (),

@@ -7,6 +7,7 @@ mod filter;
 use std::io::Write as _;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 
 use super::inbox::Fetched;
@@ -30,7 +31,7 @@ fn record(offset: i64) -> Record {
         timestamp: 1_000 + offset,
         key: None,
         value: Some(Bytes::from(format!("v{offset}"))),
-        headers: Default::default(),
+        headers: IndexMap::new(),
     }
 }
 
