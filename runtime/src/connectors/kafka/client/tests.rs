@@ -137,6 +137,8 @@ fn lengths_of_more_than_there_is_are_refused_before_memory_is_set_aside() {
     // Metadata: no throttling, then four billion brokers; SaslHandshake: no error, then two billion mechanisms.
     let brokers = Bytes::from_static(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]);
     assert!(decode::<MetadataRequest>(brokers, 12).is_err());
+    let endless = Bytes::from_static(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    assert!(decode::<MetadataRequest>(endless, 12).is_err(), "a fifth byte that promises a sixth");
     let mechanisms = Bytes::from_static(&[0, 0, 0x7f, 0xff, 0xff, 0xff]);
     assert!(decode::<SaslHandshakeRequest>(mechanisms, 1).is_err());
     assert!(decode::<MetadataRequest>(metadata().into(), 12).is_ok());

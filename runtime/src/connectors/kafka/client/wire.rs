@@ -141,8 +141,9 @@ impl Buf for Bounded {
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         let byte = self.bytes.try_get_u8()?;
         self.value |= u64::from(byte & 0x7f) << self.bits;
-        self.bits = (self.bits + 7).min(56);
-        if byte < 0x80 {
+        self.bits += 7;
+        // The fifth byte is the last one, also where it says that another follows.
+        if byte < 0x80 || self.bits == 35 {
             let value = std::mem::take(&mut self.value);
             self.bits = 0;
             if value > self.bytes.len() as u64 + 1 {
