@@ -63,7 +63,9 @@ async fn place(shared: &Arc<Shared>, serving: &mut HashMap<i32, Serving>, homele
     if waiting.is_empty() {
         shared.works_again(Who::Cluster);
     }
-    waiting.iter().for_each(|homeless| homeless.inbox.count_failure());
+    for homeless in &waiting {
+        homeless.inbox.count_failure();
+    }
     shared.give_up(waiting);
 }
 

@@ -147,7 +147,9 @@ fn judge(shared: &Shared, node: i32, inbox: &Inbox, answer: &Answered) -> Judged
 
 /// What a broker does not serve is looked for anew.
 fn hand_back(shared: &Shared, homeless: Vec<Homeless>) {
-    homeless.iter().for_each(|homeless| homeless.inbox.count_failure());
+    for homeless in &homeless {
+        homeless.inbox.count_failure();
+    }
     shared.give_up(homeless);
 }
 

@@ -19,7 +19,7 @@ use crate::connectors::kafka::client::{Client, Ports, Settings};
 use crate::connectors::reader::{Fed, Feed};
 use crate::connectors::{SourceConnector as _, SourceError};
 
-fn source(format: Value, columns: Value, metadata: Value, wanted: &[&str]) -> KafkaSource {
+fn source(format: &Value, columns: &Value, metadata: &Value, wanted: &[&str]) -> KafkaSource {
     let spec: api::pipeline::Source = serde_json::from_value(json!({
         "name": "orders", "kafka": { "connection": "main", "topics": ["t"] }, "format": format, "columns": columns, "metadata": metadata,
     }))
@@ -37,12 +37,12 @@ fn source(format: Value, columns: Value, metadata: Value, wanted: &[&str]) -> Ka
 }
 
 fn texts() -> KafkaSource {
-    source(json!({ "raw": {} }), json!([{ "name": "v", "type": "VARBINARY" }]), json!([]), &["v"])
+    source(&json!({ "raw": {} }), &json!([{ "name": "v", "type": "VARBINARY" }]), &json!([]), &["v"])
 }
 
 fn numbers(on_error: &str) -> KafkaSource {
     let format = json!({ "json": { "onError": on_error } });
-    source(format, json!([{ "name": "n", "type": "BIGINT" }]), json!([]), &["n"])
+    source(&format, &json!([{ "name": "n", "type": "BIGINT" }]), &json!([]), &["n"])
 }
 
 fn opened(source: &KafkaSource, next: i64, until: Option<i64>) -> (Arc<Inbox>, PartitionFeed) {
@@ -187,7 +187,7 @@ fn metadata_are_columns_of_their_own() {
     ]);
     // A field of the value that is called as a metadata column is not mixed up with it.
     let columns = json!([{ "name": "n", "type": "BIGINT" }]);
-    let source = source(json!({ "json": {} }), columns, metadata, &["h", "n", "k", "p", "o", "at"]);
+    let source = source(&json!({ "json": {} }), &columns, &metadata, &["h", "n", "k", "p", "o", "at"]);
     assert_eq!(source.schema().field(0).name(), "h");
     let (inbox, mut feed) = opened(&source, 0, None);
     let mut full = Record { key: Some(Bytes::from_static(b"\xff1")), ..valued(8, "{\"n\":1,\"o\":99}") };
@@ -222,7 +222,7 @@ fn headers_of_one_name_are_all_kept() {
     batch[8..12].copy_from_slice(&length.to_be_bytes());
     let metadata = json!([{ "column": "h", "from": "headers" }]);
     let columns = json!([{ "name": "v", "type": "VARBINARY" }]);
-    let (inbox, mut feed) = opened(&source(json!({ "raw": {} }), columns, metadata, &["h"]), 0, None);
+    let (inbox, mut feed) = opened(&source(&json!({ "raw": {} }), &columns, &metadata, &["h"]), 0, None);
     inbox.push(answered(with_checksum(&batch), 1), true, 0).unwrap();
     let rows = poll(&mut feed).unwrap();
     let expected = r#"[{"name":"a","value":"1"},{"name":"a","value":"2"}]"#;
