@@ -3,55 +3,52 @@
 //! Left out is whatever the guarantee rests on (idempotence, acks, isolation, transactions, groups and their offsets,
 //! the partitioner, time limits of delivery), what has a field of its own (brokers, TLS, SASL), what runs foreign code or
 //! prints (plugins, debug), and other spellings of what is here. Bounds are librdkafka's, or narrower where values would
-//! contradict each other or take memory without limit.
+//! contradict each other or take memory without limit. Sources have a client of their own (docs/decisions/0203), which
+//! goes by those names that mean the same to it.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Tuning of the client by librdkafka's names; see its CONFIGURATION.md for what each does.
+/// Tuning by librdkafka's names; see its CONFIGURATION.md for what each does.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaProperties {
-    /// Name in the brokers' logs, metrics and quotas.
+    /// Sinks: name in the brokers' logs, metrics and quotas.
     #[serde(rename = "client.id", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9._-]+$"))]
     pub client_id: Option<String>,
-    /// Rack that reading prefers, as the brokers' `broker.rack`.
-    #[serde(rename = "client.rack", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^[!-~]+$"))]
-    pub client_rack: Option<String>,
-    /// Families of addresses that brokers are reached at.
+    /// Sinks: families of addresses that brokers are reached at.
     #[serde(rename = "broker.address.family", skip_serializing_if = "Option::is_none")]
     pub broker_address_family: Option<AddressFamily>,
-    /// Milliseconds that a resolved address is kept.
+    /// Sinks: milliseconds that a resolved address is kept.
     #[serde(rename = "broker.address.ttl", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86_400_000))]
     pub broker_address_ttl: Option<u32>,
-    /// Milliseconds until an unused connection is closed; 0: never.
+    /// Sinks: milliseconds until an unused connection is closed; 0: never.
     #[serde(rename = "connections.max.idle.ms", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub connections_max_idle_ms: Option<u32>,
-    /// Milliseconds until a request counts as lost.
+    /// Sinks: milliseconds until a request counts as lost.
     #[serde(rename = "socket.timeout.ms", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 6_000, max = 300_000))]
     pub socket_timeout_ms: Option<u32>,
-    /// Milliseconds for a connection to be made, with TLS and SASL.
+    /// Sinks: milliseconds for a connection to be made, with TLS and SASL.
     #[serde(rename = "socket.connection.setup.timeout.ms", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_000, max = 2_147_483_647))]
     pub socket_connection_setup_timeout_ms: Option<u32>,
-    /// TCP keep-alive.
+    /// Sinks: TCP keep-alive.
     #[serde(rename = "socket.keepalive.enable", skip_serializing_if = "Option::is_none")]
     pub socket_keepalive_enable: Option<bool>,
-    /// `TCP_NODELAY`.
+    /// Sinks: `TCP_NODELAY`.
     #[serde(rename = "socket.nagle.disable", skip_serializing_if = "Option::is_none")]
     pub socket_nagle_disable: Option<bool>,
-    /// Bytes; 0: the system's.
+    /// Sinks: bytes; 0: the system's.
     #[serde(rename = "socket.send.buffer.bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000_000))]
     pub socket_send_buffer_bytes: Option<u32>,
-    /// Bytes; 0: the system's.
+    /// Sinks: bytes; 0: the system's.
     #[serde(rename = "socket.receive.buffer.bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000_000))]
     pub socket_receive_buffer_bytes: Option<u32>,
@@ -67,25 +64,18 @@ pub struct KafkaProperties {
     #[serde(rename = "max.partition.fetch.bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub max_partition_fetch_bytes: Option<u32>,
-    /// Sources: milliseconds until the next request while the queue is full.
-    #[serde(rename = "fetch.queue.backoff.ms", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 300_000))]
-    pub fetch_queue_backoff_ms: Option<u32>,
     /// Sources: milliseconds until the next request after a failed one.
     #[serde(rename = "fetch.error.backoff.ms", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 300_000))]
     pub fetch_error_backoff_ms: Option<u32>,
-    /// Sources: records of each partition that are read ahead.
-    #[serde(rename = "queued.min.messages", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub queued_min_messages: Option<u32>,
-    /// Sources: kilobytes that are read ahead.
+    /// Sources: kilobytes that are read ahead, for each subtask.
     #[serde(rename = "queued.max.messages.kbytes", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_048_576))]
     pub queued_max_messages_kbytes: Option<u32>,
-    /// Sources: verify the checksums of what is read.
-    #[serde(rename = "check.crcs", skip_serializing_if = "Option::is_none")]
-    pub check_crcs: Option<bool>,
+    /// Sources: milliseconds from one look for new partitions to the next.
+    #[serde(rename = "topic.metadata.refresh.interval.ms", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 3_600_000))]
+    pub topic_metadata_refresh_interval_ms: Option<u32>,
     /// Sinks: the largest request; a topic has its own limit.
     #[serde(rename = "message.max.bytes", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_000, max = 1_000_000_000))]
@@ -139,26 +129,14 @@ pub enum Compression {
     Zstd,
 }
 
-/// Which clients a property is for; each kind warns of the other's.
-const OF_SOURCES: [&str; 8] = [
+/// What the source's own client goes by; librdkafka, for sinks, is given the rest.
+const OF_SOURCES: [&str; 6] = [
     "fetch.min.bytes",
     "fetch.wait.max.ms",
     "max.partition.fetch.bytes",
-    "fetch.queue.backoff.ms",
     "fetch.error.backoff.ms",
-    "queued.min.messages",
     "queued.max.messages.kbytes",
-    "check.crcs",
-];
-const OF_SINKS: [&str; 8] = [
-    "message.max.bytes",
-    "linger.ms",
-    "batch.size",
-    "batch.num.messages",
-    "compression.type",
-    "compression.level",
-    "queue.buffering.max.messages",
-    "queue.buffering.max.kbytes",
+    "topic.metadata.refresh.interval.ms",
 ];
 
 impl KafkaProperties {
@@ -166,23 +144,15 @@ impl KafkaProperties {
         *self == Self::default()
     }
 
-    /// What a source's client is given: name and value as librdkafka spells them.
-    pub fn of_sources(&self) -> Vec<(String, String)> {
-        self.texts(|name| !OF_SINKS.contains(&name))
-    }
-
     /// What a sink's client is given: name and value as librdkafka spells them.
     pub fn of_sinks(&self) -> Vec<(String, String)> {
-        self.texts(|name| !OF_SOURCES.contains(&name))
-    }
-
-    fn texts(&self, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let Ok(Value::Object(set)) = serde_json::to_value(self) else { return Vec::new() };
         let text = |value: Value| match value {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        set.into_iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name, text(value))).collect()
+        let of_sinks = set.into_iter().filter(|(name, _)| !OF_SOURCES.contains(&name.as_str()));
+        of_sinks.map(|(name, value)| (name, text(value))).collect()
     }
 }
 
@@ -191,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_gets_what_is_for_it_as_librdkafka_spells_it() {
+    fn sinks_get_what_is_for_them_as_librdkafka_spells_it() {
         let properties: KafkaProperties = serde_json::from_value(serde_json::json!({
             "client.id": "a", "socket.keepalive.enable": true, "fetch.min.bytes": 5, "linger.ms": 20, "compression.type": "lz4"
         }))
@@ -200,10 +170,6 @@ mod tests {
             pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
         };
         assert_eq!(
-            pairs(properties.of_sources()),
-            ["client.id=a", "fetch.min.bytes=5", "socket.keepalive.enable=true"]
-        );
-        assert_eq!(
             pairs(properties.of_sinks()),
             ["client.id=a", "compression.type=lz4", "linger.ms=20", "socket.keepalive.enable=true"]
         );
@@ -211,9 +177,9 @@ mod tests {
 
     /// A misspelt name in a list would hand a property to the wrong client.
     #[test]
-    fn names_of_sources_and_sinks_are_fields() {
+    fn names_of_sources_are_fields() {
         let schema = serde_json::to_value(schemars::schema_for!(KafkaProperties)).unwrap();
-        for name in OF_SOURCES.into_iter().chain(OF_SINKS) {
+        for name in OF_SOURCES {
             assert!(schema["properties"].get(name).is_some(), "{name}");
         }
     }

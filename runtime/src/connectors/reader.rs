@@ -16,6 +16,7 @@ use crate::element::{Batch, Timestamp, Watermark};
 const WARM_FEEDS: usize = 32;
 
 /// What a split has next.
+#[derive(Debug)]
 pub(crate) enum Fed {
     /// Rows in the source's own columns; none when all of them were skipped.
     Rows(RecordBatch),
@@ -114,7 +115,12 @@ struct Lane<F> {
     idle: bool,
     not_before: Duration,
     chunk: Option<Chunk>,
+    /// Number of its last chunk, where splits take turns.
+    turn: u64,
 }
+
+/// When a reader without a split asks again whether it was given one.
+const UNTIL_ADDED: Duration = Duration::from_millis(20);
 
 /// Reads the split whose watermark is lowest, so that no split runs far ahead of the others and fills state with
 /// windows that cannot fire yet; without event time that is one split after the other.
@@ -129,30 +135,16 @@ pub(crate) struct SplitsReader<F> {
     warm: VecDeque<usize>,
     clock: ReaderClock,
     records: u64,
+    /// Splits may be added as long as the reader lives.
+    is_endless: bool,
+    /// Chunks given so far, where splits take turns.
+    turns: Option<u64>,
 }
 
 impl<F: Feed> SplitsReader<F> {
     /// `feeds`: one per split, opened at the split's position.
     pub(crate) fn new(source: String, shape: Shape, feeds: Vec<(Split, F)>) -> Self {
-        let lane = |(split, feed): (Split, F)| {
-            // A finished split keeps END; an unfinished one is always at a timestamp.
-            let watermark = match split.watermark {
-                Watermark::At(at) => at,
-                Watermark::Idle => Timestamp::MIN,
-            };
-            Lane {
-                id: split.id,
-                feed,
-                clock: SplitClock::new(watermark, shape.max_out_of_orderness),
-                watermark,
-                finished: split.finished,
-                waiting_since: None,
-                idle: false,
-                not_before: Duration::ZERO,
-                chunk: None,
-            }
-        };
-        let lanes = feeds.into_iter().map(lane).collect();
+        let lanes = feeds.into_iter().map(|(split, feed)| Lane::new(split, feed, &shape)).collect();
         Self {
             source,
             shape,
@@ -162,14 +154,32 @@ impl<F: Feed> SplitsReader<F> {
             warm: VecDeque::new(),
             clock: ReaderClock::default(),
             records: 0,
+            is_endless: false,
+            turns: None,
         }
+    }
+
+    /// Splits are partitions of something that grows: those at the same time take turns, so that one that never runs
+    /// dry does not keep the others waiting. `is_endless`: more of them may be added, so that there is no end.
+    pub(crate) fn of_partitions(mut self, is_endless: bool) -> Self {
+        (self.is_endless, self.turns) = (is_endless, Some(0));
+        self
+    }
+
+    /// One more split, at its position.
+    pub(crate) fn add(&mut self, split: Split, feed: F) {
+        self.lanes.push(Lane::new(split, feed, &self.shape));
+    }
+
+    pub(crate) fn feeds(&self) -> impl Iterator<Item = &F> {
+        self.lanes.iter().map(|lane| &lane.feed)
     }
 
     /// Index of the split to ask next.
     fn choose(&self, now: Duration) -> Option<usize> {
         let ready = |lane: &&Lane<F>| !lane.finished && lane.not_before <= now;
         let candidates = self.lanes.iter().enumerate().filter(|(_, lane)| ready(lane));
-        candidates.min_by_key(|(index, lane)| (lane.watermark, *index)).map(|(index, _)| index)
+        candidates.min_by_key(|(index, lane)| (lane.watermark, lane.turn, *index)).map(|(index, _)| index)
     }
 
     fn keep_warm(&mut self, index: usize) {
@@ -199,6 +209,10 @@ impl<F: Feed> SplitsReader<F> {
                 Fed::Rows(rows) => {
                     lane.waiting_since = None;
                     lane.idle = false;
+                    if let Some(turns) = &mut self.turns {
+                        *turns += 1;
+                        lane.turn = *turns;
+                    }
                     let slices = lane.cut(&rows, shape).into();
                     lane.chunk = Some(Chunk { rows, slices, delivered: 0 });
                     self.current = Some(index);
@@ -249,16 +263,39 @@ impl<F: Feed> SplitsReader<F> {
 
     fn moved(&mut self) -> Option<Watermark> {
         let time = |lane: &Lane<F>| SplitTime { watermark: lane.watermark, finished: lane.finished, idle: lane.idle };
-        self.clock.moved(self.lanes.iter().map(time))
+        // What may be added has nothing to say yet.
+        let added = SplitTime { watermark: Timestamp::MIN, finished: false, idle: true };
+        self.clock.moved(self.lanes.iter().map(time).chain(self.is_endless.then_some(added)))
     }
 
     fn pause(&self, now: Duration) -> Duration {
         let unfinished = self.lanes.iter().filter(|lane| !lane.finished);
-        unfinished.map(|lane| lane.not_before.saturating_sub(now)).min().unwrap_or(Duration::ZERO)
+        let added = self.is_endless.then_some(UNTIL_ADDED);
+        unfinished.map(|lane| lane.not_before.saturating_sub(now)).chain(added).min().unwrap_or(Duration::ZERO)
     }
 }
 
 impl<F: Feed> Lane<F> {
+    fn new(split: Split, feed: F, shape: &Shape) -> Self {
+        // A finished split keeps END; an unfinished one is always at a timestamp.
+        let watermark = match split.watermark {
+            Watermark::At(at) => at,
+            Watermark::Idle => Timestamp::MIN,
+        };
+        Self {
+            id: split.id,
+            feed,
+            clock: SplitClock::new(watermark, shape.max_out_of_orderness),
+            watermark,
+            finished: split.finished,
+            waiting_since: None,
+            idle: false,
+            not_before: Duration::ZERO,
+            chunk: None,
+            turn: 0,
+        }
+    }
+
     fn cut(&mut self, rows: &RecordBatch, shape: &Shape) -> Vec<Slice> {
         let column = shape.event_time.and_then(|column| rows.columns().get(column));
         match column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()) {
@@ -279,7 +316,7 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
         if let Some(watermark) = self.moved() {
             return Ok(Next::Watermark(watermark));
         }
-        if self.lanes.iter().all(|lane| lane.finished) {
+        if !self.is_endless && self.lanes.iter().all(|lane| lane.finished) {
             return Ok(Next::Ended);
         }
         if let Some(next) = self.read(now)? {
@@ -313,5 +350,88 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
             bytes: self.lanes.iter().map(|lane| lane.feed.bytes()).sum(),
             decode_errors: self.lanes.iter().map(|lane| lane.feed.decode_errors()).sum(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    /// Gives its number so many times, then waits.
+    struct Numbers {
+        number: i64,
+        left: u32,
+    }
+
+    impl Feed for Numbers {
+        fn poll(&mut self, _: Duration) -> Result<Fed, SourceError> {
+            let Some(left) = self.left.checked_sub(1) else { return Ok(Fed::Wait(Duration::from_secs(1))) };
+            self.left = left;
+            let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+            let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![self.number]))]);
+            Ok(Fed::Rows(rows.unwrap()))
+        }
+
+        fn deliver(&mut self, _: usize) {}
+
+        fn place(&self, _: usize, _: usize) -> String {
+            String::new()
+        }
+
+        fn position(&self) -> String {
+            self.left.to_string()
+        }
+
+        fn bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    fn split(number: i64) -> (Split, Numbers) {
+        let id = number.to_string();
+        let split = Split { id, position: String::new(), watermark: Watermark::START, finished: false };
+        (split, Numbers { number, left: 3 })
+    }
+
+    fn reader(splits: &[i64]) -> SplitsReader<Numbers> {
+        let shape =
+            Shape { output: vec![0], event_time: None, max_out_of_orderness: Duration::ZERO, idle_timeout: None };
+        SplitsReader::new("s".to_owned(), shape, splits.iter().map(|number| split(*number)).collect())
+    }
+
+    /// Which splits the next batches come from, until there is nothing.
+    fn order(reader: &mut SplitsReader<Numbers>) -> Vec<i64> {
+        let next = || match reader.next(Duration::ZERO).unwrap() {
+            Next::Batch(batch) => Some(batch.rows.column(0).as_primitive::<arrow::datatypes::Int64Type>().value(0)),
+            Next::Wait(_) | Next::Watermark(_) | Next::Ended => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn partitions_take_turns_and_other_splits_come_one_after_the_other() {
+        assert_eq!(order(&mut reader(&[1, 2])), [1, 1, 1, 2, 2, 2]);
+        assert_eq!(order(&mut reader(&[1, 2]).of_partitions(false)), [1, 2, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn a_reader_of_something_that_grows_has_no_end_and_is_idle_until_it_is_given_a_split() {
+        let mut empty = reader(&[]);
+        assert!(matches!(empty.next(Duration::ZERO), Ok(Next::Watermark(Watermark::END))));
+        assert!(matches!(empty.next(Duration::ZERO), Ok(Next::Ended)));
+        let mut reader = reader(&[]).of_partitions(true);
+        assert!(matches!(reader.next(Duration::ZERO), Ok(Next::Watermark(Watermark::Idle))));
+        assert!(matches!(reader.next(Duration::ZERO), Ok(Next::Wait(pause)) if pause == UNTIL_ADDED));
+        let (split, feed) = split(7);
+        reader.add(split, feed);
+        let next = reader.next(Duration::ZERO).unwrap();
+        assert!(matches!(next, Next::Watermark(Watermark::At(Timestamp::MIN))), "it is not idle any more: {next:?}");
+        assert_eq!(order(&mut reader), [7, 7, 7]);
+        assert_eq!(reader.snapshot().len(), 1);
     }
 }

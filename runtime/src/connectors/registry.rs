@@ -9,7 +9,7 @@ use super::discard::Discard;
 use super::files::filesystem::LocalFiles;
 use super::files::{FilesSink, FilesSource};
 use super::generator::Generator;
-use super::kafka::{Cluster, Clusters, KafkaSink, KafkaSinkSpec};
+use super::kafka::{Cluster, Clusters, KafkaSink, KafkaSinkSpec, KafkaSource};
 use super::record_schema;
 use super::{EventTime, SinkConnector, SinkError, SourceConnector, SourceError, values};
 use crate::dataflow::graph::{Graph, Leaf};
@@ -19,11 +19,17 @@ pub fn source_schema(spec: &Source) -> SchemaRef {
     Arc::new(Schema::new(spec.all_columns().iter().map(values::field).collect::<Vec<_>>()))
 }
 
-/// A source that yields `columns`, in this order (event time is read even when it is not among them).
+/// A source of the pipeline of that name that yields `columns`, in this order (event time is read even when it is not
+/// among them).
 ///
 /// # Errors
 /// [`SourceError::Malformed`] naming what the spec asks for that cannot be.
-pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceConnector>, SourceError> {
+pub fn build_source(
+    spec: &Source,
+    columns: &[String],
+    clusters: &Clusters,
+    pipeline: &str,
+) -> Result<Box<dyn SourceConnector>, SourceError> {
     let event_time = spec.event_time.as_ref().map(|event_time| EventTime {
         column: event_time.column.clone(),
         max_out_of_orderness: event_time.max_out_of_orderness.as_std(),
@@ -33,11 +39,14 @@ pub fn build_source(spec: &Source, columns: &[String]) -> Result<Box<dyn SourceC
         Some(SourceInput::Files(files)) => {
             Ok(Box::new(FilesSource::new(spec, files, &spec.decoder(), columns, event_time.as_ref())?))
         }
-        Some(SourceInput::Kafka(_)) => Err(SourceError::Malformed {
-            source_name: spec.name.clone(),
-            position: "kafka".to_owned(),
-            message: "Kafka can be described and checked as a source, but not run yet".to_owned(),
-        }),
+        Some(SourceInput::Kafka(kafka)) => {
+            let cluster = clusters.get(&kafka.connection).ok_or_else(|| SourceError::Malformed {
+                source_name: spec.name.clone(),
+                position: "kafka.connection".to_owned(),
+                message: format!("there is no connection `{}`", kafka.connection),
+            })?;
+            Ok(Box::new(KafkaSource::new(spec, kafka, cluster, pipeline, columns, event_time.as_ref())?))
+        }
         Some(SourceInput::Generator(generator)) => {
             Ok(Box::new(Generator::new(spec, generator, columns, event_time.as_ref())?))
         }

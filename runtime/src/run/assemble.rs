@@ -48,7 +48,7 @@ pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, Run
     }
     let connections = connection::resolve(spec, secrets).map_err(|error| refused(&error))?;
     let clusters = clusters(&connections).map_err(|error| refused(&error))?;
-    let sources = build_sources(spec, &graph)?;
+    let sources = build_sources(pipeline, &graph, &clusters)?;
     let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
     for sink in &spec.sinks {
         let built = build_sink(sink, &clusters, &spec.checkpoint).map_err(|error| refused(&error))?;
@@ -75,13 +75,18 @@ pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, Run
 }
 
 /// Connectors of the sources that the graph reads, with the columns it reads.
-fn build_sources(spec: &PipelineSpec, graph: &Graph) -> Result<BTreeMap<String, Arc<dyn SourceConnector>>, RunError> {
+fn build_sources(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    clusters: &Clusters,
+) -> Result<BTreeMap<String, Arc<dyn SourceConnector>>, RunError> {
+    let (spec, name) = (&pipeline.spec, pipeline.metadata.name.as_deref().unwrap_or_default());
     let mut sources: BTreeMap<String, Arc<dyn SourceConnector>> = BTreeMap::new();
     for stage in &graph.stages {
-        let StageInput::Source { name, columns } = &stage.input else { continue };
-        let Some(source) = spec.sources.iter().find(|source| source.name == *name) else { continue };
-        let built = build_source(source, columns).map_err(|error| refused(&error))?;
-        sources.insert(name.clone(), Arc::from(built));
+        let StageInput::Source { name: of, columns } = &stage.input else { continue };
+        let Some(source) = spec.sources.iter().find(|source| source.name == *of) else { continue };
+        let built = build_source(source, columns, clusters, name).map_err(|error| refused(&error))?;
+        sources.insert(of.clone(), Arc::from(built));
     }
     Ok(sources)
 }

@@ -1,5 +1,6 @@
 //! The peer: DataFusion's batch engine, the same GROUP BY over the same batches in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ fn generate(rows: u64, subtask: usize) -> Result<Vec<RecordBatch>> {
     let (manifest, _) = report.into_manifest().map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let source = manifest.pipeline.spec.sources.first().context("the manifest has a source")?;
     let columns = ["ts", "customer", "cents"].map(str::to_owned);
-    let connector = registry::build_source(source, &columns)?;
+    let connector = registry::build_source(source, &columns, &BTreeMap::new(), "bench")?;
     let splits: Vec<_> = connector.resolve(2)?.into_iter().skip(subtask).take(1).collect();
     let mut reader = connector.open(splits.into())?;
     let mut batches = Vec::new();

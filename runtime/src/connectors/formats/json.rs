@@ -109,6 +109,11 @@ impl JsonDecoder {
 }
 
 impl JsonDecoder {
+    /// What becomes of a record that cannot be decoded.
+    pub(in crate::connectors) fn on_record_fault(&self) -> OnFault {
+        self.on_fault
+    }
+
     /// Takes one record whose ends are known, so that it may hold line ends.
     ///
     /// # Errors

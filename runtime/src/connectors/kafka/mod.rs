@@ -1,4 +1,4 @@
-//! Kafka: what goes through librdkafka (rows out) and what only an own client can do (ending a transaction that another
+//! Kafka: what goes through librdkafka (rows out) and what an own client does (rows in, ending a transaction that another
 //! process prepared, and finding out what became of it).
 
 pub mod client;
@@ -6,6 +6,8 @@ mod clusters;
 mod librdkafka;
 pub mod outcome;
 mod sink;
+mod source;
 
 pub use self::clusters::{Cluster, Clusters, clusters};
 pub use self::sink::{KafkaSink, KafkaSinkSpec};
+pub use self::source::KafkaSource;

@@ -9,6 +9,7 @@ mod recording;
 mod renaming;
 mod writing;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ fn csv(on_error: OnError) -> Format {
 
 fn build(source: &Source) -> Box<dyn SourceConnector> {
     let columns: Vec<String> = source.columns.iter().map(|column| column.name.clone()).collect();
-    registry::build_source(source, &columns).unwrap()
+    registry::build_source(source, &columns, &BTreeMap::new(), "test").unwrap()
 }
 
 /// Everything that a reader says until `batches` batches have come or it ended.

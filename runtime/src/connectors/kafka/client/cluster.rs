@@ -231,6 +231,13 @@ impl Client {
         self.forget_moved(node, done)
     }
 
+    /// A connection to a node that nobody else uses.
+    pub(super) async fn dedicated(&self, node: i32) -> Result<Connection, Error> {
+        let address = self.address(node).await?;
+        let opened = Connection::open(&address, &self.shared.opening).await;
+        self.forget_moved(node, opened)
+    }
+
     /// A node that cannot be reached may have another address by now.
     fn forget_moved<T>(&self, node: i32, done: Result<T, Error>) -> Result<T, Error> {
         if matches!(done, Err(Error::Connect { .. })) {

@@ -9,7 +9,9 @@ mod cluster;
 mod configs;
 mod connection;
 mod error;
+mod groups;
 mod partitions;
+mod reading;
 mod sasl;
 mod scram;
 mod settings;
@@ -25,8 +27,10 @@ pub use self::cluster::{Backoff, Client, Ports};
 pub use self::configs::{Config, Resource};
 pub use self::connection::Features;
 pub use self::error::{Class, Code, Error};
+pub use self::groups::GroupOffset;
 pub use self::partitions::{
     ActiveProducer, Broker, EpochEnd, Fetched, Isolation, Metadata, OffsetAt, OffsetFound, Partition, Topic, TopicId,
 };
+pub use self::reading::{Answered, Patience, Reading, Wanted, by_place};
 pub use self::settings::{ClientCertificate, Mechanism, Sasl, Secret, Settings, Tls};
 pub use self::transactions::{Coordinated, Listed, Producer};

@@ -4,8 +4,8 @@ use bytes::{Buf, Bytes, BytesMut, TryGetError};
 use kafka_protocol::messages::{
     ApiVersionsRequest, DescribeConfigsRequest, DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest,
     FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, ListTransactionsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetForLeaderEpochRequest, RequestHeader, ResponseHeader,
-    SaslAuthenticateRequest, SaslHandshakeRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, RequestHeader,
+    ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::buf::ByteBuf;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
@@ -48,6 +48,7 @@ asks! {
     OffsetForLeaderEpochRequest "OffsetForLeaderEpoch" (4, 4);
     DescribeConfigsRequest "DescribeConfigs" (4, 4);
     OffsetCommitRequest "OffsetCommit" (8, 8);
+    OffsetFetchRequest "OffsetFetch" (8, 8);
 }
 
 impl Ask for FetchRequest {
