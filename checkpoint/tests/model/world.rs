@@ -142,6 +142,7 @@ pub(crate) struct World {
     pub(crate) clock: u8,
     pub(crate) faults: u8,
     pub(crate) rewinds: u8,
+    pub(crate) forces: u8,
     pub(crate) returns: u8,
     pub(crate) failures: u8,
     /// Every decision that ever stood in the log, by place.
