@@ -10,7 +10,7 @@ use checkpoint::record::{DecisionId, Position, bounded};
 use checkpoint::recovery::{Intent, Refusal, foresee};
 
 use super::supervise::{Supervisor, refuse_or_fail};
-use super::{FailureReason, RunError, StartFrom};
+use super::{FailureReason, ForceAbort, RunError, StartFrom};
 use crate::connectors::{Classification, SinkError};
 use crate::coordinator::inspect::{self, Newest, Seen};
 use crate::coordinator::{CoordinatorError, Ended, Log, claim, compatibility, depth};
@@ -52,8 +52,9 @@ impl Supervisor {
         let Some(seen) = seen else {
             self.check_world(None).await?;
             return match intent {
-                Intent::Run | Intent::CommitOnly | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
-                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
+                Intent::Run | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
+                Intent::CommitOnly => Ok(Begin::Finished(Ended::NothingToSettle)),
+                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::ForceAbort { .. } | Intent::GoBack { .. } => {
                     Err(RunError::Refused { message: Refusal::NothingDecided.to_string() })
                 }
             };
@@ -72,6 +73,9 @@ impl Supervisor {
             let (rows_in, rows_out) = (newest.manifest.rows_in, newest.manifest.rows_out);
             return Ok(Begin::Finished(Ended::AlreadyFinished { rows_in, rows_out }));
         }
+        if self.options.start == (StartFrom::CommitOnly { always: false }) && is_all_done(&seen) {
+            return Ok(Begin::Finished(Ended::NothingToSettle));
+        }
         self.check_log(&reader, &seen, &intent, floor).await?;
         self.check_world(seen.newest.as_ref()).await?;
         match intent {
@@ -89,6 +93,10 @@ impl Supervisor {
     fn intent(&self, log: LogIndex) -> Result<Intent, RunError> {
         Ok(match (&self.options.start, &self.options.accept_loss) {
             (StartFrom::Newest, None) => Intent::Run,
+            (StartFrom::CommitOnly { .. }, None) => Intent::CommitOnly,
+            (StartFrom::ForceAbort(ForceAbort { decision, indices, reason }), None) => {
+                Intent::ForceAbort { decision: *decision, indices: indices.clone(), reason: bounded(reason) }
+            }
             (StartFrom::Newest, Some(loss)) => Intent::AcceptLoss {
                 decision: DecisionId { attempt: loss.attempt, epoch: loss.epoch },
                 reason: bounded(&loss.reason),
@@ -126,8 +134,11 @@ impl Supervisor {
             |sink: &str| newest.is_some_and(|newest| newest.manifest.committables.iter().any(|c| c.sink == sink));
         for (name, sink) in &self.context.setup.sinks {
             let (sink, is_owed) = (Arc::clone(sink), owed(name));
+            // What is not going to be written to need not be fit for it: a commit waits for a target that is away.
+            let is_written = !matches!(self.options.start, StartFrom::CommitOnly { .. } | StartFrom::ForceAbort(_));
             let checking = tasks::spawn_blocking(format!("check {name}"), move || {
-                if is_owed { sink.check_present() } else { Ok(()) }.and_then(|()| sink.check())
+                let present = if is_owed { sink.check_present() } else { Ok(()) };
+                present.and_then(|()| if is_written { sink.check() } else { Ok(()) })
             });
             let checked = checking
                 .await
@@ -185,7 +196,7 @@ impl Supervisor {
         let setup = &self.context.setup;
         compatibility::check_sinks(setup, &newest.manifest, newest.is_settled, &newest.claim)?;
         match intent {
-            Intent::CommitOnly | Intent::Supersede => Ok(()),
+            Intent::CommitOnly | Intent::Supersede | Intent::ForceAbort { .. } => Ok(()),
             Intent::Run | Intent::AcceptLoss { .. } => compatibility::check_state(setup, &newest.manifest),
             Intent::Rewind | Intent::GoBack { .. } => {
                 let base = seen.history.last().and_then(|found| found.entry.completed());
@@ -205,6 +216,12 @@ impl Supervisor {
         }
         false
     }
+}
+
+/// Whether the commits of the newest decision are known to be done, and the newest attempt has left by itself.
+fn is_all_done(seen: &Seen) -> bool {
+    let is_settled = |newest: &Newest| newest.is_settled || newest.manifest.committables.is_empty();
+    !seen.may_be_running() && seen.newest.as_ref().is_none_or(is_settled)
 }
 
 fn cannot_heal(error: &SinkError) -> RunError {
