@@ -188,7 +188,7 @@ pub fn by_hand(
     known: &[Classification],
     wanted: &[u32],
 ) -> Result<Vec<Order>, ByHandError> {
-    let is = |classification| known.iter().any(|one| *one == classification);
+    let is = |classification| known.contains(&classification);
     if known.len() != committables.len() {
         return Err(ByHandError::Unclassified);
     }

@@ -200,7 +200,7 @@ impl World {
         self.processes[p].began_with_loss = fates.iter().any(is_gone) && !fates.contains(&Fate::Committed);
         let intent = self.processes[p].intent.clone();
         let (recovery, actions) = Recovery::begin(claimed, intent, None);
-        self.processes[p].phase = Phase::Recovering(recovery);
+        self.processes[p].phase = Phase::Recovering(Box::new(recovery));
         self.recover(config, p, actions);
     }
 

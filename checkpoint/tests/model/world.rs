@@ -112,7 +112,7 @@ pub(crate) struct Worker {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     Claiming(Claiming<Switches>),
-    Recovering(Recovery<Switches>),
+    Recovering(Box<Recovery<Switches>>),
     Running(Box<Coordinator<Switches>>),
     Gone,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::{Options, Version};
+use onceward::screen::thousands;
 
 use crate::stage::{Cluster, Shape, Stage};
 use crate::struck::{decided, expect, finish_without, ids, open, records, struck, tool, visible};
@@ -28,7 +29,7 @@ fn victim(stage: &Stage<'_>) -> Result<Victim> {
     Ok(Victim { id, rows })
 }
 
-fn force<'a>(victim: &'a Victim) -> [&'a str; 4] {
+fn force(victim: &Victim) -> [&str; 4] {
     [&victim.id, "--force", "--reason", REASON]
 }
 
@@ -67,8 +68,8 @@ fn a_forced_abort_loses_exactly_what_it_names_and_the_next_run_goes_on() -> Resu
     let victim = victim(&stage)?;
     expect(tool(&stage, &ABORT, &[&victim.id, "--force"], "")?, 2, &["--reason"])?;
     let ended = tool(&stage, &ABORT, &force(&victim), "")?;
-    let lost = format!("1 aborted by force ({} rows are lost)", victim.rows.len());
-    expect(ended, 0, &["1 committed", &lost, "2 left open"])?;
+    let lost = format!("1 aborted by force ({} rows are lost)", thousands(victim.rows.len() as u64));
+    expect(ended, 0, &["1 committed", &lost, "2 undecided aborted"])?;
     ensure!(records(&stage, &["\"outcome\":\"lossAccepted\"", REASON])? == 1, "{}", stage.describe());
     ensure!(records(&stage, &["\"cause\":\"forced\""])? == 1, "{}", stage.describe());
     ensure!(open(&stage)?.is_empty());

@@ -31,7 +31,7 @@ fn only_what_a_checkpoint_decided_can_be_committed_by_hand() -> Result<()> {
     ensure!(open(&stage)?.len() == 1, "the other one is left alone");
     stage.run_well()?;
     stage.assert_exact()?;
-    expect(tool(&stage, &COMMIT, &["--all"], "")?, 0, &["nothing is decided that is not visible"])?;
+    expect(tool(&stage, &COMMIT, &["--all"], "")?, 0, &["no decided transaction waits to be committed"])?;
     expect(tool(&stage, &COMMIT, &[&good], "")?, 2, &["no"])?;
 
     // A run that lives is not disturbed, though all it waits for is done for it.

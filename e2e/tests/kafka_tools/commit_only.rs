@@ -22,14 +22,18 @@ fn what_was_decided_becomes_visible_is_written_down_and_nothing_stays_open() -> 
     let before = topics.map(|topic| visible(&stage, topic).unwrap());
     let waiting = topics.map(|topic| decided(&stage, topic).unwrap());
     let ended = tool(&stage, &COMMIT, &[], "")?;
-    expect(ended, 0, &["settled", "2 committed", "2 left open", "2 of 2", "whoever ran before is fenced"])?;
+    expect(ended, 0, &["settled", "2 committed", "2 undecided aborted", "2 of 2", "whoever ran before is fenced"])?;
     for (index, topic) in topics.into_iter().enumerate() {
         ensure!(visible(&stage, topic)? == &before[index] | &waiting[index], "{topic}");
     }
     ensure!(open(&stage)?.is_empty());
-    ensure!(records(&stage, &["\"settled\":{", "\"outcome\":\"committed\""])? == 1, "{}", stage.describe());
-    ensure!(records(&stage, &["\"released\":\"settled\""])? == 1, "{}", stage.describe());
-    ensure!(records(&stage, &["\"cause\":\"commitOnly\""])? == 1, "{}", stage.describe());
+    ensure!(
+        records(&stage, &["attempts/2/", "\"settled\":{", "\"outcome\":\"committed\""])? == 1,
+        "{}",
+        stage.describe()
+    );
+    ensure!(records(&stage, &["attempts/2/", "\"released\":\"settled\""])? == 1, "{}", stage.describe());
+    ensure!(records(&stage, &["attempts/2/claim", "\"cause\":\"commitOnly\""])? == 1, "{}", stage.describe());
     let log = stage.log()?;
     expect(tool(&stage, &COMMIT, &[], "")?, 0, &["nothing to settle"])?;
     ensure!(stage.log()? == log, "nothing to settle leaves no trace");

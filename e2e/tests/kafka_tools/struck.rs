@@ -40,14 +40,16 @@ fn pipeline(stage: &Stage<'_>) -> Result<String> {
 
 /// A run that is stopped right after its third decision, with the next transaction of each sink begun. It stands there
 /// until it is killed or woken.
-pub(crate) fn stopped<'c>(cluster: &'c Cluster, shape: Shape) -> Result<(Stage<'c>, Child, Pid)> {
+pub(crate) fn stopped(cluster: &Cluster, shape: Shape) -> Result<(Stage<'_>, Child, Pid)> {
     let sinks = shape.sinks as usize;
     let stage = Stage::new(cluster, shape)?;
-    let mut child = stage.start(&format!("coordinator.decided:3=pause:2s,{SLOW}"), &[])?;
+    let mut command = stage.run_command(&format!("coordinator.decided:3=pause:5s,{SLOW}"), &[]);
+    // A step that stands still holds up a thread: the tasks need others to go on.
+    let mut child = Child::start(command.env("TOKIO_WORKER_THREADS", "8"))?;
     child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned()))?;
     let id = Pid::from_raw(child.id().cast_signed()).context("a process id")?;
     // The tasks go on into the next transactions meanwhile.
-    until(|| open(&stage), |open| open.len() == 2 * sinks)?;
+    until(|| open(&stage), |open| open.len() == 2 * sinks).with_context(|| format!("{:?}", open(&stage)))?;
     kill_process(id, Signal::STOP)?;
     let listed = list(&stage)?;
     let is = |standing: &str| listed.iter().filter(|one| one["standing"] == standing).count();
@@ -56,7 +58,7 @@ pub(crate) fn stopped<'c>(cluster: &'c Cluster, shape: Shape) -> Result<(Stage<'
 }
 
 /// As [`stopped`], and killed.
-pub(crate) fn struck<'c>(cluster: &'c Cluster, shape: Shape) -> Result<Stage<'c>> {
+pub(crate) fn struck(cluster: &Cluster, shape: Shape) -> Result<Stage<'_>> {
     let (stage, mut child, _) = stopped(cluster, shape)?;
     child.kill()?;
     child.finish()?;
@@ -136,13 +138,13 @@ pub(crate) fn decided(stage: &Stage<'_>, topic: &str) -> Result<BTreeSet<u64>> {
     rows(&all.into_iter().filter(is_decided).collect::<Vec<_>>())
 }
 
-/// Records of the log that hold all of `words`.
+/// Objects of the log whose name and content hold all of `words`.
 pub(crate) fn records(stage: &Stage<'_>, words: &[&str]) -> Result<usize> {
-    let is_meant = |bytes: &Vec<u8>| {
-        let text = String::from_utf8_lossy(bytes);
+    let is_meant = |(name, bytes): &(String, Vec<u8>)| {
+        let text = format!("{name} {}", String::from_utf8_lossy(bytes));
         words.iter().all(|word| text.contains(word))
     };
-    Ok(stage.log()?.into_values().filter(is_meant).count())
+    Ok(stage.log()?.into_iter().filter(is_meant).count())
 }
 
 /// The pipeline finishes, exactly these rows of `topic` are missing, none is there twice, and nothing is open.

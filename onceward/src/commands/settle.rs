@@ -22,29 +22,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// What keeps it from starting at all; everything else is told, and is an exit code.
 pub fn execute(args: &CommitArgs, screen: Screen) -> Result<u8, Error> {
-    let Some(pipeline) = load(&args.reach, screen)? else { return Ok(REFUSED) };
+    let Some(pipeline) = load(&args.reach, screen) else { return Ok(REFUSED) };
     let settle =
         Settle { start: StartFrom::CommitOnly { always: false }, secrets: args.reach.secrets(), timeout: args.timeout };
     block_on(settle.run(pipeline, args.reach.output, screen))?
 }
 
-/// The manifest, or what is wrong with it, told. Arms crash points, too.
-///
-/// # Errors
-/// [`Error::Other`] never; a file that cannot be read is told.
-pub(super) fn load(reach: &Reach, screen: Screen) -> Result<Option<Pipeline>, Error> {
+/// The manifest; None if it is refused, which is told. Arms crash points, too.
+pub(super) fn load(reach: &Reach, screen: Screen) -> Option<Pipeline> {
     if let Err(error) = crashpoint::arm_from_environment() {
         screen.fault(format!("{}: {error}", crashpoint::VARIABLE));
-        return Ok(None);
+        return None;
     }
     match manifest::load(&reach.file, &reach.set) {
         Ok(loaded) => {
             manifest::show(&loaded.findings, screen);
-            Ok(loaded.manifest.map(|manifest| manifest.pipeline))
+            loaded.manifest.map(|manifest| manifest.pipeline)
         }
         Err(error) => {
             screen.fault(with_causes(&error));
-            Ok(None)
+            None
         }
     }
 }
@@ -226,26 +223,29 @@ impl Teller {
         let text = if nothing_to_do {
             "nothing to settle: everything decided is visible, and nobody is at work".to_owned()
         } else {
-            let (count, rows) = self.committed;
-            let mut text = format!("{count} committed ({} rows)", thousands(rows));
-            for (count, what) in
-                [(self.already, "visible already"), (self.leftovers, "left open by nobody's decision aborted")]
-            {
-                if count > 0 {
-                    text += &format!(", {count} {what}");
-                }
-            }
-            if self.forced.0 > 0 {
-                let (count, rows) = self.forced;
-                text += &format!(", {count} aborted by force ({} rows are lost)", thousands(rows));
-            }
-            text
+            self.summary()
         };
         if self.output == Output::Json {
             self.line("settled", &text);
         } else {
             self.gone = self.gone || self.screen.say(format!("{}  {state}  {text}", self.name)).is_err();
         }
+    }
+
+    /// What was done, in one line.
+    fn summary(&self) -> String {
+        let (committed, forced) = (self.committed, self.forced);
+        let mut parts = vec![format!("{} committed ({} rows)", committed.0, thousands(committed.1))];
+        if self.already > 0 {
+            parts.push(format!("{} visible already", self.already));
+        }
+        if self.leftovers > 0 {
+            parts.push(format!("{} undecided aborted", self.leftovers));
+        }
+        if forced.0 > 0 {
+            parts.push(format!("{} aborted by force ({} rows are lost)", forced.0, thousands(forced.1)));
+        }
+        parts.join(", ")
     }
 
     fn line(&self, state: &str, text: &str) {

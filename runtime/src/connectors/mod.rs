@@ -33,7 +33,7 @@ pub use checkpoint::commit::{Classification, CommitOutcome};
 pub(crate) use self::error::retry_of;
 pub use self::error::{Retry, SinkError, SourceError};
 pub use self::event_time::EventTime;
-pub use self::transactions::{Earlier, IdRange, Incarnation, Owner, Phase, Search, Transaction};
+pub use self::transactions::{Earlier, IdRange, Owner, Phase, Search, Stamp, Transaction};
 use crate::clock::Clock;
 use crate::element::{Batch, Watermark};
 use crate::worker::StopSignal;
@@ -227,7 +227,7 @@ pub trait Committer: Send + Sync {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
     /// The transaction that holds a committable: its id, and which of that id's.
-    fn transaction_of(&self, committable: &Committable) -> Option<(String, Incarnation)> {
+    fn transaction_of(&self, committable: &Committable) -> Option<(String, Stamp)> {
         let _ = committable;
         None
     }

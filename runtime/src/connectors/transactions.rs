@@ -66,7 +66,7 @@ pub struct Transaction {
     /// The cluster that it lives in.
     pub cluster: String,
     #[serde(flatten)]
-    pub incarnation: Incarnation,
+    pub stamp: Stamp,
     /// The target's own word.
     pub state: String,
     pub phase: Phase,
@@ -83,7 +83,7 @@ pub struct Transaction {
 /// Which of the transactions that one id has named after each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Incarnation {
+pub struct Stamp {
     pub producer_id: i64,
     pub producer_epoch: i16,
 }

@@ -57,9 +57,10 @@ impl Known {
         for (id, found) in found {
             let open = found.as_ref().filter(|found| found.transaction.phase != Phase::Over);
             // Nothing is open under the id of a forced abort that died before it was written down.
-            let piece = self.pieces.iter().find(|piece| {
-                piece.id == *id && open.is_none_or(|open| open.transaction.incarnation == piece.incarnation)
-            });
+            let piece = self
+                .pieces
+                .iter()
+                .find(|piece| piece.id == *id && open.is_none_or(|open| open.transaction.stamp == piece.stamp));
             match (piece, self.settled(), open.map(|open| open.standing)) {
                 (Some(_), Some(Outcome::Committed | Outcome::LossAccepted), _) => {
                     return Err(AbortRefusal::Settled { id: id.clone(), checkpoint: checkpoint() });
@@ -137,12 +138,7 @@ mod tests {
             pipeline: PIPELINE,
             seen: Seen { highest: Attempt(3), newest: Some(newest), history },
             claims: (1..=3).rev().map(|attempt| (Attempt(attempt), claim.clone())).collect(),
-            pieces: vec![Piece {
-                index: 0,
-                id: decided.id,
-                incarnation: decided.incarnation,
-                committable: Arc::new(committable),
-            }],
+            pieces: vec![Piece { index: 0, id: decided.id, stamp: decided.stamp, committable: Arc::new(committable) }],
         }
     }
 

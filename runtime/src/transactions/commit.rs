@@ -126,7 +126,7 @@ impl Tools {
             // What is open under this id now may be a later one than the one that was decided.
             let open = found.as_ref().filter(|found| found.transaction.phase != Phase::Over);
             let is_meant = |piece: &&super::Piece| {
-                piece.id == *id && open.is_none_or(|open| open.transaction.incarnation == piece.incarnation)
+                piece.id == *id && open.is_none_or(|open| open.transaction.stamp == piece.stamp)
             };
             match pieces.iter().find(is_meant) {
                 Some(piece) => wanted.push(piece.index),

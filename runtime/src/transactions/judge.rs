@@ -6,7 +6,7 @@ use checkpoint::ids::{Attempt, PipelineId};
 use checkpoint::record::{DecisionId, Outcome};
 use serde::Serialize;
 
-use crate::connectors::{Incarnation, Phase, Transaction};
+use crate::connectors::{Phase, Stamp, Transaction};
 
 /// What the log says.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Facts {
     /// How its commits ended.
     pub settled: Option<Outcome>,
     /// The transactions that it decided.
-    pub pieces: Vec<(String, Incarnation)>,
+    pub pieces: Vec<(String, Stamp)>,
 }
 
 /// What the log says of one transaction.
@@ -84,7 +84,7 @@ fn standing(facts: &Facts, transaction: &Transaction) -> Standing {
         return Standing::Unknown;
     }
     // An id names many transactions after each other: only producer and epoch tell which one was decided.
-    let is_decided = facts.pieces.iter().any(|(id, of)| *id == transaction.id && *of == transaction.incarnation);
+    let is_decided = facts.pieces.iter().any(|(id, of)| *id == transaction.id && *of == transaction.stamp);
     match (is_decided, facts.settled) {
         (false, _) => Standing::Undecided,
         (true, None | Some(Outcome::Lost)) => Standing::Decided,
@@ -151,7 +151,7 @@ pub(super) mod tests {
         Transaction {
             id: format!("onceward/{PIPELINE}/{attempt}/out/0/{slot}"),
             cluster: "c".into(),
-            incarnation: Incarnation { producer_id: 1, producer_epoch },
+            stamp: Stamp { producer_id: 1, producer_epoch },
             state: "Ongoing".into(),
             phase: Phase::Open,
             start_ms: Some(10_000),
@@ -171,7 +171,7 @@ pub(super) mod tests {
             may_be_running,
             decision: Some(DecisionId { attempt: Attempt(2), epoch: Epoch(9) }),
             settled: None,
-            pieces: vec![(decided.id, decided.incarnation)],
+            pieces: vec![(decided.id, decided.stamp)],
         }
     }
 

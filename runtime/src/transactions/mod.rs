@@ -19,7 +19,7 @@ use self::judge::Facts;
 pub use self::judge::{Judged, Standing};
 use crate::clock::Clock;
 use crate::connectors::{
-    Classification, Committer, Earlier, Incarnation, Phase, Search, SinkConnector, SinkError, Transaction,
+    Classification, Committer, Earlier, Phase, Search, SinkConnector, SinkError, Stamp, Transaction,
 };
 use crate::coordinator::inspect::{self, Seen};
 use crate::coordinator::{CoordinatorError, Log, Setup, claim};
@@ -60,7 +60,7 @@ pub struct Piece {
     /// Its place in the manifest.
     pub index: u32,
     pub id: String,
-    pub incarnation: Incarnation,
+    pub stamp: Stamp,
     pub committable: Arc<Committable>,
 }
 
@@ -119,7 +119,7 @@ impl Known {
             may_be_running: self.seen.may_be_running(),
             decision: self.decision(),
             settled: self.settled(),
-            pieces: self.pieces.iter().map(|piece| (piece.id.clone(), piece.incarnation)).collect(),
+            pieces: self.pieces.iter().map(|piece| (piece.id.clone(), piece.stamp)).collect(),
         }
     }
 }
@@ -143,8 +143,8 @@ impl Tools {
         let committables = seen.newest.iter().flat_map(|newest| &newest.manifest.committables);
         let piece = |(index, committable): (usize, &Committable)| {
             let committer = self.setup.sinks.get(&committable.sink)?.committer();
-            let (id, incarnation) = committer.transaction_of(committable)?;
-            Some(Piece { index: index as u32, id, incarnation, committable: Arc::new(committable.clone()) })
+            let (id, stamp) = committer.transaction_of(committable)?;
+            Some(Piece { index: index as u32, id, stamp, committable: Arc::new(committable.clone()) })
         };
         let pieces = committables.enumerate().filter_map(piece).collect();
         Ok(Some(Known { pipeline, seen, claims, pieces }))

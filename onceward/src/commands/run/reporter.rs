@@ -160,10 +160,14 @@ impl Teller<'_> {
                 self.line("aborted", &format!("{count} left open in {sink} by earlier attempts"));
             }
             RunEvent::RecoveryEnded { end: CommittableEnd::Committed, what, .. } => self.line("committed", what),
-            // What was found as it should be, or is told by its end.
-            RunEvent::Recovering { .. } | RunEvent::RecoveryEnded { .. } | RunEvent::Settled { .. } => {}
-            // An unhappy end is told by whoever gets the result itself; a commit shows in the progress.
-            RunEvent::Failed { .. } | RunEvent::StoppedUndecided { .. } | RunEvent::CommitCompleted { .. } => {}
+            // An unhappy end is told by whoever gets the result itself; a commit shows in the progress; what recovery
+            // finds as it should be is no news; and a run never only settles.
+            RunEvent::Failed { .. }
+            | RunEvent::StoppedUndecided { .. }
+            | RunEvent::CommitCompleted { .. }
+            | RunEvent::Recovering { .. }
+            | RunEvent::RecoveryEnded { .. }
+            | RunEvent::Settled { .. } => {}
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ impl Place<'_> {
         let ended = self.tools.commit(known.as_ref(), ids, args.timeout, &mut tell).await;
         let code = match ended {
             Ok(done) if done.is_empty() => {
-                self.screen.tell("nothing is decided that is not visible");
+                self.screen.tell("no decided transaction waits to be committed");
                 DONE
             }
             Ok(done) => {

@@ -29,7 +29,7 @@ pub fn execute(args: &TransactionsArgs, screen: Screen) -> Result<u8, Error> {
         TransactionsCommand::Commit(args) => &args.reach,
         TransactionsCommand::Abort(args) => &args.reach,
     };
-    let Some(pipeline) = load(reach, screen)? else { return Ok(REFUSED) };
+    let Some(pipeline) = load(reach, screen) else { return Ok(REFUSED) };
     let place = match Place::of(pipeline, reach, screen) {
         Ok(place) => place,
         Err(error) => {

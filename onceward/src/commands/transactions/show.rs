@@ -53,8 +53,8 @@ pub(super) fn everything(id: &str, described: &Described, file: &Path) -> Vec<St
                 say("slot", owner.slot.to_string());
             }
             say("cluster", transaction.cluster.clone());
-            let incarnation = transaction.incarnation;
-            say("producer", format!("{}, epoch {}", incarnation.producer_id, incarnation.producer_epoch));
+            let stamp = transaction.stamp;
+            say("producer", format!("{}, epoch {}", stamp.producer_id, stamp.producer_epoch));
             say("state", transaction.state.clone());
             say("age", time(judged.age_ms));
             say("left", format!("{} of {}", time(judged.left_ms), time(Some(transaction.timeout_ms))));

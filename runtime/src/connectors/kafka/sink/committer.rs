@@ -11,9 +11,7 @@ use crate::connectors::kafka::client::{Backoff, Code};
 use crate::connectors::kafka::outcome::{
     self, AbortAnswer, CommitAnswer, Outcome, PreparedTransaction, fence, is_open,
 };
-use crate::connectors::{
-    Classification, CommitOutcome, Committer, Earlier, Incarnation, Search, SinkError, Transaction,
-};
+use crate::connectors::{Classification, CommitOutcome, Committer, Earlier, Search, SinkError, Stamp, Transaction};
 use crate::crashpoint;
 
 /// Quick repetitions of one call, while a coordinator moves or markers are written; the caller's own delays follow.
@@ -134,9 +132,9 @@ impl Committer for KafkaCommitter {
         Box::pin(self.target.search(search))
     }
 
-    fn transaction_of(&self, committable: &Committable) -> Option<(String, Incarnation)> {
+    fn transaction_of(&self, committable: &Committable) -> Option<(String, Stamp)> {
         let prepared = self.decode(committable).ok()?;
         let PreparedTransaction { producer_id, producer_epoch, .. } = prepared;
-        Some((prepared.transactional_id, Incarnation { producer_id, producer_epoch }))
+        Some((prepared.transactional_id, Stamp { producer_id, producer_epoch }))
     }
 }

@@ -7,7 +7,7 @@ use super::committer::QUICK;
 use super::names::{enumerate, of_pipeline, parse};
 use crate::connectors::kafka::client::Coordinated;
 use crate::connectors::kafka::outcome::{is_ending, is_open, leftovers};
-use crate::connectors::{Earlier, Incarnation, Phase, Search, SinkError, Transaction};
+use crate::connectors::{Earlier, Phase, Search, SinkError, Stamp, Transaction};
 
 impl Target {
     /// What the coordinators know of transactions of this sink that earlier attempts may have left.
@@ -64,7 +64,7 @@ fn transaction(found: Coordinated, cluster: &str) -> Transaction {
         owner: parse(&found.transactional_id),
         id: found.transactional_id,
         cluster: cluster.to_owned(),
-        incarnation: Incarnation { producer_id: found.producer.id, producer_epoch: found.producer.epoch },
+        stamp: Stamp { producer_id: found.producer.id, producer_epoch: found.producer.epoch },
         state: found.state,
         phase,
         start_ms: found.start_ms.and_then(|start| u64::try_from(start).ok()),
