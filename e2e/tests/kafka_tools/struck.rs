@@ -39,11 +39,15 @@ fn pipeline(stage: &Stage<'_>) -> Result<String> {
 }
 
 /// A run that is stopped right after its third decision, with the next transaction of each sink begun. It stands there
-/// until it is killed or woken.
+/// until it is killed; woken, it stands out the rest of its pause.
 pub(crate) fn stopped(cluster: &Cluster, shape: Shape) -> Result<(Stage<'_>, Child, Pid)> {
+    stopped_for(cluster, shape, "20s")
+}
+
+fn stopped_for<'c>(cluster: &'c Cluster, shape: Shape, pause: &str) -> Result<(Stage<'c>, Child, Pid)> {
     let sinks = shape.sinks as usize;
     let stage = Stage::new(cluster, shape)?;
-    let mut command = stage.run_command(&format!("coordinator.decided:3=pause:5s,{SLOW}"), &[]);
+    let mut command = stage.run_command(&format!("coordinator.decided:3=pause:{pause},{SLOW}"), &[]);
     // A step that stands still holds up a thread: the tasks need others to go on.
     let mut child = Child::start(command.env("TOKIO_WORKER_THREADS", "8"))?;
     child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned()))?;
@@ -59,7 +63,8 @@ pub(crate) fn stopped(cluster: &Cluster, shape: Shape) -> Result<(Stage<'_>, Chi
 
 /// As [`stopped`], and killed.
 pub(crate) fn struck(cluster: &Cluster, shape: Shape) -> Result<Stage<'_>> {
-    let (stage, mut child, _) = stopped(cluster, shape)?;
+    // Longer than anything takes here: only the kill ends it.
+    let (stage, mut child, _) = stopped_for(cluster, shape, "600s")?;
     child.kill()?;
     child.finish()?;
     Ok(stage)
