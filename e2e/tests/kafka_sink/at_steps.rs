@@ -102,8 +102,8 @@ fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
         let there = Said::Line(format!("crashpoint {step} 3"));
         child.wait_for(|said| *said == there)?;
         let site = stage.into_site();
-        cluster.broker.kill()?;
-        cluster.broker.restart()?;
+        cluster.broker()?.kill()?;
+        cluster.broker()?.restart()?;
         let ended = child.finish()?;
         ensure!(ended.code() == Some(0), "{step}: {}", ended.describe());
         Stage::again(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) }, site)

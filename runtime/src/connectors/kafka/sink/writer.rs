@@ -110,7 +110,7 @@ impl SinkWriter for KafkaWriter {
     fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError> {
         // A transaction without records goes on: the broker has not heard of it.
         let Some(open) = self.open.take_if(|open| open.records > 0) else { return Ok(Box::new(|| Ok(Vec::new()))) };
-        self.warm.slots.seal(open.handle.slot, epoch);
+        self.warm.slots.seal(open.handle.slot, epoch, open.start.unwrap_or_default());
         let sealing = Sealing {
             target: Arc::clone(&self.target),
             identity: self.context.identity.clone(),
@@ -121,6 +121,10 @@ impl SinkWriter for KafkaWriter {
     }
 
     fn counters(&self) -> SinkCounters {
-        self.counters
+        let begun = self.open.as_ref().filter(|open| open.records > 0).and_then(|open| open.start);
+        let oldest = self.warm.slots.oldest().into_iter().chain(begun).min();
+        let clock = &self.context.clock;
+        let age_ms = |since: Duration| clock.monotonic().saturating_sub(since).as_millis() as u64;
+        SinkCounters { open_since_ms: oldest.map(|since| clock.wall_ms().saturating_sub(age_ms(since))), ..self.counters }
     }
 }
