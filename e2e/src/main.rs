@@ -20,7 +20,8 @@ usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes
   pairs        two deaths in a row, each at a named step (default 500)
   model        the protocol's state space, enumerated to the end (needs much memory and hours)
   simulation   seeds of the simulation (default 20000)
-  kafka        worker and broker killed under a stream between two topics (default 60 minutes)";
+  kafka        worker and broker killed under a stream between two topics (default 60 minutes), then the
+               worker killed at every step, five times in each of four shapes, on three kinds of brokers";
 
 fn main() -> ExitCode {
     let screen = Screen::of_process();
@@ -87,6 +88,8 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
         let time = Duration::from_mins(options.minutes);
         let tally = between_topics(&Plan { seed: options.seed, kills: 1, time })?;
         screen.say(format!("chaos between topics, missing 0, doubled 0, reordered 0: {tally:?}"))?;
+        // Every step with one and three partitions, one and two sinks, five times.
+        cargo(&["test", "--workspace", "--test", "kafka_sink"], &[("TIMES", "5".to_owned())], screen)?;
     }
     if wanted("simulation") {
         let simulation = ["test", "--workspace", "--test", "simulation", "--", "--nocapture"];

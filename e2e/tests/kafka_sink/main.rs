@@ -6,6 +6,8 @@ mod at_steps;
 mod changes;
 mod epochs;
 mod outages;
+mod refusals;
+mod secured;
 mod stage;
 mod three;
 mod whole;

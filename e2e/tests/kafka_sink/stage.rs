@@ -61,6 +61,10 @@ pub(crate) struct Shape {
     pub(crate) rows: u64,
     pub(crate) rows_per_second: u64,
     pub(crate) parallelism: u32,
+    /// More of the connection's `kafka`.
+    pub(crate) connection: String,
+    /// What the sink is fed with, beside `id` and `customer`: an expression with a name.
+    pub(crate) also: String,
     /// More of a sink's `kafka`.
     pub(crate) sink: String,
     /// More of `checkpoint`.
@@ -77,6 +81,8 @@ impl Shape {
             rows: 40_000,
             rows_per_second: 20_000,
             parallelism: 1,
+            connection: String::new(),
+            also: "0 AS zero".to_owned(),
             sink: String::new(),
             checkpoint: String::new(),
         }
@@ -88,17 +94,18 @@ impl Shape {
     }
 
     fn manifest(&self, bootstrap: &str) -> String {
-        let Self { topic, rows, rows_per_second, parallelism, sink, checkpoint, .. } = self;
+        let Self { topic, rows, rows_per_second, parallelism, connection, also, sink, checkpoint, .. } = self;
         let bootstrap = bootstrap.split(',').map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ");
         let sinks = self.topics().into_iter().enumerate().map(|(number, topic)| {
-            format!("  - {{name: out{number}, input: numbers, kafka: {{connection: main, topic: {topic}, key: [customer]{sink}}}}}\n")
+            format!("  - {{name: out{number}, input: rows, kafka: {{connection: main, topic: {topic}, key: [customer]{sink}}}}}\n")
         });
         format!(
             "apiVersion: onceward.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: {topic}}}\nspec:\n  parallelism: {parallelism}\n  \
-             connections:\n  - {{name: main, kafka: {{bootstrapServers: [{bootstrap}]}}}}\n  sources:\n  - name: numbers\n    \
+             connections:\n  - {{name: main, kafka: {{bootstrapServers: [{bootstrap}]{connection}}}}}\n  sources:\n  - name: numbers\n    \
              generator: {{rows: {rows}, rowsPerSecond: {rows_per_second}, seed: 5}}\n    columns:\n    \
              - {{name: id, type: BIGINT, generate: {{sequence: {{start: 0}}}}}}\n    \
-             - {{name: customer, type: BIGINT, generate: {{random: {{min: 0, max: 99}}}}}}\n  sinks:\n{}  \
+             - {{name: customer, type: BIGINT, generate: {{random: {{min: 0, max: 99}}}}}}\n  \
+             transforms:\n  - {{name: rows, sql: \"SELECT id, customer, {also} FROM numbers\"}}\n  sinks:\n{}  \
              checkpoint: {{interval: 100ms, timeout: 20s, tolerableFailedCheckpoints: 3, storage: {{local: {{path: state}}}}{checkpoint}}}\n  \
              restartPolicy: {{fixedDelay: {{attempts: 1000, delay: 100ms}}}}\n",
             sinks.collect::<String>()
