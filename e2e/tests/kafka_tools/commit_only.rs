@@ -6,7 +6,7 @@ use onceward::child::Said;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::stage::{Cluster, Shape};
-use crate::struck::{decided, expect, open, records, start_tool, stopped, struck, tool, visible};
+use crate::struck::{bootstrap, decided, expect, open, records, start_tool, stopped, struck, tool, visible};
 
 const COMMIT: [&str; 1] = ["commit"];
 
@@ -88,14 +88,15 @@ fn fenced(cluster: &Cluster) -> Result<()> {
     stage.assert_exact()
 }
 
-/// 1 while the broker does not answer; 0 once it does.
+/// 1 while nobody answers where the brokers should be; 0 once they are there.
 fn blocked(cluster: &Cluster) -> Result<()> {
     let stage = struck(cluster, shape("blocked"))?;
     let before = visible(&stage, "blocked")?;
-    cluster.broker.pause()?;
-    let ended = tool(&stage, &COMMIT, &["--timeout", "3s"], "");
-    cluster.broker.resume()?;
-    expect(ended?, 1, &["not done within 3s", "nothing is lost"])?;
+    let (here, nowhere) = (bootstrap(&stage)?, "127.0.0.1:1");
+    stage.edit_manifest(&here, nowhere)?;
+    let ended = tool(&stage, &COMMIT, &["--timeout", "3s"], "")?;
+    expect(ended, 1, &["not done within 3s", "nothing is lost", nowhere])?;
+    stage.edit_manifest(nowhere, &here)?;
     let waiting = decided(&stage, "blocked")?;
     expect(tool(&stage, &COMMIT, &[], "")?, 0, &["1 committed"])?;
     ensure!(visible(&stage, "blocked")? == &before | &waiting);

@@ -24,6 +24,13 @@ pub(crate) fn until<T>(mut look: impl FnMut() -> Result<T>, is_there: impl Fn(&T
     anyhow::bail!("it did not come to be within half a minute")
 }
 
+/// Where its brokers are.
+pub(crate) fn bootstrap(stage: &Stage<'_>) -> Result<String> {
+    let text = std::fs::read_to_string(&stage.manifest)?;
+    let (_, rest) = text.split_once("bootstrapServers: [\"").context("servers")?;
+    Ok(rest.split('"').next().unwrap_or_default().to_owned())
+}
+
 /// Open transactions of this pipeline by the judge's word.
 pub(crate) fn open(stage: &Stage<'_>) -> Result<Vec<Transaction>> {
     let pipeline = pipeline(stage)?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::{Options, Version, Writer};
 
 use crate::stage::{Cluster, Shape, Stage};
-use crate::struck::{expect, ids, list, open, struck, tool};
+use crate::struck::{bootstrap, expect, ids, list, open, struck, tool};
 
 #[test]
 fn open_transactions_are_told_with_age_partitions_and_decision() -> Result<()> {
@@ -76,7 +76,7 @@ fn describes(stage: &Stage<'_>) -> Result<()> {
 fn tells_foreign_ones_apart(cluster: &Cluster, stage: &Stage<'_>) -> Result<()> {
     cluster.judge.create("foreign", 1)?;
     let foreign = "onceward/foreign";
-    let writer = Writer::start(&cluster.broker.address(), foreign, Duration::from_mins(10))?;
+    let writer = Writer::start(&bootstrap(stage)?, foreign, Duration::from_mins(10))?;
     writer.write(&[("foreign", 0)], 1)?;
     let ended = tool(stage, &["transactions", "list"], &["--prefix", "onceward/"], "")?;
     let ended = expect(ended, 0, &[foreign, "of no attempt known", "not this pipeline's", "decided by checkpoint"])?;
