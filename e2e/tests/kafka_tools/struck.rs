@@ -137,13 +137,14 @@ pub(crate) fn decided(stage: &Stage<'_>, topic: &str) -> Result<BTreeSet<u64>> {
     let mut places = Vec::new();
     for committable in manifest["committables"].as_array().context("committables")? {
         let handle: Value = serde_json::from_str(committable["handle"].as_str().context("a handle")?)?;
-        places.extend(handle["witnesses"].as_array().context("witnesses")?.clone());
+        for of in handle["witnesses"].as_array().context("witnesses")?.iter().filter(|of| of["topic"] == topic) {
+            // Partition, first offset, last offset.
+            places.extend(of["partitions"].as_array().context("partitions")?.clone());
+        }
     }
     let is_decided = |record: &e2e::kafka::judge::Record| {
         places.iter().any(|place| {
-            place["topic"] == topic
-                && place["partition"] == record.partition
-                && (place["firstOffset"].as_i64()..=place["lastOffset"].as_i64()).contains(&Some(record.offset))
+            place[0] == record.partition && (place[1].as_i64()..=place[2].as_i64()).contains(&Some(record.offset))
         })
     };
     let all = stage.cluster.judge.uncommitted(topic, stage.shape.rows * 4)?;
