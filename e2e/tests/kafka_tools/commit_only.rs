@@ -94,8 +94,8 @@ fn blocked(cluster: &Cluster) -> Result<()> {
     let before = visible(&stage, "blocked")?;
     let (here, nowhere) = (bootstrap(&stage)?, "127.0.0.1:1");
     stage.edit_manifest(&here, nowhere)?;
-    let ended = tool(&stage, &COMMIT, &["--timeout", "3s"], "")?;
-    expect(ended, 1, &["not done within 3s", "nothing is lost", nowhere])?;
+    let ended = tool(&stage, &COMMIT, &["--timeout", "10s"], "")?;
+    expect(ended, 1, &["not done within 10s", "nothing is lost", nowhere])?;
     stage.edit_manifest(nowhere, &here)?;
     let waiting = decided(&stage, "blocked")?;
     expect(tool(&stage, &COMMIT, &[], "")?, 0, &["1 committed"])?;

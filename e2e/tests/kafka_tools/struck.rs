@@ -137,7 +137,7 @@ pub(crate) fn decided(stage: &Stage<'_>, topic: &str) -> Result<BTreeSet<u64>> {
     let mut places = Vec::new();
     for committable in manifest["committables"].as_array().context("committables")? {
         let handle: Value = serde_json::from_str(committable["handle"].as_str().context("a handle")?)?;
-        for of in handle["witnesses"].as_array().context("witnesses")?.iter().filter(|of| of["topic"] == topic) {
+        for of in handle["topics"].as_array().context("topics")?.iter().filter(|of| of["topic"] == topic) {
             // Partition, first offset, last offset.
             places.extend(of["partitions"].as_array().context("partitions")?.clone());
         }
