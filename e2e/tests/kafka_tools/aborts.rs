@@ -48,7 +48,7 @@ fn what_nobody_decided_is_aborted_and_what_was_decided_is_refused() -> Result<()
     ];
     for (more, words) in refusals {
         expect(tool(&stage, &ABORT, more, "")?, 2, &[words])?;
-        ensure!(open(&stage)?.len() == 4 && stage.log()? == log, "{more:?}: a refusal did something");
+        ensure!(open(&stage)?.len() == 6 && stage.log()? == log, "{more:?}: a refusal did something");
     }
     expect(tool(&stage, &ABORT, &["onceward/nobody"], "")?, 0, &["nothing of that is open"])?;
     let before = visible(&stage, "undecided")?;
@@ -69,7 +69,7 @@ fn a_forced_abort_loses_exactly_what_it_names_and_the_next_run_goes_on() -> Resu
     expect(tool(&stage, &ABORT, &[&victim.id, "--force"], "")?, 2, &["--reason"])?;
     let ended = tool(&stage, &ABORT, &force(&victim), "")?;
     let lost = format!("1 aborted by force ({} rows are lost)", thousands(victim.rows.len() as u64));
-    expect(ended, 0, &["1 committed", &lost, "2 undecided aborted"])?;
+    expect(ended, 0, &["1 committed", &lost, "4 undecided aborted"])?;
     ensure!(records(&stage, &["\"outcome\":\"lossAccepted\"", REASON])? == 1, "{}", stage.describe());
     ensure!(records(&stage, &["\"cause\":\"forced\""])? == 1, "{}", stage.describe());
     ensure!(open(&stage)?.is_empty());

@@ -22,7 +22,7 @@ fn what_was_decided_becomes_visible_is_written_down_and_nothing_stays_open() -> 
     let before = topics.map(|topic| visible(&stage, topic).unwrap());
     let waiting = topics.map(|topic| decided(&stage, topic).unwrap());
     let ended = tool(&stage, &COMMIT, &[], "")?;
-    expect(ended, 0, &["settled", "2 committed", "2 undecided aborted", "2 of 2", "whoever ran before is fenced"])?;
+    expect(ended, 0, &["settled", "2 committed", "4 undecided aborted", "2 of 2", "whoever ran before is fenced"])?;
     for (index, topic) in topics.into_iter().enumerate() {
         ensure!(visible(&stage, topic)? == &before[index] | &waiting[index], "{topic}");
     }

@@ -45,35 +45,34 @@ fn pipeline(stage: &Stage<'_>) -> Result<String> {
     Ok(claim["content"]["pipeline"].as_str().context("a pipeline id")?.to_owned())
 }
 
-/// A run that is stopped between its third decision and the first end of what that decided, with the next transaction of
-/// each sink begun. It stands there until it is killed; woken, it stands out the rest of its pause.
+/// A run whose third decision cannot be carried out: a while long no end can be sent. It goes on meanwhile, as far as it
+/// may: of each sink one transaction is decided, one waits for its decision, and one is being written. Then it is
+/// stopped; woken, it soon carries its decision out.
 pub(crate) fn stopped(cluster: &Cluster, shape: Shape) -> Result<(Stage<'_>, Child, Pid)> {
-    stopped_for(cluster, shape, "20s")
+    stopped_for(cluster, shape, 60)
 }
 
-fn stopped_for<'c>(cluster: &'c Cluster, shape: Shape, pause: &str) -> Result<(Stage<'c>, Child, Pid)> {
+/// `vain`: so many times an end cannot be sent, each a tenth of a second.
+fn stopped_for(cluster: &Cluster, shape: Shape, vain: usize) -> Result<(Stage<'_>, Child, Pid)> {
     let sinks = shape.sinks as usize;
     let stage = Stage::new(cluster, shape)?;
-    // The first end of the third decision.
-    let nth = 2 * sinks + 1;
-    let mut command = stage.run_command(&format!("kafka.before_end:{nth}=pause:{pause},{SLOW}"), &[]);
-    // A step that stands still holds up a thread: the tasks need others to go on.
-    let mut child = Child::start(command.env("TOKIO_WORKER_THREADS", "8"))?;
-    child.wait_for(|said| *said == Said::Line(format!("crashpoint kafka.before_end {nth}")))?;
+    let first = 2 * sinks + 1;
+    let faults: Vec<_> = (first..first + vain).map(|nth| format!("kafka.before_end:{nth}=error")).collect();
+    let mut child = stage.start(&format!("{},{SLOW}", faults.join(",")), &[])?;
+    child.wait_for(|said| *said == Said::Line(format!("crashpoint kafka.before_end {first}")))?;
     let id = Pid::from_raw(child.id().cast_signed()).context("a process id")?;
-    // The tasks go on into the next transactions meanwhile.
-    until(|| open(&stage), |open| open.len() == 2 * sinks).with_context(|| format!("{:?}", open(&stage)))?;
+    until(|| open(&stage), |open| open.len() == 3 * sinks).with_context(|| format!("{:?}", open(&stage)))?;
     kill_process(id, Signal::STOP)?;
     let listed = list(&stage)?;
     let is = |standing: &str| listed.iter().filter(|one| one["standing"] == standing).count();
-    ensure!((is("decided"), is("undecided")) == (sinks, sinks), "not as it should be struck: {listed:?}");
+    ensure!((is("decided"), is("undecided")) == (sinks, 2 * sinks), "not as it should be struck: {listed:?}");
     Ok((stage, child, id))
 }
 
 /// As [`stopped`], and killed.
 pub(crate) fn struck(cluster: &Cluster, shape: Shape) -> Result<Stage<'_>> {
-    // Longer than anything takes here: only the kill ends it.
-    let (stage, mut child, _) = stopped_for(cluster, shape, "600s")?;
+    // Longer than anything takes here.
+    let (stage, mut child, _) = stopped_for(cluster, shape, 1_000)?;
     child.kill()?;
     child.finish()?;
     Ok(stage)

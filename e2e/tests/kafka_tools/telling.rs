@@ -30,7 +30,7 @@ fn agrees_with_the_judge(stage: &Stage<'_>) -> Result<()> {
     let listed = list(stage)?;
     let by_id: BTreeMap<&str, _> = listed.iter().filter_map(|one| Some((one["id"].as_str()?, one))).collect();
     let open = open(stage)?;
-    ensure!(open.len() == by_id.len() && open.len() == 2, "{open:?}, {by_id:?}");
+    ensure!(open.len() == by_id.len() && open.len() == 3, "{open:?}, {by_id:?}");
     let newest = &stage.checkpoints()?[0];
     let checkpoint = format!("{}/{}", newest["attempt"], newest["epoch"]);
     for judged in &open {
