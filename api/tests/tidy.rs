@@ -218,7 +218,8 @@ fn links_between_documents_lead_somewhere() {
 fn tests_that_documents_name_are_there() {
     let tests: String = CRATES.iter().flat_map(|name| files(name, ".rs")).map(|(_, text)| text).collect();
     let looks_like_a_test = |name: &&str| {
-        name.matches('_').count() >= 3 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        name.matches('_').count() >= 3
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     let (mut named, mut missing) = (0, Vec::new());
     for (file, text) in files("docs", "guarantees.md").into_iter().chain(files("docs", "testing.md")) {

@@ -68,6 +68,10 @@ pub enum Rule {
     HandOverSettles,
     /// Nobody goes on in a log that was handed over.
     HandOverIsLast,
+    /// A forced abort commits everything else of its epoch before it settles it.
+    ForceCommitsRest,
+    /// A forced abort is recorded as an accepted loss only when it is proven.
+    ForceAbortsFirst,
     /// Retention keeps seals and the highest record of each attempt.
     KeepSeals,
     /// Retention keeps the two newest decisions.

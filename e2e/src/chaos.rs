@@ -175,7 +175,11 @@ impl Arena {
         };
         while !is_through()? {
             ensure!(child.outlives(LOOK), "the run ended by itself");
-            ensure!(clock.monotonic() - begun < PATIENCE, "not through: {:?}", self.judge.group_offsets("onceward-chaos"));
+            ensure!(
+                clock.monotonic() - begun < PATIENCE,
+                "not through: {:?}",
+                self.judge.group_offsets("onceward-chaos")
+            );
         }
         kill_process(Pid::from_raw(child.id().cast_signed()).context("a process id")?, Signal::TERM)?;
         let ended = child.finish()?;

@@ -10,7 +10,8 @@ use crate::site::{SLOW, Site};
 use crate::stage::Stage;
 
 /// Steps that such a run does not come to: it is not told to stop, and its manifests are small.
-const NEVER_MET: [&str; 2] = ["coordinator.stopping", "coordinator.manifest_written"];
+const NEVER_MET: [&str; 4] =
+    ["coordinator.stopping", "coordinator.manifest_written", "recovery.before_take_back", "recovery.taken_back"];
 /// Steps that need an attempt before this one.
 const NOT_MET_FIRST: [&str; 9] = [
     "claim.before_seal",

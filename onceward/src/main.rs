@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::execute(args, screen),
         Command::Demo(args) => commands::demo::execute(args, screen),
         Command::Lint(args) => commands::lint::execute(args, screen),
+        Command::Commit(args) => commands::settle::execute(args, screen),
+        Command::Transactions(args) => commands::transactions::execute(args, screen),
         Command::Crashpoints(args) => commands::crashpoints::execute(args, screen),
         Command::Checkpoints(args) => commands::checkpoints::execute(args, screen),
     };

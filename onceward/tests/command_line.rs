@@ -304,3 +304,60 @@ fn a_key_that_is_no_column_is_a_fault_of_the_manifest() {
     let said = text(&output.stderr);
     assert!(said.contains(":16:24: spec.sinks[0].input: sink `out`: key: there is no column `ident`"), "{said}");
 }
+
+/// A pipeline that has never run, with a sink whose cluster nobody needs for that.
+fn never_run() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    let plain = KAFKA.lines().filter(|line| !line.contains("tls:") && !line.contains("sasl:"));
+    std::fs::write(&file, plain.collect::<Vec<_>>().join("\n")).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (folder, file)
+}
+
+#[test]
+fn tools_for_transactions_say_plainly_that_a_pipeline_has_never_run() {
+    let (folder, file) = never_run();
+    for (arguments, says) in [
+        (&["transactions", "list"][..], "no open transactions: this pipeline has never run"),
+        (&["transactions", "abort", "--all"], "nothing is open: this pipeline has never run"),
+        (&["transactions", "commit", "--all"], "no decided transaction waits"),
+        (&["commit"], "nothing to settle"),
+    ] {
+        let output = onceward(&[arguments, &[file.as_str()]].concat());
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+        assert!(said.contains(says) && !said.contains('\x1b'), "{arguments:?}: {said}");
+    }
+    assert!(!folder.path().join("state/0").exists(), "looking claims nothing");
+}
+
+#[test]
+fn tools_for_transactions_refuse_what_they_cannot_read_with_2() {
+    let (_folder, file) = never_run();
+    let bad = ["--set", "sinks.out.input=nowhere"];
+    for verb in [&["commit"][..], &["transactions", "list"], &["transactions", "abort", "--all"]] {
+        assert_eq!(onceward(&[verb, &["/nowhere/p.yaml"]].concat()).status.code(), Some(2), "{verb:?}");
+        let output = onceward(&[verb, &[file.as_str()], &bad].concat());
+        assert_eq!(output.status.code(), Some(2), "{verb:?}");
+        assert!(text(&output.stderr).contains("nowhere"), "{verb:?}: {}", text(&output.stderr));
+    }
+    let abort = ["transactions", "abort", &file, "x", "--force"];
+    assert_eq!(onceward(&abort).status.code(), Some(2), "force needs a reason");
+}
+
+#[test]
+fn help_and_completion_know_the_tools_for_transactions() {
+    for (command, words) in [
+        (&["help", "commit"][..], ["--timeout", "Exit codes:", "3  fenced"]),
+        (&["help", "transactions", "list"], ["--prefix", "Exit codes:", "-o, --output"]),
+        (&["help", "transactions", "abort"], ["--force", "--reason <TEXT>", "lost for ever"]),
+    ] {
+        let help = text(&onceward(command).stdout);
+        assert!(words.iter().all(|word| help.contains(word)), "{words:?} in {help}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&onceward(&["completion", shell]).stdout);
+        assert!(script.contains("transactions") && script.contains("describe"), "{shell}");
+    }
+}

@@ -13,4 +13,5 @@ pub mod secrets;
 pub mod state;
 pub mod store;
 pub mod tasks;
+pub mod transactions;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::ids::{Attempt, Epoch};
 use crate::manifest::Committable;
-use crate::record::DecisionId;
+use crate::record::{DecisionId, Entry, Position, bounded};
 
 /// Proof that an epoch was decided: the only key to `Committer::commit`. Only this crate can make one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,13 @@ impl CommitPermit {
     /// Called only with a decision that is known to stand in the log.
     pub(crate) fn of(decision: DecisionId) -> Self {
         Self { attempt: decision.attempt, epoch: decision.epoch }
+    }
+
+    /// The right to commit what a record decided, for whoever has read that record in the log: it may be used without
+    /// a claim. None for a record that decides nothing.
+    pub fn read(at: Position, entry: &Entry) -> Option<Self> {
+        let completed = entry.completed()?;
+        Some(Self::of(DecisionId { attempt: at.attempt, epoch: completed.epoch }))
     }
 
     /// The `(attempt, epoch)` of the `Completed` record that decided it.
@@ -50,6 +57,9 @@ pub struct Order {
     pub index: u32,
     pub committable: Arc<Committable>,
 }
+
+/// Pieces of a loss that its record names.
+const MOST_NAMED: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Progress {
@@ -138,6 +148,18 @@ impl Commits {
         self.items.iter().filter(|(_, p)| *p == Progress::Lost).map(|(committable, _)| committable.clone()).collect()
     }
 
+    /// What is lost, for the record of it; None while nothing is. At most [`MOST_NAMED`] pieces are named.
+    pub(crate) fn loss_in_words(&self) -> Option<String> {
+        let lost = self.lost();
+        let piece = |committable: &Arc<Committable>| {
+            let Committable { rows, sink, epoch, writer, .. } = committable.as_ref();
+            format!("{rows} rows of sink `{sink}` (writer {writer}, epoch {epoch})")
+        };
+        let named: Vec<_> = lost.iter().take(MOST_NAMED).map(piece).collect();
+        let text = || format!("{} of {} committables: {}", lost.len(), self.items.len(), named.join("; "));
+        (!lost.is_empty()).then(|| bounded(&text()))
+    }
+
     /// The first committable without a final outcome.
     pub(crate) fn first_open(&self) -> Option<u32> {
         let open = |(_, p): &(Arc<Committable>, Progress)| matches!(p, Progress::Waiting | Progress::Ordered);
@@ -152,6 +174,52 @@ impl Commits {
     pub fn open(&self) -> usize {
         self.items.iter().filter(|(_, p)| matches!(p, Progress::Waiting | Progress::Ordered)).count()
     }
+}
+
+/// What a person may have committed of a decision without claiming its log: the committables of `wanted` (indices into
+/// the manifest), and before each one what its writer pre-committed earlier, in the order in which they are to be
+/// committed. `known`: what the targets say of all committables of the decision, in the manifest's order.
+///
+/// # Errors
+/// [`ByHandError`]: then nothing may be committed.
+pub fn by_hand(
+    permit: &CommitPermit,
+    committables: &[Arc<Committable>],
+    known: &[Classification],
+    wanted: &[u32],
+) -> Result<Vec<Order>, ByHandError> {
+    let is = |classification| known.contains(&classification);
+    if known.len() != committables.len() {
+        return Err(ByHandError::Unclassified);
+    }
+    if is(Classification::Lost) && !is(Classification::Committed) {
+        return Err(ByHandError::NothingVisible);
+    }
+    let is_wanted = |index: usize, committable: &Committable| {
+        wanted.iter().filter(|wanted| **wanted as usize >= index).any(|wanted| {
+            committables
+                .get(*wanted as usize)
+                .is_some_and(|one| (&one.sink, one.writer) == (&committable.sink, committable.writer))
+        })
+    };
+    let open = committables.iter().zip(known).enumerate().filter(|(_, (_, known))| **known == Classification::Prepared);
+    let wanted = open.filter(|(index, (committable, _))| is_wanted(*index, committable));
+    let order = |(index, (committable, _)): (usize, (&Arc<Committable>, _))| Order {
+        permit: permit.clone(),
+        index: index as u32,
+        committable: committable.clone(),
+    };
+    Ok(wanted.map(order).collect())
+}
+
+/// Why nothing of a decision may be committed by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ByHandError {
+    #[error("the targets were not asked about every committable")]
+    Unclassified,
+    /// Committing a part would take the way back: the epoch before may be restored without any loss.
+    #[error("a part of the checkpoint is lost and nothing of it is visible")]
+    NothingVisible,
 }
 
 #[cfg(test)]

@@ -56,3 +56,40 @@ fn a_permit_names_its_decision() {
     let order = commits().orders().remove(0);
     assert_eq!(order.permit.decided_by(), (Attempt(1), Epoch(2)));
 }
+
+fn permit() -> CommitPermit {
+    CommitPermit::of(DecisionId { attempt: Attempt(1), epoch: Epoch(2) })
+}
+
+#[test]
+fn by_hand_the_earlier_ones_of_a_writer_go_first_and_others_are_left_alone() {
+    use Classification::{Committed, Lost, Prepared};
+    let items = [committable("a", 0, 1), committable("a", 0, 2), committable("a", 1, 2), committable("b", 0, 2)];
+    let indices = |known: &[Classification], wanted: &[u32]| {
+        by_hand(&permit(), &items, known, wanted)
+            .map(|orders| orders.iter().map(|order| order.index).collect::<Vec<_>>())
+    };
+    assert_eq!(indices(&[Prepared; 4], &[1]), Ok(vec![0, 1]));
+    assert_eq!(indices(&[Prepared; 4], &[0, 3]), Ok(vec![0, 3]));
+    assert_eq!(indices(&[Committed, Prepared, Prepared, Prepared], &[0, 1, 2, 3]), Ok(vec![1, 2, 3]));
+    assert_eq!(indices(&[Committed, Lost, Prepared, Prepared], &[1, 2]), Ok(vec![2]));
+    assert_eq!(indices(&[Prepared, Lost, Prepared, Prepared], &[0]), Err(ByHandError::NothingVisible));
+    assert_eq!(indices(&[Prepared; 3], &[0]), Err(ByHandError::Unclassified));
+    assert_eq!(indices(&[Prepared; 4], &[9]), Ok(vec![]));
+}
+
+#[test]
+fn only_a_decision_gives_a_permit() {
+    let at = Position { attempt: Attempt(1), slot: crate::ids::Slot(3) };
+    let entry = |record| Entry { nonce: crate::ids::Nonce(1), record };
+    let settled = crate::record::Record::Released(crate::record::Released::Settled);
+    assert_eq!(CommitPermit::read(at, &entry(settled)), None);
+    let completed = crate::record::Completed {
+        epoch: Epoch(2),
+        savepoint: false,
+        unaligned: false,
+        origin: crate::record::Origin::Checkpoint,
+        manifest: crate::record::ManifestRef::Inline(Box::new(crate::manifest::Manifest::empty(1, 1))),
+    };
+    assert_eq!(CommitPermit::read(at, &entry(crate::record::Record::Completed(completed))), Some(permit()));
+}

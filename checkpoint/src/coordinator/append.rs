@@ -124,7 +124,7 @@ impl<R: Rules> Coordinator<R> {
             decision: commits.decision(),
             committables: commits.lost(),
             rewind_may_help: !commits.any_confirmed(),
-            reason: None,
+            reason: commits.loss_in_words(),
         };
         if !self.holds(Rule::LossAfterAppend) {
             return self.end(End::Lost(loss));
@@ -132,8 +132,12 @@ impl<R: Rules> Coordinator<R> {
         if self.appender.is_busy() || self.note.is_some() {
             return Vec::new();
         }
-        let settled =
-            Settled { decision: loss.decision, outcome: Outcome::Lost, by: self.appender.attempt(), reason: None };
+        let settled = Settled {
+            decision: loss.decision,
+            outcome: Outcome::Lost,
+            by: self.appender.attempt(),
+            reason: loss.reason.clone(),
+        };
         self.pending = None;
         self.note = Some(Note::Lost(loss));
         self.append(Record::Settled(settled), None, now)

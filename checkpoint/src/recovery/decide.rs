@@ -21,8 +21,8 @@ impl<R: Rules> Recovery<R> {
         match self.intent.clone() {
             Intent::Run | Intent::AcceptLoss { .. } if manifest.finished => self.release(now, Released::Finished),
             Intent::Run | Intent::AcceptLoss { .. } => self.restore_newest(manifest),
-            Intent::CommitOnly | Intent::Supersede if self.settled => self.take_leave(now),
-            Intent::CommitOnly | Intent::Supersede => {
+            Intent::CommitOnly | Intent::Supersede | Intent::ForceAbort { .. } if self.settled => self.take_leave(now),
+            Intent::CommitOnly | Intent::Supersede | Intent::ForceAbort { .. } => {
                 let settled = Settled { decision: newest, outcome: Outcome::Committed, by: self.me(), reason: None };
                 self.stage = Stage::Settling;
                 self.append(now, Record::Settled(settled))
@@ -97,7 +97,8 @@ impl<R: Rules> Recovery<R> {
             | Intent::Run
             | Intent::CommitOnly
             | Intent::Supersede
-            | Intent::AcceptLoss { .. } => self.write_manifest(Origin::Older { base }, manifest, true),
+            | Intent::AcceptLoss { .. }
+            | Intent::ForceAbort { .. } => self.write_manifest(Origin::Older { base }, manifest, true),
         }
     }
 

@@ -78,10 +78,15 @@ impl<R: Rules> Recovery<R> {
                 commits.classified(index as u32, *classification);
             }
         }
+        self.choose_victims(&known);
         let some_committed = known.contains(&Classification::Committed);
         match self.intent {
             Intent::Rewind if some_committed => self.refuse_rewind(),
             Intent::Rewind => self.abort_next(&known),
+            Intent::ForceAbort { ref indices, .. } if is_any(indices, &known, Classification::Committed) => {
+                self.refuse_abort()
+            }
+            Intent::ForceAbort { .. } if !self.holds(Rule::ForceCommitsRest) => self.commits_ended(now),
             // Nothing is committed yet, so nothing more may be: restoring the epoch before may lose nothing.
             Intent::Run | Intent::CommitOnly | Intent::Supersede
                 if known.contains(&Classification::Lost) && !some_committed =>
@@ -92,7 +97,38 @@ impl<R: Rules> Recovery<R> {
             | Intent::CommitOnly
             | Intent::Supersede
             | Intent::AcceptLoss { .. }
+            | Intent::ForceAbort { .. }
             | Intent::GoBack { .. } => self.continue_commits(now),
+        }
+    }
+
+    /// A forced abort: what it names is not ordered. If anything else is lost, it is no forced abort any more: nobody has
+    /// accepted that, and it is treated as any start treats it.
+    fn choose_victims(&mut self, known: &[Classification]) {
+        let Intent::ForceAbort { indices, .. } = &self.intent else { return };
+        let is_named = |index: usize| indices.contains(&(index as u32));
+        if known.iter().enumerate().any(|(index, known)| *known == Classification::Lost && !is_named(index)) {
+            self.intent = Intent::CommitOnly;
+            return;
+        }
+        let open = |(index, known): (usize, &Classification)| {
+            (*known == Classification::Prepared && is_named(index)).then_some(index as u32)
+        };
+        self.to_abort = known.iter().enumerate().filter_map(open).collect();
+        for index in &self.to_abort {
+            if let Some(commits) = &mut self.commits {
+                commits.classified(*index, Classification::Lost);
+            }
+        }
+    }
+
+    /// Something that a forced abort does not name is lost: what it names stays decided.
+    fn spare_victims(&mut self) {
+        self.intent = Intent::CommitOnly;
+        for index in std::mem::take(&mut self.to_abort) {
+            if let Some(commits) = &mut self.commits {
+                commits.classified(index, Classification::Prepared);
+            }
         }
     }
 
@@ -111,7 +147,11 @@ impl<R: Rules> Recovery<R> {
     }
 
     pub(super) fn committed(&mut self, now: u64, index: u32, outcome: CommitOutcome) -> Vec<Action<R>> {
-        let keeps_on = matches!(self.intent, Intent::AcceptLoss { .. } | Intent::GoBack { .. });
+        if outcome == CommitOutcome::Lost && matches!(self.intent, Intent::ForceAbort { .. }) {
+            self.spare_victims();
+        }
+        let keeps_on =
+            matches!(self.intent, Intent::AcceptLoss { .. } | Intent::ForceAbort { .. } | Intent::GoBack { .. });
         let Some(commits) = &mut self.commits else { return Vec::new() };
         commits.ended(index, outcome);
         if commits.lost().is_empty() || commits.any_confirmed() || keeps_on {
@@ -127,14 +167,23 @@ impl<R: Rules> Recovery<R> {
 
     /// Nothing more will be committed in this recovery.
     fn commits_ended(&mut self, now: u64) -> Vec<Action<R>> {
+        if let Some(victim) = self.to_abort.first().copied()
+            && self.holds(Rule::ForceAbortsFirst)
+        {
+            return self.abort(victim);
+        }
         let Some(commits) = &self.commits else { return Vec::new() };
         if self.intent == Intent::Rewind || commits.lost().is_empty() || !self.holds(Rule::StopOnLoss) {
             return self.abort_leftovers();
         }
         let (outcome, reason, go_on) = match &self.intent {
-            Intent::AcceptLoss { reason, .. } => (Outcome::LossAccepted, Some(bounded(reason)), true),
-            Intent::GoBack { .. } => (Outcome::Lost, None, true),
-            Intent::Run | Intent::CommitOnly | Intent::Supersede | Intent::Rewind => (Outcome::Lost, None, false),
+            Intent::AcceptLoss { reason, .. } | Intent::ForceAbort { reason, .. } => {
+                (Outcome::LossAccepted, Some(bounded(reason)), true)
+            }
+            Intent::GoBack { .. } => (Outcome::Lost, commits.loss_in_words(), true),
+            Intent::Run | Intent::CommitOnly | Intent::Supersede | Intent::Rewind => {
+                (Outcome::Lost, commits.loss_in_words(), false)
+            }
         };
         if !go_on && !self.holds(Rule::LossAfterAppend) {
             return self.report_loss();
@@ -152,11 +201,12 @@ impl<R: Rules> Recovery<R> {
 
     pub(super) fn report_loss(&mut self) -> Vec<Action<R>> {
         let Some(commits) = &self.commits else { return Vec::new() };
+        let recorded = self.settlement(commits.decision()).filter(|settled| settled.outcome == Outcome::Lost);
         let loss = Loss {
             decision: commits.decision(),
             committables: commits.lost(),
             rewind_may_help: !commits.any_confirmed() && !commits.lost().is_empty(),
-            reason: None,
+            reason: recorded.and_then(|settled| settled.reason.clone()),
         };
         self.end(Ending::Lost(loss))
     }
@@ -164,6 +214,13 @@ impl<R: Rules> Recovery<R> {
     fn refuse_rewind(&mut self) -> Vec<Action<R>> {
         match self.newest() {
             Some((_, decision)) => self.end(Ending::Refused(Refusal::RewindOfCommitted { decision })),
+            None => self.end(Ending::Refused(Refusal::NothingDecided)),
+        }
+    }
+
+    fn refuse_abort(&mut self) -> Vec<Action<R>> {
+        match self.newest() {
+            Some((_, decision)) => self.end(Ending::Refused(Refusal::AbortOfCommitted { decision })),
             None => self.end(Ending::Refused(Refusal::NothingDecided)),
         }
     }
@@ -189,6 +246,14 @@ impl<R: Rules> Recovery<R> {
 
     pub(super) fn aborted(&mut self, now: u64, index: u32, outcome: AbortOutcome) -> Vec<Action<R>> {
         let Some(commits) = &mut self.commits else { return Vec::new() };
+        if matches!(self.intent, Intent::ForceAbort { .. }) {
+            // Somebody who was entitled to may have committed it meanwhile: then it is visible, and no loss.
+            if outcome == AbortOutcome::Committed {
+                commits.ended(index, CommitOutcome::AlreadyCommitted);
+            }
+            self.to_abort.retain(|victim| *victim != index);
+            return self.commits_ended(now);
+        }
         if outcome == AbortOutcome::Committed {
             commits.ended(index, CommitOutcome::AlreadyCommitted);
             if commits.lost().is_empty() {
@@ -223,4 +288,9 @@ impl<R: Rules> Recovery<R> {
             Some(Append::Done(..) | Append::Expired) | None => self.end(Ending::Fenced { by: self.me() }),
         }
     }
+}
+
+/// Whether one of `indices` is classified so.
+fn is_any(indices: &[u32], known: &[Classification], classification: Classification) -> bool {
+    indices.iter().any(|index| known.get(*index as usize) == Some(&classification))
 }

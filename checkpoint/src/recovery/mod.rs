@@ -33,6 +33,9 @@ pub enum Intent {
     Rewind,
     /// Go on although output of this decision is lost. `Depth::Newest`.
     AcceptLoss { decision: DecisionId, reason: String },
+    /// Abort these committables (indices into the manifest) of this decision although they are decided, commit the rest
+    /// of it, record the loss as accepted, and leave. `Depth::Newest`.
+    ForceAbort { decision: DecisionId, indices: Vec<u32>, reason: String },
     /// Go on from an older decision: what came after it is emitted again. `Depth::DownTo`.
     GoBack { to: Position },
 }
@@ -100,7 +103,7 @@ pub enum Ending<R = Shipped> {
     Restore(Box<Restored<R>>),
     /// The pipeline is bounded and done; nothing to run.
     Finished,
-    /// Commits are finished, as [`Intent::CommitOnly`] and [`Intent::Supersede`] asked.
+    /// Commits are finished, as [`Intent::CommitOnly`], [`Intent::Supersede`] and [`Intent::ForceAbort`] asked.
     Settled,
     /// Leave silently.
     Fenced {
@@ -132,6 +135,7 @@ pub struct Loss {
     pub committables: Vec<Arc<Committable>>,
     /// Nothing of the decision was committed when it was found: a rewind may lose nothing.
     pub rewind_may_help: bool,
+    /// What the attempt that found it wrote down of it.
     pub reason: Option<String>,
 }
 
@@ -152,6 +156,10 @@ pub enum Refusal {
     NoPrevious { decision: DecisionId },
     #[error("the loss to accept is that of {}/{}, not of {}/{}", newest.attempt, newest.epoch, named.attempt, named.epoch)]
     OtherLoss { named: DecisionId, newest: DecisionId },
+    #[error("checkpoint {}/{} is not the newest one, which is {}/{}: everything that it decided has ended", named.attempt, named.epoch, newest.attempt, newest.epoch)]
+    NotNewest { named: DecisionId, newest: DecisionId },
+    #[error("output of checkpoint {}/{} that was to be aborted is already visible", decision.attempt, decision.epoch)]
+    AbortOfCommitted { decision: DecisionId },
     #[error("there is no checkpoint at attempts/{}/{}", at.attempt, at.slot)]
     NoSuchCheckpoint { at: Position },
     #[error("output of checkpoint {}/{} was aborted or lost: going on from it would skip records", decision.attempt, decision.epoch)]
@@ -175,7 +183,7 @@ enum Stage {
         known: Vec<Option<Classification>>,
     },
     Committing,
-    /// Rewind: this one is being aborted.
+    /// Rewind, or a forced abort: this one is being aborted.
     Aborting {
         index: u32,
     },
@@ -210,6 +218,8 @@ pub struct Recovery<R = Shipped> {
     /// Of the newest decision, once loaded.
     manifest: Option<Arc<Manifest>>,
     commits: Option<Commits>,
+    /// Of a forced abort: what it still has to abort.
+    to_abort: Vec<u32>,
     settled: bool,
     leftovers_aborted: bool,
 }
@@ -233,6 +243,7 @@ impl<R: Rules> Recovery<R> {
             stage: Stage::Ended,
             manifest: None,
             commits: None,
+            to_abort: Vec::new(),
             settled: false,
             leftovers_aborted: false,
         }
@@ -312,7 +323,7 @@ impl<R: Rules> Recovery<R> {
             match self.intent {
                 Intent::Run | Intent::CommitOnly => return self.end(Ending::Finished),
                 Intent::Supersede => return self.release(0, Released::Superseded),
-                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {}
+                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::ForceAbort { .. } | Intent::GoBack { .. } => {}
             }
         }
         self.stage = Stage::LoadingNewest;
@@ -345,6 +356,11 @@ impl<R: Rules> Recovery<R> {
             Intent::Run | Intent::CommitOnly | Intent::Supersede => None,
             Intent::AcceptLoss { decision, .. } if *decision == newest => None,
             Intent::AcceptLoss { decision, .. } => Some(Refusal::OtherLoss { named: *decision, newest }),
+            Intent::ForceAbort { decision, .. } if *decision != newest => {
+                Some(Refusal::NotNewest { named: *decision, newest })
+            }
+            Intent::ForceAbort { .. } => (self.settled_as(newest) == Some(Outcome::Committed))
+                .then_some(Refusal::AbortOfCommitted { decision: newest }),
             Intent::Rewind => {
                 let is_rewind = self.decisions().next().is_some_and(|(_, c)| matches!(c.origin, Origin::Rewind { .. }));
                 let is_settled = self.settled_as(newest) == Some(Outcome::Committed);

@@ -332,3 +332,96 @@ fn what_a_claim_would_refuse_is_foreseen_without_one() {
     assert_eq!(foresee(history(vec![settled(Outcome::Committed)]), Intent::Rewind, None), Some(visible));
     assert_eq!(foresee(history(vec![]), Intent::Rewind, None), None);
 }
+
+fn force(indices: &[u32]) -> Intent {
+    Intent::ForceAbort { decision: decision(4), indices: indices.to_vec(), reason: "it holds readers up".to_owned() }
+}
+
+#[test]
+fn a_forced_abort_commits_the_rest_then_aborts_then_records_the_loss_and_leaves() {
+    let (mut recovery, _) = begin(history(Vec::new()), force(&[1]));
+    let actions = classify(&mut recovery, [Prepared, Prepared]);
+    let [Action::Commit(order)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(order.index, 0);
+    let actions = recovery.step(0, Event::Committed { index: 0, outcome: CommitOutcome::Committed });
+    assert!(matches!(actions[..], [Action::Abort { index: 1, .. }]), "{actions:?}");
+    let actions = recovery.step(0, Event::Aborted { index: 1, outcome: AbortOutcome::Aborted });
+    let Record::Settled(settled) = appended(&actions) else { panic!("{actions:?}") };
+    assert_eq!((settled.outcome, settled.reason.as_deref()), (Outcome::LossAccepted, Some("it holds readers up")));
+    let actions = recovery.step(0, Event::Log(Reply::Created));
+    assert_eq!(actions, [Action::AbortLeftovers { before: ME }]);
+    let actions = recovery.step(0, Event::LeftoversAborted);
+    assert_eq!(appended(&actions), Record::Released(Released::Settled));
+    let actions = recovery.step(0, Event::Log(Reply::Created));
+    assert_eq!(ending(&actions), &Ending::Settled);
+}
+
+#[test]
+fn a_forced_abort_that_died_after_its_abort_is_a_loss_to_any_run_and_finished_by_another_one() {
+    let (mut recovery, _) = begin(history(Vec::new()), Intent::Run);
+    let actions = classify(&mut recovery, [Committed, Lost]);
+    assert!(matches!(appended(&actions), Record::Settled(Settled { outcome: Outcome::Lost, .. })));
+    for above in [Vec::new(), vec![settled(Outcome::Lost)]] {
+        let (mut recovery, _) = begin(history(above), force(&[1]));
+        let actions = classify(&mut recovery, [Committed, Lost]);
+        assert!(matches!(appended(&actions), Record::Settled(Settled { outcome: Outcome::LossAccepted, .. })));
+    }
+}
+
+#[test]
+fn a_forced_abort_of_what_is_visible_or_settled_or_not_the_newest_is_refused_before_anything_is_touched() {
+    let (mut recovery, _) = begin(history(Vec::new()), force(&[0, 1]));
+    let actions = classify(&mut recovery, [Prepared, Committed]);
+    let refused = Ending::Refused(Refusal::AbortOfCommitted { decision: decision(4) });
+    assert_eq!(ending(&actions), &refused);
+    let (_, actions) = begin(history(vec![settled(Outcome::Committed)]), force(&[0]));
+    assert_eq!(ending(&actions), &refused);
+    let older = Intent::ForceAbort { decision: decision(3), indices: vec![0], reason: String::new() };
+    let (_, actions) = begin(history(Vec::new()), older);
+    let refused = Refusal::NotNewest { named: decision(3), newest: decision(4) };
+    assert_eq!(ending(&actions), &Ending::Refused(refused));
+}
+
+#[test]
+fn a_forced_abort_accepts_no_other_loss_than_its_own() {
+    let is_loss = |actions: &[Action]| {
+        let Record::Settled(settled) = appended(actions) else { panic!("{actions:?}") };
+        assert_eq!(settled.outcome, Outcome::Lost);
+        let said = settled.reason.unwrap();
+        assert!(said.contains("1 rows of sink `out` (writer 0, epoch 4)"), "{said}");
+    };
+    let (mut recovery, _) = begin(history(Vec::new()), force(&[1]));
+    is_loss(&classify(&mut recovery, [Lost, Prepared]));
+    // Lost since it was classified: what was to be aborted stays decided, as nothing is visible.
+    let (mut recovery, _) = begin(history(Vec::new()), force(&[1]));
+    classify(&mut recovery, [Prepared, Prepared]);
+    let actions = recovery.step(0, Event::Committed { index: 0, outcome: CommitOutcome::Lost });
+    is_loss(&actions);
+    let actions = recovery.step(0, Event::Log(Reply::Created));
+    let Ending::Lost(loss) = ending(&actions) else { panic!("{actions:?}") };
+    assert!(loss.rewind_may_help && loss.committables.len() == 1, "{loss:?}");
+}
+
+#[test]
+fn what_is_committed_while_it_is_being_aborted_is_no_loss() {
+    let (mut recovery, _) = begin(history(Vec::new()), force(&[0]));
+    classify(&mut recovery, [Prepared, Committed]);
+    let actions = recovery.step(0, Event::Aborted { index: 0, outcome: AbortOutcome::Committed });
+    assert_eq!(actions, [Action::AbortLeftovers { before: ME }]);
+    let actions = recovery.step(0, Event::LeftoversAborted);
+    assert!(matches!(appended(&actions), Record::Settled(Settled { outcome: Outcome::Committed, .. })));
+}
+
+#[test]
+fn a_recorded_loss_is_told_again_in_the_words_of_its_record() {
+    let mut lost = settled(Outcome::Lost);
+    if let Record::Settled(settled) = &mut lost {
+        settled.reason = Some("7 rows".to_owned());
+    }
+    let (mut recovery, actions) = begin(history(vec![lost]), Intent::Run);
+    let Record::Settled(again) = appended(&actions) else { panic!("{actions:?}") };
+    assert_eq!(again.reason.as_deref(), Some("7 rows"));
+    let actions = recovery.step(0, Event::Log(Reply::Created));
+    let Ending::Lost(loss) = ending(&actions) else { panic!("{actions:?}") };
+    assert_eq!(loss.reason.as_deref(), Some("7 rows"));
+}

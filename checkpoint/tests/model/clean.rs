@@ -67,6 +67,20 @@ fn an_epoch_that_a_rewind_left_partly_aborted_is_never_passed_over_in_silence() 
     assert!(searched.is_complete && searched.losses > 100, "only {} states with a loss", searched.losses);
 }
 
+/// Decided output that a person has aborted is recorded as an accepted loss, or found as a loss by whoever comes next,
+/// wherever the one who aborts it dies or is fenced; and everything else of the epoch is committed.
+#[test]
+fn what_is_aborted_by_force_is_never_passed_over_in_silence() {
+    let forced = Config { rewinds: 0, forces: 1, ..FENCED_REWIND };
+    let searched = search_deep("a forced abort of one of two and of both", &forced, usize::MAX);
+    assert!(searched.broken.is_none(), "broken: {:#?}", searched.broken);
+    assert!(searched.is_complete && searched.losses > 100, "only {} states with a loss", searched.losses);
+    let lossy = Config { has_expiry: true, sinks: 1, ..forced };
+    assert_clean("a forced abort beside what expires", lossy, 500_000);
+    let twice = Config { attempts: 4, forces: 2, rewinds: 1, writers: 1, sinks: 1, ..forced };
+    assert_clean("two forced aborts and a rewind", twice, 500_000);
+}
+
 /// Larger worlds, as far as there is time.
 #[test]
 fn four_attempts_keep_every_property_as_far_as_they_are_searched() {

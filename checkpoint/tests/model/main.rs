@@ -39,6 +39,7 @@ const BASE: Config = Config {
     has_stop: false,
     has_sweep: false,
     rewinds: 0,
+    forces: 0,
     returns: 0,
     accepts_loss: false,
     commit_only: false,

@@ -92,6 +92,9 @@ fn every_rule_that_is_turned_off_is_noticed() {
         "a hand-over is the last word",
         without(&[Rule::HandOverIsLast], Config { attempts: 3, ..handing_over }),
     );
+    let forcing = Config { writers: 2, sinks: 2, max_epoch: 2, items: 2, forces: 1, ..BASE };
+    assert_killed("a forced abort commits the rest", without(&[Rule::ForceCommitsRest], forcing));
+    assert_killed("a forced abort is proven first", without(&[Rule::ForceAbortsFirst], forcing));
     assert_killed("newest first", without(&[Rule::NewestFirst], three));
     assert_killed("a hole is not damage", without(&[Rule::HoleIsNotDamage], found_seal));
     let returning = Config { returns: 1, has_expiry: true, max_epoch: 2, items: 2, ..BASE };

@@ -8,7 +8,7 @@ use stateright::{Model, Property};
 
 use crate::properties::ALL;
 use crate::steps::Config;
-use crate::world::{Fate, Key, Phase, World, id};
+use crate::world::{Fate, Key, Phase, World, id, keys};
 
 /// What the store does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,7 @@ impl Model for Config {
         match step {
             Step::Start(intent, store) => {
                 world.rewinds += u8::from(intent == Intent::Rewind);
+                world.forces += u8::from(matches!(intent, Intent::ForceAbort { .. }));
                 world.returns += u8::from(matches!(intent, Intent::GoBack { .. }));
                 world.start(self, intent);
                 if self.starts_in_turn {
@@ -142,6 +143,16 @@ impl Config {
         }
         if world.rewinds < self.rewinds && world.decisions.len() > 1 {
             intents.push(Intent::Rewind);
+        }
+        if world.forces < self.forces
+            && let Some((at, completed)) = world.newest()
+        {
+            // The first, and all: with two writers that is one of two, and both.
+            let most = keys(completed).count() as u32;
+            let choices = [vec![0], (0..most).collect()];
+            let decision = id(at, completed);
+            let chosen = choices.into_iter().take(most.min(2) as usize);
+            intents.extend(chosen.map(|indices| Intent::ForceAbort { decision, indices, reason: String::new() }));
         }
         if world.returns < self.returns {
             let older = world.log.slots.iter().filter(|(_, entry)| entry.completed().is_some()).map(|(at, _)| *at);

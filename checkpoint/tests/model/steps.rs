@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) has_stop: bool,
     pub(crate) has_sweep: bool,
     pub(crate) rewinds: u8,
+    /// Forced aborts of the newest decision.
+    pub(crate) forces: u8,
     /// Starts from older checkpoints, duplicates accepted.
     pub(crate) returns: u8,
     pub(crate) accepts_loss: bool,
@@ -91,7 +93,11 @@ impl World {
         let depth = match &intent {
             Intent::Rewind => Depth::Previous,
             Intent::GoBack { to } => Depth::DownTo(*to),
-            Intent::Run | Intent::CommitOnly | Intent::Supersede | Intent::AcceptLoss { .. } => Depth::Newest,
+            Intent::Run
+            | Intent::CommitOnly
+            | Intent::Supersede
+            | Intent::AcceptLoss { .. }
+            | Intent::ForceAbort { .. } => Depth::Newest,
         };
         let (claiming, request) = Claiming::begin_under(config.switches, Arc::new(claim), depth);
         self.processes.push(Process {
@@ -194,7 +200,7 @@ impl World {
         self.processes[p].began_with_loss = fates.iter().any(is_gone) && !fates.contains(&Fate::Committed);
         let intent = self.processes[p].intent.clone();
         let (recovery, actions) = Recovery::begin(claimed, intent, None);
-        self.processes[p].phase = Phase::Recovering(recovery);
+        self.processes[p].phase = Phase::Recovering(Box::new(recovery));
         self.recover(config, p, actions);
     }
 

@@ -112,7 +112,7 @@ pub(crate) struct Worker {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     Claiming(Claiming<Switches>),
-    Recovering(Recovery<Switches>),
+    Recovering(Box<Recovery<Switches>>),
     Running(Box<Coordinator<Switches>>),
     Gone,
 }
@@ -142,6 +142,7 @@ pub(crate) struct World {
     pub(crate) clock: u8,
     pub(crate) faults: u8,
     pub(crate) rewinds: u8,
+    pub(crate) forces: u8,
     pub(crate) returns: u8,
     pub(crate) failures: u8,
     /// Every decision that ever stood in the log, by place.

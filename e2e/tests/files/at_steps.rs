@@ -32,7 +32,7 @@ fn die(case: Case) -> Result<()> {
     }
     let stage = Stage::new(workload)?;
     stage.edit_manifest("    interval: 100ms", "    interval: 100ms\n    retain: 2")?;
-    if case.later && is_of_rewind(case.step) {
+    if is_of_rewind(case.step) && (case.later || case.step.contains("take")) {
         return die_while_rewinding(&stage, case.step);
     }
     if case.later {
@@ -52,9 +52,10 @@ fn die(case: Case) -> Result<()> {
     Ok(())
 }
 
-/// Recovery appends a record of its own only at the beginning of a log and when it goes back.
+/// Recovery appends a record of its own only at the beginning of a log and when it goes back, and takes decided output
+/// back only then.
 fn is_of_rewind(step: &str) -> bool {
-    matches!(step, "recovery.before_append" | "recovery.appended")
+    matches!(step, "recovery.before_append" | "recovery.appended" | "recovery.before_take_back" | "recovery.taken_back")
 }
 
 /// The newest checkpoint is decided and nothing of it is visible yet: it can be taken back. Dying before the rewind is
@@ -63,7 +64,7 @@ fn die_while_rewinding(stage: &Stage, step: &str) -> Result<()> {
     stage.crash_at("coordinator.decided", 3, &[]).context("preparation")?;
     stage.crash_at(step, 1, &["--rewind"])?;
     stage.assert_nothing_undecided_is_visible()?;
-    if step == "recovery.before_append" {
+    if matches!(step, "recovery.before_append" | "recovery.taken_back") {
         let lost = stage.run("", &[])?;
         ensure!(lost.code() == Some(1), "half of it is gone, which is a loss: {}", lost.describe());
         let ended = stage.run("", &["--rewind"])?;

@@ -4,6 +4,7 @@
 mod at_random;
 mod at_steps;
 mod changes;
+mod commit_only;
 mod damage;
 mod faults;
 mod going_back;

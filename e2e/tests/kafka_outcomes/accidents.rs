@@ -5,7 +5,9 @@ use e2e::kafka::broker::Listener;
 use e2e::kafka::proxy::END_TXN;
 use e2e::kafka::{Broker, Judge, Options, Proxy, Version, Writer};
 use runtime::connectors::kafka::client::{Class, Client, Code, Settings};
-use runtime::connectors::kafka::outcome::{CommitAnswer, Outcome, PreparedTransaction, classify, committed, end, ready};
+use runtime::connectors::kafka::outcome::{
+    CommitAnswer, Outcome, PreparedTransaction, classify, committed, end, ready,
+};
 
 use super::stage::{BRIEF, LONG, PATIENT, Stage, client, commit, plain, until};
 

@@ -277,7 +277,7 @@ fn leftovers_are_found_and_fenced(stage: &Stage) -> Result<()> {
     ensure!(stage.commit(&second)? == CommitAnswer::Committed);
     stage.prepare("right/1", "right-1", 1, LONG)?;
     let ids = ["left/1", "right/1", "never/1"].map(str::to_owned);
-    let found = stage.wait(leftovers(&stage.client, "left/", &ids, &BRIEF))?;
+    let found = stage.wait(leftovers(&stage.client, &["left/".to_owned()], &ids, &BRIEF))?;
     let names: Vec<_> = found.iter().map(|found| found.transactional_id.as_str()).collect();
     ensure!(names == ["left/1", "left/2", "right/1"], "{names:?}");
     let open: Vec<_> = found.iter().filter(|found| is_open(found)).collect();

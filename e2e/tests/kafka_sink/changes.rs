@@ -40,7 +40,8 @@ fn a_topic_that_gains_partitions_is_reported_and_loses_nothing() -> Result<()> {
     let stage = Stage::new(&cluster, Shape { rows: 20_000, ..Shape::new("grows") })?;
     // librdkafka looks at topics as often as this.
     let connection = "bootstrapServers: ";
-    stage.edit_manifest(connection, &format!("properties: {{topic.metadata.refresh.interval.ms: 200}}, {connection}"))?;
+    stage
+        .edit_manifest(connection, &format!("properties: {{topic.metadata.refresh.interval.ms: 200}}, {connection}"))?;
     let mut child = stage.start(&format!("kafka.flushed:3=pause:2s,{SLOW}"), &[])?;
     child.wait_for(|said| *said == Said::Line("crashpoint kafka.flushed 3".to_owned()))?;
     cluster.judge.add_partitions("grows", 6)?;
@@ -80,7 +81,8 @@ fn the_oldest_open_transaction_is_told_with_its_timeout() -> Result<()> {
         told = gauge(&body, "onceward_transaction_oldest_open_timestamp_seconds")?;
         // Ours begins with the first record that was offered, the broker's when it hears of it. An earlier one may be told
         // for a moment.
-        if told > 0.0 && told <= started && cluster.judge.transaction(&oldest.id)?.is_some_and(|found| found.is_open()) {
+        if told > 0.0 && told <= started && cluster.judge.transaction(&oldest.id)?.is_some_and(|found| found.is_open())
+        {
             break;
         }
         ensure!(child.outlives(std::time::Duration::from_millis(20)), "it ended without telling: {told}");

@@ -44,7 +44,9 @@ fn commits_that_wait_for_longer_than_their_budget_cost_no_restart_and_lose_nothi
     // Writing goes on; only ends of transactions do not arrive.
     proxy.lose_requests(END_TXN, u64::MAX);
     let blocked = |said: &Said| match said {
-        Said::Event(event) => event["event"] == "attempt.failed" && event["message"].to_string().contains("CommitBlocked"),
+        Said::Event(event) => {
+            event["event"] == "attempt.failed" && event["message"].to_string().contains("CommitBlocked")
+        }
         Said::Line(_) => false,
     };
     child.wait_for(blocked)?;

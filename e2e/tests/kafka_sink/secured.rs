@@ -120,7 +120,8 @@ fn a_start_without_a_right_is_refused_and_a_right_that_is_withdrawn_is_waited_fo
     refused("no right to READ")?;
     cluster_allow(&stage, &[topic("READ"), ids("DESCRIBE"), ids("WRITE")])?;
     let mut child = stage.start(&format!("coordinator.decided:3=pause:1s,{SLOW}"), &[])?;
-    let _ = child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned())).context("rights")?;
+    let _ =
+        child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned())).context("rights")?;
     stage.cluster.judge.withdraw(&topic("WRITE"))?;
     child.wait_for(|said| said.is_event("attempt.failed"))?;
     cluster_allow(&stage, &[topic("WRITE")])?;

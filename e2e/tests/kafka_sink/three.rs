@@ -12,7 +12,8 @@ use crate::stage::{Cluster, Shape, Stage};
 /// Topics of the brokers' own survive one of three; an election takes a second or two, not ten.
 fn three() -> Result<Cluster> {
     let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let properties = vec![property("broker.session.timeout.ms", "3000"), property("broker.heartbeat.interval.ms", "500")];
+    let properties =
+        vec![property("broker.session.timeout.ms", "3000"), property("broker.heartbeat.interval.ms", "500")];
     Cluster::of(3, Version::Newest, &Options { properties, ..Options::default() })
 }
 
@@ -25,7 +26,8 @@ fn held(cluster: &Cluster) -> Result<Transaction> {
 fn a_coordinator_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
     let mut cluster = three()?;
     for step in ["kafka.flushed", "kafka.described", "coordinator.decided", "kafka.before_end"] {
-        let shape = Shape { rows: 10_000, replication: 3, ..Shape::new(&format!("three-{}", step.replace(['.', '_'], "-"))) };
+        let shape =
+            Shape { rows: 10_000, replication: 3, ..Shape::new(&format!("three-{}", step.replace(['.', '_'], "-"))) };
         let stage = Stage::new(&cluster, shape.clone())?;
         let mut child = stage.start(&format!("{step}:3=pause:5s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {step} 3"));

@@ -7,6 +7,8 @@ pub mod demo;
 pub mod lint;
 pub(crate) mod manifest;
 pub mod run;
+pub mod settle;
+pub mod transactions;
 
 use crate::checker;
 use crate::screen::Gone;

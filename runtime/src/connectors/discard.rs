@@ -2,12 +2,12 @@
 
 use arrow::record_batch::RecordBatch;
 use checkpoint::commit::CommitPermit;
-use checkpoint::ids::{Attempt, Epoch, PipelineId};
+use checkpoint::ids::Epoch;
 use checkpoint::manifest::Committable;
 use futures::future::{BoxFuture, ready};
 
 use super::{
-    Classification, CommitOutcome, Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
+    Classification, CommitOutcome, Committer, Earlier, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
     WriterContext,
 };
 
@@ -93,7 +93,7 @@ impl Committer for NothingToCommit {
         self.refuse()
     }
 
-    fn abort_leftovers(&self, _: PipelineId, _: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
+    fn abort_leftovers<'a>(&'a self, _: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
         Box::pin(ready(Ok(0)))
     }
 }

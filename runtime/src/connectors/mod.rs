@@ -11,6 +11,7 @@ pub mod kafka;
 mod reader;
 mod record_schema;
 pub mod registry;
+mod transactions;
 pub mod values;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ pub use checkpoint::commit::{Classification, CommitOutcome};
 pub(crate) use self::error::retry_of;
 pub use self::error::{Retry, SinkError, SourceError};
 pub use self::event_time::EventTime;
+pub use self::transactions::{Earlier, IdRange, Owner, Phase, Search, Stamp, Transaction};
 use crate::clock::Clock;
 use crate::element::{Batch, Watermark};
 use crate::worker::StopSignal;
@@ -216,12 +218,22 @@ pub trait Committer: Send + Sync {
     ) -> BoxFuture<'a, Result<CommitOutcome, SinkError>>;
     /// Takes back a pre-committed, never to be decided committable (rewind); `Ok` only when proven gone.
     fn abort<'a>(&'a self, committable: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>>;
-    /// Removes what attempts below `before` left open; returns how many pieces. Decided ones were committed before.
-    fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>>;
+    /// Removes what earlier attempts left open; returns how many pieces. Decided ones were committed before.
+    fn abort_leftovers<'a>(&'a self, earlier: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>>;
     /// A committable in people's words: how much it is, and where it lies.
     fn describe(&self, committable: &Committable) -> String {
         let Committable { rows, sink, epoch, .. } = committable;
         format!("{rows} rows of sink `{sink}` written in epoch {epoch}")
+    }
+    /// Transactions of this target, by id, with what it says of them, touching nothing; none where it has none.
+    fn transactions<'a>(&'a self, search: &'a Search) -> BoxFuture<'a, Result<Vec<Transaction>, SinkError>> {
+        let _ = search;
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+    /// The transaction that holds a committable: its id, and which of that id's.
+    fn transaction_of(&self, committable: &Committable) -> Option<(String, Stamp)> {
+        let _ = committable;
+        None
     }
     /// The newest output of a pipeline that is visible, if the target can tell: by attempt, then by the epoch that it was
     /// pre-committed in. It was decided, so a log that ends earlier has lost records.

@@ -13,13 +13,22 @@ use super::log::Log;
 use super::{Context, Setup};
 use crate::crashpoint;
 use crate::run::RunEvent;
+use crate::store::CheckpointStore;
 
 /// The current log of a store path; 0 for an empty one.
 ///
 /// # Errors
 /// The store.
 pub async fn current_log(context: &Context) -> Result<LogIndex, CoordinatorError> {
-    let names = context.store.list("").await?;
+    newest_log(context.store.as_ref()).await
+}
+
+/// As [`current_log`], of a store.
+///
+/// # Errors
+/// The store.
+pub async fn newest_log(store: &dyn CheckpointStore) -> Result<LogIndex, CoordinatorError> {
+    let names = store.list("").await?;
     Ok(paths::current_log(names.iter().map(String::as_str)).unwrap_or_default())
 }
 
@@ -39,7 +48,7 @@ pub struct Won {
     pub claimed: Claimed,
     pub claim: Arc<Claim>,
     /// Claims of earlier attempts, newest first, back to the first that holds a decision.
-    pub earlier: Vec<Claim>,
+    pub earlier: Vec<(Attempt, Claim)>,
 }
 
 /// Claims the next attempt of `log`.
@@ -116,11 +125,15 @@ async fn drive(log: &Log, claim: Arc<Claim>, depth: Depth, listing: &Listing) ->
 
 /// Sinks whose leftovers may still be open: of attempts that nobody is known to have cleaned up after. The attempt of
 /// the newest decision had aborted all before it, unless it is one that decided while it recovered.
-async fn earlier_claims(log: &Log, listing: &Listing, claimed: &Claimed) -> Result<Vec<Claim>, CoordinatorError> {
+async fn earlier_claims(
+    log: &Log,
+    listing: &Listing,
+    claimed: &Claimed,
+) -> Result<Vec<(Attempt, Claim)>, CoordinatorError> {
     let oldest = claimed.newest().map(|(at, _)| at.attempt);
     let mut claims = Vec::new();
     for (attempt, _) in listing.attempts.iter().rev().filter(|(attempt, _)| *attempt < claimed.attempt()) {
-        claims.push(log.claim(*attempt).await?);
+        claims.push((*attempt, log.claim(*attempt).await?));
         if oldest.is_some_and(|oldest| *attempt < oldest) {
             break;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use checkpoint::commit::{Classification, CommitOutcome, Order};
-use checkpoint::ids::{Attempt, PipelineId};
+use checkpoint::ids::Attempt;
 use checkpoint::manifest::Committable;
 use checkpoint::record::Claim;
 use checkpoint::recovery::{AbortOutcome, Loss};
@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 use super::Context;
 use super::error::CoordinatorError;
-use crate::connectors::{Committer, Retry, SinkConnector, SinkError};
+use crate::connectors::{Committer, Earlier, Retry, SinkConnector, SinkError};
 use crate::crashpoint;
 use crate::run::{RunEvent, retry_delay};
 
@@ -25,18 +25,19 @@ const MOST_NAMED: usize = 8;
 pub(super) struct Committers {
     context: Arc<Context>,
     attempt: Attempt,
-    pipeline: PipelineId,
+    /// Who may have left something open.
+    earlier: Arc<Earlier>,
     current: Arc<BTreeMap<String, Arc<dyn Committer>>>,
     /// Former sinks, or former targets of a sink: nothing is committed there, only leftovers are aborted.
     former: Arc<Vec<(String, Arc<dyn Committer>)>>,
 }
 
 impl Committers {
-    pub(super) fn new(context: &Arc<Context>, attempt: Attempt, claim: &Claim, earlier: &[Claim]) -> Self {
+    pub(super) fn new(context: &Arc<Context>, attempt: Attempt, claim: &Claim, earlier: &[(Attempt, Claim)]) -> Self {
         let committer = |sink: &Arc<dyn SinkConnector>| Arc::<dyn Committer>::from(sink.committer());
         let current = context.setup.sinks.iter().map(|(name, sink)| (name.clone(), committer(sink))).collect();
         let mut former = BTreeMap::new();
-        for sink in earlier.iter().flat_map(|claim| &claim.sinks) {
+        for sink in earlier.iter().flat_map(|(_, claim)| &claim.sinks) {
             let same = |known: &checkpoint::record::SinkClaim| {
                 (&known.name, &known.kind, &known.target) == (&sink.name, &sink.kind, &sink.target)
             };
@@ -50,7 +51,7 @@ impl Committers {
         Self {
             context: Arc::clone(context),
             attempt,
-            pipeline: claim.pipeline,
+            earlier: Arc::new(Earlier::of(claim.pipeline, attempt, earlier.iter().map(|(at, claim)| (*at, claim)))),
             current: Arc::new(current),
             former: Arc::new(former),
         }
@@ -62,16 +63,20 @@ impl Committers {
         })
     }
 
-    /// The error that tells of a loss which stands in the log already.
-    pub(super) fn lost(&self, loss: &Loss) -> CoordinatorError {
-        let describe = |committable: &Arc<Committable>| match self.current.get(&committable.sink) {
+    /// A committable in people's words.
+    pub(super) fn describe(&self, committable: &Committable) -> String {
+        match self.current.get(&committable.sink) {
             Some(committer) => committer.describe(committable),
             None => format!("{} rows of sink `{}`", committable.rows, committable.sink),
-        };
-        let named: Vec<String> = loss.committables.iter().take(MOST_NAMED).map(describe).collect();
+        }
+    }
+
+    /// The error that tells of a loss which stands in the log already.
+    pub(super) fn lost(&self, loss: &Loss) -> CoordinatorError {
+        let named: Vec<String> = loss.committables.iter().take(MOST_NAMED).map(|one| self.describe(one)).collect();
         let detail = match (named.is_empty(), &loss.reason) {
             (false, _) => format!("{} committables, among them {}", loss.committables.len(), named.join("; ")),
-            (true, Some(reason)) => reason.clone(),
+            (true, Some(reason)) => format!("{reason}; found by an earlier attempt"),
             (true, None) => "found by an earlier attempt".to_owned(),
         };
         CoordinatorError::Lost { decision: loss.decision, detail, rewind_may_help: loss.rewind_may_help }
@@ -90,7 +95,7 @@ impl Committers {
             if ids.is_none() {
                 continue;
             }
-            match committer.abort_leftovers(self.pipeline, self.attempt).await {
+            match committer.abort_leftovers(&self.earlier).await {
                 Ok(0) => {}
                 Ok(aborted) => {
                     tracing::warn!(sink, aborted, "an earlier attempt that is still alive had opened transactions");
@@ -167,11 +172,15 @@ impl Committers {
     pub(super) async fn abort_leftovers(&self) -> Result<(), CoordinatorError> {
         let all = self.current.iter().chain(self.former.iter().map(|(name, committer)| (name, committer)));
         for (sink, committer) in all {
-            let aborted = self
-                .persist(sink, &leftovers(sink, self.attempt), || {
-                    committer.abort_leftovers(self.pipeline, self.attempt)
-                })
-                .await?;
+            let what = leftovers(sink, self.attempt);
+            let aborted = self.persist(sink, &what, || committer.abort_leftovers(&self.earlier)).await?;
+            if aborted > 0 {
+                self.context.observer.event(RunEvent::LeftoversAborted {
+                    attempt: self.attempt,
+                    sink: sink.clone(),
+                    count: aborted,
+                });
+            }
             self.context.metrics.commits.total.with_label_values(&[sink.as_str(), "aborted"]).inc_by(aborted);
             crashpoint::hit("recovery.aborted")?;
         }

@@ -84,6 +84,8 @@ impl CoordinatorError {
             | Refusal::RewindOfRewind { .. }
             | Refusal::NoPrevious { .. }
             | Refusal::OtherLoss { .. }
+            | Refusal::NotNewest { .. }
+            | Refusal::AbortOfCommitted { .. }
             | Refusal::NoSuchCheckpoint { .. }
             | Refusal::OutputGone { .. } => Self::Refused(refusal.to_string()),
         }

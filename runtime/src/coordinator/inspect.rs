@@ -6,7 +6,7 @@ use checkpoint::claim::{Depth, Found};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
 use checkpoint::manifest::{Manifest, StatePart};
 use checkpoint::paths;
-use checkpoint::record::{Claim, Completed, DecisionId, Entry, Origin, Outcome, Position, Record, Released};
+use checkpoint::record::{Claim, Completed, DecisionId, Entry, Origin, Outcome, Position, Record, Released, Settled};
 use serde::Serialize;
 
 use super::error::CoordinatorError;
@@ -125,12 +125,29 @@ pub struct Newest {
 /// A log that has been claimed at least once, as a reader sees it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// The newest attempt that was claimed; it may have no record yet.
+    pub highest: Attempt,
     pub newest: Option<Newest>,
     /// Newest first, down to the decision that was asked for.
     pub history: Vec<Found>,
 }
 
 impl Seen {
+    /// The newest attempt may be at work: it has not left by itself. Whether it lives is nothing that a log tells.
+    pub fn may_be_running(&self) -> bool {
+        let is_left = |found: &&Found| matches!(found.entry.record, Record::Released(_));
+        !self.history.iter().take_while(|found| found.at.attempt == self.highest).any(|found| is_left(&found))
+    }
+
+    /// The last word on how the commits of the newest decision ended.
+    pub fn settlement(&self) -> Option<&Settled> {
+        let decision = self.newest.as_ref()?.decision;
+        self.history.iter().find_map(|found| match &found.entry.record {
+            Record::Settled(settled) if settled.decision == decision => Some(settled),
+            Record::Settled(_) | Record::Completed(_) | Record::Released(_) | Record::Sealed { .. } => None,
+        })
+    }
+
     /// A fresh start has handed over to the next log.
     pub fn is_superseded(&self) -> bool {
         let mut above = self.history.iter().take_while(|found| found.entry.completed().is_none());
@@ -155,10 +172,8 @@ pub async fn pipeline(log: &Log) -> Result<Option<PipelineId>, CoordinatorError>
 /// The store, or an object that is damaged.
 pub async fn look(log: &Log, depth: Depth) -> Result<Option<Seen>, CoordinatorError> {
     let (listing, _) = log.list().await?;
-    if listing.attempts.is_empty() {
-        return Ok(None);
-    }
-    let mut seen = Seen { newest: None, history: Vec::new() };
+    let Some(highest) = listing.highest_attempt() else { return Ok(None) };
+    let mut seen = Seen { highest, newest: None, history: Vec::new() };
     let mut decisions = 0;
     for (attempt, slots) in listing.attempts.iter().rev() {
         for slot in slots.iter().rev() {

@@ -105,6 +105,23 @@ pub enum Ended {
     },
     /// The commits are done, as was asked; nothing was run.
     Settled,
+    /// Everything that was decided is known to be done and nobody may be at work: nothing was claimed.
+    NothingToSettle,
+}
+
+impl Start {
+    /// Nothing is to be run.
+    pub fn only_settles(&self) -> bool {
+        only_settles(&self.intent)
+    }
+}
+
+/// Whether an intent ends with the commits.
+pub fn only_settles(intent: &Intent) -> bool {
+    match intent {
+        Intent::CommitOnly | Intent::Supersede | Intent::ForceAbort { .. } => true,
+        Intent::Run | Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => false,
+    }
 }
 
 /// Claims, recovers and runs one attempt with a worker of its own. Dropping the future is a crash of the attempt: safe
@@ -135,7 +152,11 @@ pub async fn run_attempt(
 /// How far down the log an intent looks.
 pub fn depth(intent: &Intent) -> Depth {
     match intent {
-        Intent::Run | Intent::CommitOnly | Intent::Supersede | Intent::AcceptLoss { .. } => Depth::Newest,
+        Intent::Run
+        | Intent::CommitOnly
+        | Intent::Supersede
+        | Intent::AcceptLoss { .. }
+        | Intent::ForceAbort { .. } => Depth::Newest,
         Intent::Rewind => Depth::Previous,
         Intent::GoBack { to } => Depth::DownTo(*to),
     }
@@ -153,7 +174,7 @@ async fn recover_and_run(
     let newest = newest_manifest(log, &won).await?;
     // An earlier attempt of this process has decided already: whatever was asked for is done, also if nobody was told.
     let is_done = won.claimed.newest().is_some_and(|(at, _)| context.progress.is_ours(log.index, at.attempt));
-    let only_settles = matches!(start.intent, Intent::CommitOnly | Intent::Supersede);
+    let only_settles = start.only_settles();
     let intent = if is_done && !only_settles { Intent::Run } else { start.intent.clone() };
     if let Some((claim, manifest, is_settled)) = &newest {
         // Before anything is committed: a refusal leaves the log as the old manifest needs it.
@@ -163,6 +184,7 @@ async fn recover_and_run(
             | Intent::Supersede
             | Intent::Rewind
             | Intent::AcceptLoss { .. }
+            | Intent::ForceAbort { .. }
             | Intent::GoBack { .. } => {
                 compatibility::check_sinks(&context.setup, manifest, *is_settled, claim)?;
             }

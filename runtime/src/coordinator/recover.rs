@@ -6,7 +6,7 @@ use std::sync::Arc;
 use checkpoint::claim::Claimed;
 use checkpoint::commit::Classification;
 use checkpoint::ids::Attempt;
-use checkpoint::manifest::Manifest;
+use checkpoint::manifest::{Committable, Manifest};
 use checkpoint::record::DecisionId;
 use checkpoint::recovery::{Action, Ending, Event, Intent, Recovery, Restored};
 
@@ -15,6 +15,7 @@ use super::commit::Committers;
 use super::error::CoordinatorError;
 use super::log::Log;
 use crate::crashpoint;
+use crate::run::{CommittableEnd, RunEvent};
 use crate::tasks;
 use crate::worker::initial_source_snapshot;
 
@@ -58,6 +59,9 @@ impl Recoverer<'_> {
                 crashpoint::hit("recovery.classified")?;
             }
             is_first |= matches!(action, Action::ResolveFirst);
+            if let Action::Classify { index: 0, .. } = action {
+                self.begins(&queue);
+            }
             let event = match action {
                 Action::Done(ending) => return self.end(ending, is_first),
                 action => self.carry_out(action).await?,
@@ -83,6 +87,22 @@ impl Recoverer<'_> {
         for (sink, count) in owed {
             self.context.metrics.commits.owes(sink, count, wall_seconds);
         }
+    }
+
+    /// The first of all committables of the newest decision is about to be classified; the others are in `queue`.
+    fn begins(&self, queue: &VecDeque<Action>) {
+        let others = queue.iter().filter(|action| matches!(action, Action::Classify { .. })).count() as u64;
+        self.context.observer.event(RunEvent::Recovering { attempt: self.attempt, committables: 1 + others });
+    }
+
+    fn ended(&self, committable: &Committable, end: CommittableEnd) {
+        self.context.observer.event(RunEvent::RecoveryEnded {
+            attempt: self.attempt,
+            sink: committable.sink.clone(),
+            rows: committable.rows,
+            end,
+            what: self.committers.describe(committable),
+        });
     }
 
     async fn carry_out(&self, action: Action) -> Result<Event, CoordinatorError> {
@@ -112,6 +132,7 @@ impl Recoverer<'_> {
                 let classification = self.committers.classify(&committable).await?;
                 if classification == Classification::Committed {
                     self.context.metrics.commits.ended(&committable.sink);
+                    self.ended(&committable, CommittableEnd::AlreadyCommitted);
                 }
                 Event::Classified { index, classification }
             }
@@ -120,10 +141,15 @@ impl Recoverer<'_> {
                 let outcome = self.committers.commit(&order).await?;
                 crashpoint::hit("recovery.committed")?;
                 self.context.metrics.commits.ended(&order.committable.sink);
+                self.ended(&order.committable, outcome.into());
                 Event::Committed { index: order.index, outcome }
             }
             Action::Abort { index, committable } => {
-                Event::Aborted { index, outcome: self.committers.abort(&committable).await? }
+                crashpoint::hit("recovery.before_take_back")?;
+                let outcome = self.committers.abort(&committable).await?;
+                crashpoint::hit("recovery.taken_back")?;
+                self.ended(&committable, outcome.into());
+                Event::Aborted { index, outcome }
             }
             Action::AbortLeftovers { before: _ } => {
                 crashpoint::hit("recovery.before_abort")?;

@@ -26,6 +26,8 @@ pub static STEPS: &[Step] = &[
     step("recovery.classified", "the target was asked about every committable, none is touched"),
     step("recovery.before_commit", "the next thing is the commit of one decided committable"),
     step("recovery.committed", "one decided committable is committed, not noted"),
+    step("recovery.before_take_back", "the next thing is to abort one decided committable, for a rewind or by force"),
+    step("recovery.taken_back", "one decided committable is aborted, for a rewind or by force, not noted"),
     step("recovery.before_abort", "all decided work is committed, leftovers are still there"),
     step("kafka.before_fence", "the next thing is to abort one transaction of an earlier attempt"),
     step("recovery.aborted", "leftovers of earlier attempts of one sink are gone"),

@@ -10,7 +10,7 @@ use checkpoint::record::{DecisionId, Position, bounded};
 use checkpoint::recovery::{Intent, Refusal, foresee};
 
 use super::supervise::{Supervisor, refuse_or_fail};
-use super::{FailureReason, RestartBudget, RunError, StartFrom};
+use super::{FailureReason, ForceAbort, RestartBudget, RunError, StartFrom};
 use crate::connectors::{Classification, Retry, SinkConnector, SinkError};
 use crate::coordinator::inspect::{self, Newest, Seen};
 use crate::coordinator::{CoordinatorError, Ended, Log, claim, compatibility, depth};
@@ -54,8 +54,9 @@ impl Supervisor {
                 return Ok(Begin::Cut);
             }
             return match intent {
-                Intent::Run | Intent::CommitOnly | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
-                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
+                Intent::Run | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
+                Intent::CommitOnly => Ok(Begin::Finished(Ended::NothingToSettle)),
+                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::ForceAbort { .. } | Intent::GoBack { .. } => {
                     Err(RunError::Refused { message: Refusal::NothingDecided.to_string() })
                 }
             };
@@ -76,6 +77,9 @@ impl Supervisor {
             let (rows_in, rows_out) = (newest.manifest.rows_in, newest.manifest.rows_out);
             return Ok(Begin::Finished(Ended::AlreadyFinished { rows_in, rows_out }));
         }
+        if self.options.start == (StartFrom::CommitOnly { always: false }) && is_all_done(&seen) {
+            return Ok(Begin::Finished(Ended::NothingToSettle));
+        }
         self.check_log(&reader, &seen, &intent, floor).await?;
         if !self.check_world(seen.newest.as_ref()).await? {
             return Ok(Begin::Cut);
@@ -95,6 +99,10 @@ impl Supervisor {
     fn intent(&self, log: LogIndex) -> Result<Intent, RunError> {
         Ok(match (&self.options.start, &self.options.accept_loss) {
             (StartFrom::Newest, None) => Intent::Run,
+            (StartFrom::CommitOnly { .. }, None) => Intent::CommitOnly,
+            (StartFrom::ForceAbort(ForceAbort { decision, indices, reason }), None) => {
+                Intent::ForceAbort { decision: *decision, indices: indices.clone(), reason: bounded(reason) }
+            }
             (StartFrom::Newest, Some(loss)) => Intent::AcceptLoss {
                 decision: DecisionId { attempt: loss.attempt, epoch: loss.epoch },
                 reason: bounded(&loss.reason),
@@ -149,13 +157,16 @@ impl Supervisor {
     /// A system that is reached over a network and does not answer is waited for, as the restart policy says; whatever a
     /// person must mend is told at once. `false`: stopped meanwhile.
     async fn check_sink(&mut self, sink: &Arc<dyn SinkConnector>, is_owed: bool) -> Result<bool, RunError> {
+        // What is not going to be written to need not be fit for it: a commit waits for a target that is away.
+        let is_written = !matches!(self.options.start, StartFrom::CommitOnly { .. } | StartFrom::ForceAbort(_));
         let mut budget = RestartBudget::new(self.context.setup.restart);
         // Bounded by the restart policy.
         loop {
             let begun = self.context.clock.monotonic();
             let checked = Arc::clone(sink);
             let checking = tasks::spawn_blocking(format!("check {}", sink.target()), move || {
-                if is_owed { checked.check_present() } else { Ok(()) }.and_then(|()| checked.check())
+                let present = if is_owed { checked.check_present() } else { Ok(()) };
+                present.and_then(|()| if is_written { checked.check() } else { Ok(()) })
             });
             let checked = checking
                 .await
@@ -220,7 +231,7 @@ impl Supervisor {
         let setup = &self.context.setup;
         compatibility::check_sinks(setup, &newest.manifest, newest.is_settled, &newest.claim)?;
         match intent {
-            Intent::CommitOnly | Intent::Supersede => Ok(()),
+            Intent::CommitOnly | Intent::Supersede | Intent::ForceAbort { .. } => Ok(()),
             Intent::Run | Intent::AcceptLoss { .. } => compatibility::check_state(setup, &newest.manifest),
             Intent::Rewind | Intent::GoBack { .. } => {
                 let base = seen.history.last().and_then(|found| found.entry.completed());
@@ -240,6 +251,12 @@ impl Supervisor {
         }
         false
     }
+}
+
+/// Whether the commits of the newest decision are known to be done, and the newest attempt has left by itself.
+fn is_all_done(seen: &Seen) -> bool {
+    let is_settled = |newest: &Newest| newest.is_settled || newest.manifest.committables.is_empty();
+    !seen.may_be_running() && seen.newest.as_ref().is_none_or(is_settled)
 }
 
 fn cannot_heal(error: &SinkError) -> RunError {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use checkpoint::commit::CommitOutcome;
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
+use checkpoint::recovery::AbortOutcome;
 use serde::{Deserialize, Serialize};
 
 use super::FailureReason;
@@ -22,6 +24,18 @@ pub enum RunEvent {
     /// A start anew: the log before is finished with, and its output stays visible.
     #[serde(rename = "superseded")]
     Superseded { pipeline_id: PipelineId, log: LogIndex, rows_out: u64, outputs: Vec<FormerOutput> },
+    /// So many pieces of output of the newest checkpoint may not be visible yet; their targets are being asked.
+    #[serde(rename = "recovery.began")]
+    Recovering { attempt: Attempt, committables: u64 },
+    /// What became of one of them.
+    #[serde(rename = "recovery.ended")]
+    RecoveryEnded { attempt: Attempt, sink: String, rows: u64, end: CommittableEnd, what: String },
+    /// What nobody decided, and attempts before this one had left open, is aborted.
+    #[serde(rename = "leftovers.aborted")]
+    LeftoversAborted { attempt: Attempt, sink: String, count: u64 },
+    /// Everything that was decided is done, and that stands in the log; nothing was run.
+    #[serde(rename = "settled")]
+    Settled { nothing_to_do: bool },
     /// The attempt goes on from this checkpoint; its commits are done.
     #[serde(rename = "restored")]
     Restored { attempt: Attempt, epoch: Epoch, handle: String },
@@ -72,6 +86,37 @@ pub enum RunEvent {
     Finished { rows_in: u64, rows_out: u64, already: bool },
     #[serde(rename = "failed")]
     Failed { reason: Option<FailureReason>, message: String, exit_code: u8 },
+}
+
+/// How a decided piece of output ended in a recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CommittableEnd {
+    Committed,
+    /// Found so.
+    AlreadyCommitted,
+    Lost,
+    /// By a rewind, or by force.
+    Aborted,
+}
+
+impl From<CommitOutcome> for CommittableEnd {
+    fn from(outcome: CommitOutcome) -> Self {
+        match outcome {
+            CommitOutcome::Committed => Self::Committed,
+            CommitOutcome::AlreadyCommitted => Self::AlreadyCommitted,
+            CommitOutcome::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<AbortOutcome> for CommittableEnd {
+    fn from(outcome: AbortOutcome) -> Self {
+        match outcome {
+            AbortOutcome::Aborted => Self::Aborted,
+            AbortOutcome::Committed => Self::AlreadyCommitted,
+        }
+    }
 }
 
 /// Where a pipeline of before has written.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkpoint::ids::{Attempt, Epoch};
+use checkpoint::record::DecisionId;
 
 use self::collect::collect;
 use self::supervise::Supervisor;
@@ -17,7 +18,7 @@ use crate::store::{CheckpointStore, LocalStore};
 
 pub use api::control::FailureReason;
 pub use assemble::{Assembled, assemble};
-pub use event::{Durations, FormerOutput, Observer, RunEvent};
+pub use event::{CommittableEnd, Durations, FormerOutput, Observer, RunEvent};
 pub use restart::{RestartBudget, Verdict, retry_delay};
 pub use stop::{StopHandle, StopSignal, stop_channel};
 pub use workers::{Employed, InProcess, Workers};
@@ -77,6 +78,20 @@ pub enum StartFrom {
     Rewind,
     /// A new log under a new pipeline id, after the old one's commits are finished.
     Fresh,
+    /// Nowhere: the commits of the newest checkpoint are finished, and what nobody decided is aborted. `always`: claims,
+    /// and so fences whoever runs, even if the log says that nothing is owed and nobody is at work.
+    CommitOnly { always: bool },
+    /// Nowhere: decided output is aborted, the rest of its checkpoint committed.
+    ForceAbort(ForceAbort),
+}
+
+/// Decided output that a person wants aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForceAbort {
+    pub decision: DecisionId,
+    /// Places in the decision's list of committables.
+    pub indices: Vec<u32>,
+    pub reason: String,
 }
 
 /// A loss that a person has taken note of.
@@ -94,6 +109,8 @@ pub enum Outcome {
     Finished { rows_in: u64, rows_out: u64 },
     /// An earlier run has finished; nothing was done.
     AlreadyFinished { rows_in: u64, rows_out: u64 },
+    /// Only the commits were to be finished, and they are.
+    Settled { nothing_to_do: bool },
     /// Stopped as asked; everything up to the last checkpoint is committed.
     Stopped { handle: Option<String> },
     /// Stopped as asked, but the last checkpoint was not settled in time; nothing is lost.
@@ -104,7 +121,7 @@ impl Outcome {
     /// 0, or 4 for a stop before the last checkpoint was settled.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Finished { .. } | Self::AlreadyFinished { .. } | Self::Stopped { .. } => 0,
+            Self::Finished { .. } | Self::AlreadyFinished { .. } | Self::Settled { .. } | Self::Stopped { .. } => 0,
             Self::StoppedUndecided { .. } => 4,
         }
     }

@@ -45,7 +45,14 @@ impl Supervisor {
             Begin::Finished(ended) => return Ok(self.outcome(ended)),
             Begin::Cut => return Ok(self.cut()),
         };
-        let start = Start { log, cause: Cause::Start, intent, floor };
+        let cause = match &intent {
+            Intent::CommitOnly => Cause::CommitOnly,
+            Intent::ForceAbort { .. } => Cause::Forced,
+            Intent::Run | Intent::Supersede | Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
+                Cause::Start
+            }
+        };
+        let start = Start { log, cause, intent, floor };
         match self.series(start).await? {
             Series::Cut => Ok(self.cut()),
             Series::Ended(ended) => Ok(self.outcome(ended)),
@@ -62,7 +69,10 @@ impl Supervisor {
                 RunEvent::Finished { rows_in, rows_out, already: true },
             ),
             Ended::Stopped { handle } => (Outcome::Stopped { handle: handle.clone() }, RunEvent::Stopped { handle }),
-            Ended::Settled => (Outcome::Stopped { handle: None }, RunEvent::Stopped { handle: None }),
+            Ended::Settled => (Outcome::Settled { nothing_to_do: false }, RunEvent::Settled { nothing_to_do: false }),
+            Ended::NothingToSettle => {
+                (Outcome::Settled { nothing_to_do: true }, RunEvent::Settled { nothing_to_do: true })
+            }
         };
         self.context.observer.event(event);
         outcome
@@ -130,7 +140,7 @@ impl Supervisor {
                     message: format!("{error} ({MAX_PANICS} times at the same checkpoint)"),
                 });
             }
-            if matches!(phase, Phase::Running { .. }) && start.intent != Intent::Supersede {
+            if matches!(phase, Phase::Running { .. }) && !start.only_settles() {
                 // Whatever was asked for at the start has been decided.
                 start.intent = Intent::Run;
             }

@@ -8,12 +8,12 @@ use api::control::{FromWorker, ToWorker};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use checkpoint::commit::CommitPermit;
-use checkpoint::ids::{Attempt, Epoch, PipelineId};
+use checkpoint::ids::Epoch;
 use checkpoint::manifest::Committable;
 use futures::future::BoxFuture;
 use runtime::connectors::{
-    Classification, CommitOutcome, Committer, PreCommit, Retry, SinkConnector, SinkCounters, SinkError, SinkWriter,
-    WriterContext, WriterIdentity,
+    Classification, CommitOutcome, Committer, Earlier, PreCommit, Retry, SinkConnector, SinkCounters, SinkError,
+    SinkWriter, WriterContext, WriterIdentity,
 };
 use runtime::coordinator::WorkerPort;
 use runtime::run::{Employed, InProcess, Workers};
@@ -287,7 +287,8 @@ impl Committer for SimCommitter {
         })
     }
 
-    fn abort_leftovers(&self, _: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
+    fn abort_leftovers<'a>(&'a self, earlier: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
+        let before = earlier.before;
         Box::pin(async move {
             delay(&self.world).await;
             Ok(self.world.abort_pieces(self.sink, before))

@@ -1,6 +1,5 @@
 //! `onceward run`: one pipeline in this process, from the manifest to the exit code.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::pipeline::Pipeline;
@@ -12,7 +11,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{DONE, Error, FAILED, REFUSED, io, manifest};
-use crate::cli::{Output, RunArgs};
+use crate::cli::{Output, RunArgs, secrets_dir};
 use crate::screen::{Screen, with_causes};
 use reporter::{Reporter, report};
 
@@ -128,15 +127,9 @@ fn options(args: &RunArgs) -> RunOptions {
         accept_rewind: args.accept_rewind,
         accept_loss,
         grace: args.grace,
-        secrets: secrets_dir(args),
+        secrets: secrets_dir(&args.file, args.secrets_dir.as_deref()),
         metrics: args.metrics,
     }
-}
-
-/// As given, or beside the manifest.
-fn secrets_dir(args: &RunArgs) -> PathBuf {
-    let beside = || args.file.parent().unwrap_or(Path::new("")).join("secrets");
-    args.secrets_dir.clone().unwrap_or_else(beside)
 }
 
 /// `SIGINT` and `SIGTERM`: the first asks for a stop, the second ends the process.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use runtime::clock::{Clock, SystemClock};
-use runtime::run::{Observer, RunEvent, StopHandle};
+use runtime::run::{CommittableEnd, Observer, RunEvent, StopHandle};
 
 use crate::cli::Output;
 use crate::screen::{Gone, Screen, Style, thousands};
@@ -156,8 +156,18 @@ impl Teller<'_> {
                 let state = if *already { "already finished" } else { "finished" };
                 self.result(state, &format!("{} rows in, {} rows out", thousands(*rows_in), thousands(*rows_out)))?;
             }
-            // An unhappy end is told by whoever gets the result itself; a commit shows in the progress.
-            RunEvent::Failed { .. } | RunEvent::StoppedUndecided { .. } | RunEvent::CommitCompleted { .. } => {}
+            RunEvent::LeftoversAborted { sink, count, .. } => {
+                self.line("aborted", &format!("{count} left open in {sink} by earlier attempts"));
+            }
+            RunEvent::RecoveryEnded { end: CommittableEnd::Committed, what, .. } => self.line("committed", what),
+            // An unhappy end is told by whoever gets the result itself; a commit shows in the progress; what recovery
+            // finds as it should be is no news; and a run never only settles.
+            RunEvent::Failed { .. }
+            | RunEvent::StoppedUndecided { .. }
+            | RunEvent::CommitCompleted { .. }
+            | RunEvent::Recovering { .. }
+            | RunEvent::RecoveryEnded { .. }
+            | RunEvent::Settled { .. } => {}
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::filesystem::FileSystem;
 use super::names::{decision_of, final_owner, hidden_owner};
 use super::sink::{injected, io_error};
-use crate::connectors::{Classification, CommitOutcome, Committer, SinkError};
+use crate::connectors::{Classification, CommitOutcome, Committer, Earlier, SinkError};
 use crate::{crashpoint, tasks};
 
 const READ_BYTES: usize = 64 * 1024;
@@ -110,7 +110,8 @@ impl Committer for FilesCommitter {
         self.blocking(move |shared| shared.abort(&shared.target(&committable)?))
     }
 
-    fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
+    fn abort_leftovers<'a>(&'a self, earlier: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
+        let Earlier { pipeline, before, .. } = *earlier;
         self.blocking(move |shared| shared.abort_leftovers(pipeline, before))
     }
 

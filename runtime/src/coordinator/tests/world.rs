@@ -10,7 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use checkpoint::commit::CommitPermit;
-use checkpoint::ids::{Attempt, Epoch, LogIndex, OperatorId, PipelineId, Subtask};
+use checkpoint::ids::{Attempt, Epoch, LogIndex, OperatorId, Subtask};
 use checkpoint::manifest::{Committable, Expiry, OperatorPlan, OperatorSnapshot, StatePart};
 use checkpoint::paths;
 use checkpoint::record::Cause;
@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, RuntimeClock, SeededRandom};
 use crate::connectors::{
-    Assignment, Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, SourceConnector,
-    SourceError, SourceReader, Split, WriterContext,
+    Assignment, Classification, CommitOutcome, Committer, Earlier, Retry, SinkConnector, SinkError, SinkWriter,
+    SourceConnector, SourceError, SourceReader, Split, WriterContext,
 };
 use crate::coordinator::manifests::content_hash;
 use crate::coordinator::{Context, CoordinatorError, Ended, Progress, Setup, Start, WorkerPort, run_attempt};
@@ -135,7 +135,8 @@ impl Committer for Sink {
         })
     }
 
-    fn abort_leftovers(&self, _: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
+    fn abort_leftovers<'a>(&'a self, earlier: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
+        let before = earlier.before;
         Box::pin(async move {
             tokio::task::yield_now().await;
             Ok(self.with(|target| {

@@ -6,14 +6,13 @@ use std::ops::Range;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use checkpoint::commit::CommitPermit;
-use checkpoint::ids::PipelineId;
 use checkpoint::manifest::{Committable, Expiry};
 use checkpoint::record::{self, Cause, Claim};
 use futures::future::{BoxFuture, ready};
 
 use super::*;
 use crate::connectors::{
-    Classification, CommitOutcome, Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
+    Classification, CommitOutcome, Committer, Earlier, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
     WriterContext, WriterIdentity,
 };
 
@@ -131,7 +130,8 @@ impl Committer for Stuck {
         Box::pin(ready(Ok(())))
     }
 
-    fn abort_leftovers(&self, _: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
+    fn abort_leftovers<'a>(&'a self, earlier: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
+        let before = earlier.before;
         let mut target = self.target.lock().unwrap();
         let all = target.prepared.len();
         target.prepared.retain(|_, (attempt, _)| *attempt >= before);

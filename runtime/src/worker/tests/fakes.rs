@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use checkpoint::commit::CommitPermit;
-use checkpoint::ids::{Attempt, Epoch, OperatorId, PipelineId, Subtask};
+use checkpoint::ids::{Epoch, OperatorId, Subtask};
 use checkpoint::manifest::Committable;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -384,7 +384,7 @@ impl Committer for NoCommitter {
     fn abort<'a>(&'a self, _: &'a Committable) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async { Ok(()) })
     }
-    fn abort_leftovers(&self, _: PipelineId, _: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
+    fn abort_leftovers<'a>(&'a self, _: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
         Box::pin(async { Ok(0) })
     }
 }

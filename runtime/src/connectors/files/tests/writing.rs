@@ -15,7 +15,7 @@ use super::recording::Recording;
 use crate::clock::ManualClock;
 use crate::connectors::files::FilesSink;
 use crate::connectors::{
-    Classification, CommitOutcome, Committer, Retry, SinkConnector, SinkError, SinkWriter, WriterContext,
+    Classification, CommitOutcome, Committer, Earlier, Retry, SinkConnector, SinkError, SinkWriter, WriterContext,
     WriterIdentity,
 };
 
@@ -248,8 +248,9 @@ async fn leftovers_of_earlier_attempts_of_this_pipeline_and_sink_are_removed_and
     for name in &foreign {
         std::fs::write(stage.folder.path().join(name), "").unwrap();
     }
-    assert_eq!(stage.committer.abort_leftovers(PIPELINE, Attempt(3)).await.unwrap(), 2);
-    assert_eq!(stage.committer.abort_leftovers(PIPELINE, Attempt(3)).await.unwrap(), 0);
+    let earlier = Earlier { pipeline: PIPELINE, before: Attempt(3), ids: [].into() };
+    assert_eq!(stage.committer.abort_leftovers(&earlier).await.unwrap(), 2);
+    assert_eq!(stage.committer.abort_leftovers(&earlier).await.unwrap(), 0);
     let mut expected: Vec<String> = foreign.into();
     expected.extend([3, 4].map(|attempt| format!(".out-{PIPELINE}-{attempt}-1-1-0.jsonl.pending")));
     expected.push(name(5, 7));

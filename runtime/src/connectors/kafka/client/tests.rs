@@ -297,3 +297,61 @@ async fn repeating_is_bounded_and_waits_longer_each_time() {
     assert!(client.retried(&backoff, fatal).await.is_err());
     assert_eq!(clock.sleepers(), 0, "what does not heal by waiting is not repeated");
 }
+
+/// Metadata whose one broker is `peer`.
+fn metadata_of(peer: &Peer) -> Vec<u8> {
+    let port = peer.listener.local_addr().unwrap().port();
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(1.into())
+        .with_host(StrBytes::from_static_str("127.0.0.1"))
+        .with_port(port.into());
+    encoded(&MetadataResponse::default().with_brokers(vec![broker]), 12)
+}
+
+#[tokio::test]
+async fn a_list_that_is_refused_is_done_without_where_ids_are_known() {
+    use kafka_protocol::messages::describe_transactions_response::TransactionState;
+    use kafka_protocol::messages::find_coordinator_response::Coordinator;
+    use kafka_protocol::messages::{DescribeTransactionsResponse, FindCoordinatorResponse, TransactionalId};
+
+    use crate::connectors::kafka::outcome::leftovers;
+
+    // Metadata, FindCoordinator, DescribeTransactions; no ListTransactions.
+    let offered = [(3, 0, 13), (10, 0, 6), (65, 0, 0)];
+    let (peer, clock) = (Peer::new().await, ManualClock::default());
+    let client = peer.client(&clock);
+    let backoff = Backoff { first: Duration::from_millis(1), most: Duration::from_millis(1), tries: 1 };
+    let asked = spawn("asked", async move {
+        let ids = ["p/1", "p/2"].map(str::to_owned);
+        let found = leftovers(&client, &["p/".to_owned()], &ids, &backoff).await;
+        (found, leftovers(&client, &["p/".to_owned()], &[], &backoff).await)
+    });
+    let mut stream = peer.accept(&offered).await;
+    read_frame(&mut stream).await;
+    write_frame(&mut stream, 2, 1, &metadata_of(&peer)).await;
+    let question = read_frame(&mut stream).await;
+    assert_eq!(question[..4], [0, 10, 0, 4], "both ids in one question for their coordinators");
+    let coordinator = |id: &'static str| {
+        let key = StrBytes::from_static_str(id);
+        Coordinator::default().with_key(key).with_node_id(1.into())
+    };
+    let answer = FindCoordinatorResponse::default().with_coordinators(vec![coordinator("p/1"), coordinator("p/2")]);
+    write_frame(&mut stream, 3, 1, &encoded(&answer, 4)).await;
+    read_frame(&mut stream).await;
+    let state = |id: &'static str, code: i16| {
+        TransactionState::default()
+            .with_transactional_id(TransactionalId(StrBytes::from_static_str(id)))
+            .with_transaction_state(StrBytes::from_static_str("Ongoing"))
+            .with_error_code(code)
+    };
+    let known = [state("p/1", 0), state("p/2", Code::TRANSACTIONAL_ID_NOT_FOUND.0)];
+    let answer = DescribeTransactionsResponse::default().with_transaction_states(known.into());
+    write_frame(&mut stream, 4, 1, &encoded(&answer, 0)).await;
+    read_frame(&mut stream).await;
+    write_frame(&mut stream, 5, 1, &metadata_of(&peer)).await;
+    let (found, without) = asked.await.unwrap();
+    let found = found.unwrap();
+    assert_eq!(found.iter().map(|found| found.transactional_id.as_str()).collect::<Vec<_>>(), ["p/1"]);
+    let error = without.unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "with no ids something could be missing: {error}");
+}

@@ -133,12 +133,11 @@ impl Client {
     /// No answer came, or a refusal for one of them.
     pub async fn describe_transactions(&self, transactional_ids: &[String]) -> Result<Vec<Coordinated>, Error> {
         let mut by_node: BTreeMap<i32, Vec<&String>> = BTreeMap::new();
-        for transactional_id in transactional_ids {
-            let node = match self.coordinator_known(transactional_id) {
-                Some(node) => node,
-                None => self.find_coordinator(transactional_id).await?,
-            };
-            by_node.entry(node).or_default().push(transactional_id);
+        // In pieces below what is remembered, so that one question does not make another one's answer forgotten.
+        for ids in transactional_ids.chunks(MOST_IDS) {
+            for (transactional_id, node) in self.coordinators(ids).await? {
+                by_node.entry(node).or_default().push(transactional_id);
+            }
         }
         let mut found = vec![];
         for (node, ids) in by_node {
@@ -153,6 +152,32 @@ impl Client {
             }
         }
         Ok(found)
+    }
+
+    /// The nodes that coordinate these ids; those that are not remembered are asked for in one question.
+    async fn coordinators<'a>(&self, ids: &'a [String]) -> Result<Vec<(&'a String, i32)>, Error> {
+        let mut known: BTreeMap<String, i32> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for id in ids {
+            match self.coordinator_known(id) {
+                Some(node) => drop(known.insert(id.clone(), node)),
+                None => unknown.push(text(id)),
+            }
+        }
+        if !unknown.is_empty() {
+            let request = FindCoordinatorRequest::default().with_key_type(TRANSACTION).with_coordinator_keys(unknown);
+            for found in self.any(&request).await?.coordinators {
+                let about = || found.key.as_str().to_owned();
+                refuse("FindCoordinator", about, Code(found.error_code))?;
+                self.remember_coordinator(&found.key, found.node_id.0);
+                known.insert(about(), found.node_id.0);
+            }
+        }
+        let node = |id: &'a String| match known.get(id) {
+            Some(node) => Ok((id, *node)),
+            None => Err(Error::Leaderless { about: id.clone() }),
+        };
+        ids.iter().map(node).collect()
     }
 
     async fn describe_on(&self, node: i32, ids: &[&String]) -> Result<Vec<Coordinated>, Error> {

@@ -54,9 +54,7 @@ pub async fn ready(client: &Client, prepared: &PreparedTransaction, backoff: &Ba
     let asked = || async {
         let metadata = client.metadata(&topics).await?;
         match prepared.witnesses.iter().find(|witness| is_leaderless(&metadata, witness)) {
-            Some(witness) => {
-                Err(Error::Leaderless { about: format!("{}-{}", witness.topic, witness.partition) })
-            }
+            Some(witness) => Err(Error::Leaderless { about: format!("{}-{}", witness.topic, witness.partition) }),
             None => Ok(()),
         }
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::connectors::kafka::client::{Backoff, Client, Coordinated, Error, Producer};
+use crate::connectors::kafka::client::{Backoff, Class, Client, Coordinated, Error, Producer};
 
 /// Whether an id in this state holds readers up.
 pub fn is_open(coordinated: &Coordinated) -> bool {
@@ -10,19 +10,38 @@ pub fn is_open(coordinated: &Coordinated) -> bool {
     matches!(coordinated.state.as_str(), "Ongoing" | "PrepareCommit" | "PrepareAbort" | "PrepareEpochFence")
 }
 
-/// What the coordinators know of ids that begin with `prefix`, from their lists, and of `ids`, which are asked for one by
-/// one (lists are filtered by rights). Sorted by id; ids that were never used or are forgotten are left out.
+/// Whether its end is being written, and nobody need do anything.
+pub fn is_ending(coordinated: &Coordinated) -> bool {
+    is_open(coordinated) && coordinated.state != "Ongoing"
+}
+
+/// What the coordinators know of ids that begin with one of `prefixes`, from their lists, and of `ids`, which are asked
+/// for by name (lists are filtered by rights). Sorted by id; ids that were never used or are forgotten are left out.
+/// Where `ids` are given, a list that is refused is done without, and warned of.
 ///
 /// # Errors
 /// A node did not answer, or refused: something could be missing.
 pub async fn leftovers(
     client: &Client,
-    prefix: &str,
+    prefixes: &[String],
     ids: &[String],
     backoff: &Backoff,
 ) -> Result<Vec<Coordinated>, Error> {
-    let listed = client.retried(backoff, || client.list_transactions()).await?;
-    let listed = listed.into_iter().map(|listed| listed.transactional_id).filter(|id| id.starts_with(prefix));
+    let listed = match client.retried(backoff, || client.list_transactions()).await {
+        Ok(listed) => listed,
+        // Unlike a node that does not answer, this does not change by waiting.
+        Err(error) if error.class() != Class::Retry && !ids.is_empty() => {
+            tracing::warn!(
+                %error,
+                "transactions cannot be listed: the {} ids that the claims of the log allow are asked for by name",
+                ids.len()
+            );
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let is_meant = |id: &String| prefixes.iter().any(|prefix| id.starts_with(prefix.as_str()));
+    let listed = listed.into_iter().map(|listed| listed.transactional_id).filter(is_meant);
     let wanted: BTreeSet<String> = listed.chain(ids.iter().cloned()).collect();
     let wanted: Vec<String> = wanted.into_iter().collect();
     let mut found = client.retried(backoff, || client.describe_transactions(&wanted)).await?;

@@ -16,6 +16,6 @@ mod verdict;
 pub use self::answer::{Reading, read_end};
 pub use self::classify::classify;
 pub use self::end::{AbortAnswer, CommitAnswer, aborted, committed, end, ready};
-pub use self::leftovers::{fence, is_open, leftovers};
+pub use self::leftovers::{fence, is_ending, is_open, leftovers};
 pub use self::prepared::{PreparedTransaction, Witness};
 pub use self::verdict::Outcome;

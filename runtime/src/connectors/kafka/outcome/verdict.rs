@@ -282,7 +282,9 @@ mod tests {
         assert_eq!(confirm(vec![gone(), gone()]), Outcome::Committed);
         assert_eq!(confirm(vec![]), Outcome::Committed);
         assert_eq!(confirm(vec![told(Outcome::Committed), gone()]), Outcome::Committed);
-        assert!(matches!(confirm(vec![told(Outcome::Committed), hangs()]), Outcome::Unknown(reason) if reason.contains("torn")));
+        assert!(
+            matches!(confirm(vec![told(Outcome::Committed), hangs()]), Outcome::Unknown(reason) if reason.contains("torn"))
+        );
         assert!(matches!(confirm(vec![gone(), hangs()]), Outcome::Unknown(reason) if reason.contains("out-1 hangs")));
         assert_eq!(confirm(vec![told(Outcome::Aborted)]), Outcome::Aborted);
     }

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use checkpoint::commit::CommitPermit;
-use checkpoint::ids::{Attempt, PipelineId};
 use checkpoint::manifest::Committable;
 use futures::future::BoxFuture;
 
 use super::Target;
-use super::names::{of_pipeline, parse};
 use crate::connectors::kafka::client::{Backoff, Code};
 use crate::connectors::kafka::outcome::{
-    self, AbortAnswer, CommitAnswer, Outcome, PreparedTransaction, fence, is_open, leftovers,
+    self, AbortAnswer, CommitAnswer, Outcome, PreparedTransaction, fence, is_open,
 };
-use crate::connectors::{Classification, CommitOutcome, Committer, SinkError};
+use crate::connectors::{Classification, CommitOutcome, Committer, Earlier, Search, SinkError, Stamp, Transaction};
 use crate::crashpoint;
 
 /// Quick repetitions of one call, while a coordinator moves or markers are written; the caller's own delays follow.
-const QUICK: Backoff = Backoff::SHORT;
+pub(super) const QUICK: Backoff = Backoff::SHORT;
 
 pub(super) struct KafkaCommitter {
     pub(super) target: Arc<Target>,
@@ -95,16 +93,10 @@ impl KafkaCommitter {
         }
     }
 
-    async fn sweep(&self, pipeline: PipelineId, before: Attempt) -> Result<u64, SinkError> {
+    async fn sweep(&self, earlier: &Earlier) -> Result<u64, SinkError> {
         let target = &self.target;
-        let told = |error| target.asked("transactions of earlier attempts cannot be looked for", &error);
-        let found =
-            leftovers(&target.client, &of_pipeline(&target.prefix, pipeline), &[], &QUICK).await.map_err(told)?;
-        let is_ours = |id: &str| {
-            parse(&target.prefix, pipeline, id).is_some_and(|(attempt, sink)| attempt < before && sink == target.sink)
-        };
         let mut aborted = 0;
-        for leftover in found.iter().filter(|found| is_ours(&found.transactional_id) && is_open(found)) {
+        for leftover in target.left_by(earlier).await?.iter().filter(|found| is_open(found)) {
             self.hit("kafka.before_fence")?;
             let fenced = fence(&target.client, leftover, &QUICK).await;
             fenced.map_err(|error| target.asked("a transaction of an earlier attempt cannot be aborted", &error))?;
@@ -147,7 +139,17 @@ impl Committer for KafkaCommitter {
         format!("{rows} rows of sink `{sink}` written in epoch {epoch}, {place}")
     }
 
-    fn abort_leftovers(&self, pipeline: PipelineId, before: Attempt) -> BoxFuture<'_, Result<u64, SinkError>> {
-        Box::pin(self.sweep(pipeline, before))
+    fn abort_leftovers<'a>(&'a self, earlier: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
+        Box::pin(self.sweep(earlier))
+    }
+
+    fn transactions<'a>(&'a self, search: &'a Search) -> BoxFuture<'a, Result<Vec<Transaction>, SinkError>> {
+        Box::pin(self.target.search(search))
+    }
+
+    fn transaction_of(&self, committable: &Committable) -> Option<(String, Stamp)> {
+        let prepared = self.decode(committable).ok()?;
+        let PreparedTransaction { producer_id, producer_epoch, .. } = prepared;
+        Some((prepared.transactional_id, Stamp { producer_id, producer_epoch }))
     }
 }

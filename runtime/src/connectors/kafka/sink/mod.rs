@@ -7,6 +7,7 @@ mod check;
 mod committer;
 mod handle;
 mod names;
+mod open;
 mod plain;
 mod rows;
 mod seal;

@@ -144,6 +144,9 @@ impl SinkWriter for KafkaWriter {
         let oldest = self.warm.slots.oldest().into_iter().chain(begun).min();
         let clock = &self.context.clock;
         let age_ms = |since: Duration| clock.monotonic().saturating_sub(since).as_millis() as u64;
-        SinkCounters { open_since_ms: oldest.map(|since| clock.wall_ms().saturating_sub(age_ms(since))), ..self.counters }
+        SinkCounters {
+            open_since_ms: oldest.map(|since| clock.wall_ms().saturating_sub(age_ms(since))),
+            ..self.counters
+        }
     }
 }

@@ -5,6 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use self::settle::{
+    AbortArgs, CommitArgs, CommitByHandArgs, DescribeArgs, ListArgs, Reach, TransactionsArgs, TransactionsCommand,
+    secrets_dir,
+};
+
+mod settle;
+
 /// Exactly-once stream pipelines: SQL over files and streams, killed at any moment, nothing lost and nothing doubled.
 #[derive(Debug, Parser)]
 #[command(
@@ -34,6 +41,10 @@ pub enum Command {
     Lint(LintArgs),
     /// List the checkpoints of a pipeline, and verify that they can be restored
     Checkpoints(CheckpointsArgs),
+    /// Finish the commits of the newest checkpoint and leave: nothing is read or run
+    Commit(CommitArgs),
+    /// Look at the transactions of a pipeline's sinks, commit or abort them
+    Transactions(TransactionsArgs),
     /// List the named steps at which a run can be made to die, for tests
     Crashpoints(CrashpointsArgs),
     /// Print a shell completion script
