@@ -1,0 +1,67 @@
+//! What the command line says.
+
+use anyhow::{Context as _, Result, bail};
+
+const USAGE: &str =
+    "usage: bench kafka [--smoke] [--peers] [--only CASE] [--records N] [--rounds N] [--rate N] [--seconds N]";
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Orders that are read as fast as can be.
+    pub(crate) records: u64,
+    pub(crate) rounds: usize,
+    /// Orders a second where latency is measured, and for how long after the start is over.
+    pub(crate) rate: u64,
+    pub(crate) seconds: u64,
+    /// Seconds of the start.
+    pub(crate) warm: u64,
+    pub(crate) peers: bool,
+    /// Begin of the names of cases; empty: all.
+    pub(crate) only: String,
+    /// The binary is the one beside this program, whatever its profile.
+    pub(crate) is_smoke: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self {
+            records: 5_000_000,
+            rounds: 3,
+            rate: 10_000,
+            seconds: 30,
+            warm: 10,
+            peers: false,
+            only: String::new(),
+            is_smoke: false,
+        };
+        let mut left = arguments.iter();
+        while let Some(argument) = left.next() {
+            match argument.as_str() {
+                "--peers" => options.peers = true,
+                "--smoke" => {
+                    let (is_smoke, records, rounds) = (true, 20_000, 1);
+                    let (rate, seconds, warm) = (2_000, 2, 1);
+                    options = Self { is_smoke, records, rounds, rate, seconds, warm, ..options };
+                }
+                named => {
+                    let value = left.next().with_context(|| format!("{named} needs a value; {USAGE}"))?;
+                    let number = || value.parse::<u64>().with_context(|| format!("{named} {value}; {USAGE}"));
+                    match named {
+                        "--only" => options.only.clone_from(value),
+                        "--records" => options.records = number()?,
+                        "--rounds" => options.rounds = number()?.max(1) as usize,
+                        "--rate" => options.rate = number()?.max(1),
+                        "--seconds" => options.seconds = number()?,
+                        _ => bail!("{named} is unknown; {USAGE}"),
+                    }
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    pub(crate) fn wants(&self, case: &str) -> bool {
+        case.starts_with(&self.only)
+    }
+}
