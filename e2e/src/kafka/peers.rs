@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::libraries::{peer, stage};
+use super::libraries::{peer, peers};
 
 /// Flink's own scripts open these; without them it does not run on Java 17.
 const OPENED: [&str; 5] = ["lang", "util", "nio", "lang.reflect", "time"];
@@ -48,7 +48,7 @@ impl Peer {
             Self::Streams => ("StreamsSum", peer("streams", &["Order.java", "StreamsSum.java"])?),
         };
         let mut java = Command::new("java");
-        java.arg("-Xmx1g").arg(format!("-Dlog4j2.configurationFile={}", stage().join("log4j2.properties").display()));
+        java.arg("-Xmx1g").arg(format!("-Dlog4j2.configurationFile={}", peers().join("log4j2.properties").display()));
         java.args(OPENED.map(|package| format!("--add-opens=java.base/java.{package}=ALL-UNNAMED")));
         java.args(["-cp", &class_path, class, sum.bootstrap, sum.from, sum.to, &sum.parallelism.to_string()]);
         java.args([sum.window, sum.interval].map(|time| time.as_millis().to_string())).arg(sum.folder);

@@ -45,10 +45,7 @@ public final class FlinkSum {
         }
         var sink = KafkaSink.<Result>builder().setBootstrapServers(a[0])
             .setRecordSerializer(KafkaRecordSerializationSchema.<Result>builder().setTopic(a[2])
-                .setKeySerializationSchema(bytes(result -> "{\"customer\":" + result.customer + "}"))
-                .setValueSerializationSchema(
-                    bytes(result -> Order.result(result.end, result.customer, result.orders, result.total)))
-                .build())
+                .setKeySerializationSchema(new Key()).setValueSerializationSchema(new Value()).build())
             .setDeliveryGuarantee(DeliveryGuarantee.EXACTLY_ONCE).setTransactionalIdPrefix("flink-" + a[2])
             .setProperty("transaction.timeout.ms", "900000").build();
         var times = WatermarkStrategy.<Tuple3<Long, Long, Long>>forMonotonousTimestamps()
@@ -61,10 +58,19 @@ public final class FlinkSum {
         flow.execute("sum");
     }
 
-    private interface Text extends java.util.function.Function<Result, String>, java.io.Serializable {}
+    // Classes, not lambdas: Flink looks for their type.
+    public static final class Key implements SerializationSchema<Result> {
+        @Override
+        public byte[] serialize(Result result) {
+            return ("{\"customer\":" + result.customer + "}").getBytes(StandardCharsets.UTF_8);
+        }
+    }
 
-    private static SerializationSchema<Result> bytes(Text text) {
-        return result -> text.apply(result).getBytes(StandardCharsets.UTF_8);
+    public static final class Value implements SerializationSchema<Result> {
+        @Override
+        public byte[] serialize(Result result) {
+            return Order.result(result.end, result.customer, result.orders, result.total).getBytes(StandardCharsets.UTF_8);
+        }
     }
 
     public static final class Result {

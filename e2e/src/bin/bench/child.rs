@@ -60,6 +60,11 @@ impl Running {
         Ok(Measured { wall_seconds, cpu_seconds, peak_rss_mb, events })
     }
 
+    /// User and system time so far.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
+        cpu_seconds(Pid::from_child(&self.child))
+    }
+
     /// Asks it to stop after a look at what it has used so far, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<Measured> {
         let pid = Pid::from_child(&self.child);

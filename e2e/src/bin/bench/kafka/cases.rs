@@ -49,7 +49,7 @@ impl Work {
     }
 
     pub(crate) fn manifest(self, way: &Way<'_>) -> String {
-        let Way { bootstrap, from, to, interval, is_bounded } = way;
+        let Way { bootstrap, properties, from, to, interval, is_bounded } = way;
         let until = if *is_bounded { ", until: Latest" } else { "" };
         let (columns, event_time, sql) = match self {
             Self::Filter => (
@@ -75,7 +75,7 @@ metadata: {{name: bench}}
 spec:
   parallelism: {PARTITIONS}
   connections:
-  - {{name: main, kafka: {{bootstrapServers: ["{bootstrap}"]}}}}
+  - {{name: main, kafka: {{bootstrapServers: ["{bootstrap}"], properties: {{{properties}}}}}}}
   sources:
   - name: orders
     kafka: {{connection: main, topics: [{from}], startFrom: Earliest{until}}}
@@ -99,6 +99,8 @@ spec:
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way<'a> {
     pub(crate) bootstrap: &'a str,
+    /// Of the connection.
+    pub(crate) properties: &'a str,
     pub(crate) from: &'a str,
     pub(crate) to: &'a str,
     /// Between checkpoints.

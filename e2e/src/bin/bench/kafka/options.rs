@@ -2,8 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-const USAGE: &str =
-    "usage: bench kafka [--smoke] [--peers] [--only CASE] [--records N] [--rounds N] [--rate N] [--seconds N]";
+const USAGE: &str = "usage: bench kafka [--smoke] [--peers] [--only CASE] [--properties YAML] [--records N] [--rounds N] [--rate N] [--seconds N]";
 
 /// How much is measured.
 #[derive(Clone, Debug)]
@@ -19,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) peers: bool,
     /// Begin of the names of cases; empty: all.
     pub(crate) only: String,
+    /// Of the connection, as `linger.ms: 50`: to compare settings.
+    pub(crate) properties: String,
     /// The binary is the one beside this program, whatever its profile.
     pub(crate) is_smoke: bool,
 }
@@ -33,22 +34,25 @@ impl Options {
             warm: 10,
             peers: false,
             only: String::new(),
+            properties: String::new(),
             is_smoke: false,
         };
+        if arguments.iter().any(|argument| argument == "--smoke") {
+            let (is_smoke, records, rounds) = (true, 20_000, 1);
+            let (rate, seconds, warm) = (2_000, 2, 1);
+            options = Self { is_smoke, records, rounds, rate, seconds, warm, ..options };
+        }
         let mut left = arguments.iter();
         while let Some(argument) = left.next() {
             match argument.as_str() {
                 "--peers" => options.peers = true,
-                "--smoke" => {
-                    let (is_smoke, records, rounds) = (true, 20_000, 1);
-                    let (rate, seconds, warm) = (2_000, 2, 1);
-                    options = Self { is_smoke, records, rounds, rate, seconds, warm, ..options };
-                }
+                "--smoke" => {}
                 named => {
                     let value = left.next().with_context(|| format!("{named} needs a value; {USAGE}"))?;
                     let number = || value.parse::<u64>().with_context(|| format!("{named} {value}; {USAGE}"));
                     match named {
                         "--only" => options.only.clone_from(value),
+                        "--properties" => options.properties.clone_from(value),
                         "--records" => options.records = number()?,
                         "--rounds" => options.rounds = number()?.max(1) as usize,
                         "--rate" => options.rate = number()?.max(1),

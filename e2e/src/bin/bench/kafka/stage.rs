@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
-use e2e::kafka::meter::{Looked, Orders, Times};
+use e2e::kafka::meter::{Looked, Orders, Seen, Times};
 use e2e::kafka::peers::Sum;
 use e2e::kafka::{Broker, Judge, Load, Options as BrokerOptions, Peer, Version, Watch};
 
@@ -44,8 +44,17 @@ pub(crate) struct Figures {
     pub(crate) checkpoints: usize,
 }
 
+struct Ran {
+    measured: Measured,
+    seen: Seen,
+    /// CPU-seconds before latency counted.
+    start_cpu: f64,
+    began_ms: u64,
+}
+
 pub(crate) struct Stage {
     onceward: PathBuf,
+    properties: String,
     judge: Judge,
     broker: Broker,
     /// Topics made so far.
@@ -63,7 +72,8 @@ impl Stage {
         }
         let broker = Broker::start(Version::Newest, &broker)?;
         let judge = Judge::start(&broker.address())?;
-        Ok(Self { onceward, judge, broker, topics: 0, is_loaded: false })
+        let properties = options.properties.clone();
+        Ok(Self { onceward, properties, judge, broker, topics: 0, is_loaded: false })
     }
 
     /// librdkafka's own cost of writing.
@@ -83,39 +93,16 @@ impl Stage {
 
     /// One run, whose output must be right.
     pub(crate) fn measure(&mut self, worker: Worker, work: Work, interval: Duration, pace: Pace) -> Result<Figures> {
-        let (from, records, warm) = match pace {
-            Pace::Fast { records } => (self.input(records)?, records, 0),
-            Pace::Steady { rate, warm, seconds } => (self.topic("steady")?, rate * (warm + seconds), warm),
+        let (from, records) = match pace {
+            Pace::Fast { records } => (self.input(records)?, records),
+            Pace::Steady { rate, warm, seconds } => (self.topic("steady")?, rate * (warm + seconds)),
         };
         let to = self.topic("out")?;
-        let bootstrap = self.broker.address();
+        let (bootstrap, properties) = (self.broker.address(), self.properties.clone());
         let is_bounded = matches!(pace, Pace::Fast { .. });
-        let way = Way { bootstrap: &bootstrap, from: &from, to: &to, interval, is_bounded };
-        let expected = work.expected(records);
-        let (weight, value, time) = work.fields();
-        let from_ms = if is_bounded { u64::MAX >> 1 } else { now_ms() + warm * 1_000 };
-        let looked = Looked { weight, value, time, from_ms, until: expected.weight, most: MOST };
-        let watch = Watch::start(&bootstrap, &to, &looked)?;
-        let folder = tempfile::tempdir()?;
-        let began = now_ms();
-        let running = Running::start(self.command(worker, work, &way, folder.path())?)?;
-        let load = match pace {
-            Pace::Steady { rate, .. } => Some((records, Times::Sent { per_second: rate })),
-            // What closes windows by later records only needs some.
-            Pace::Fast { .. } if worker == Worker::Peer(Peer::Streams) => Some((0, Times::Sent { per_second: 1 })),
-            Pace::Fast { .. } => None,
-        };
-        let orders = |(count, times)| Orders { count, keys: KEYS.1, times };
-        let load = load.map(|load| Load::start(&bootstrap, &from, &orders(load))).transpose()?;
-        let ends = is_bounded && worker != Worker::Peer(Peer::Streams);
-        let (measured, seen) = if ends {
-            let measured = running.finish()?;
-            (measured, watch.seen()?)
-        } else {
-            let seen = watch.seen()?;
-            (running.stop()?, seen)
-        };
-        drop(load);
+        let way = Way { bootstrap: &bootstrap, properties: &properties, from: &from, to: &to, interval, is_bounded };
+        let ran = self.ran(worker, work, &way, pace, records)?;
+        let (seen, expected) = (ran.seen, work.expected(records));
         ensure!(
             (seen.weight, seen.sum) == (expected.weight, expected.sum),
             "{worker:?} {work:?}: {seen:?} where {expected:?} is right"
@@ -124,16 +111,54 @@ impl Stage {
         if !is_bounded {
             self.judge.delete(&from)?;
         }
-        let Measured { cpu_seconds, peak_rss_mb, .. } = measured;
+        let (cpu, counted) = match pace {
+            Pace::Fast { .. } => (ran.measured.cpu_seconds, records),
+            Pace::Steady { rate, seconds, .. } => (ran.measured.cpu_seconds - ran.start_cpu, rate * seconds),
+        };
         Ok(Figures {
-            rate: records as f64 * 1e3 / seen.last_ms.saturating_sub(began) as f64,
-            cpu: cpu_seconds * 1e6 / records as f64,
-            resident_mb: peak_rss_mb,
+            rate: records as f64 * 1e3 / seen.last_ms.saturating_sub(ran.began_ms) as f64,
+            cpu: cpu * 1e6 / counted as f64,
+            resident_mb: ran.measured.peak_rss_mb,
             p50_ms: seen.p50_ms,
             p99_ms: seen.p99_ms,
             max_ms: seen.max_ms,
-            checkpoints: measured.checkpoints().count(),
+            checkpoints: ran.measured.checkpoints().count(),
         })
+    }
+
+    fn ran(&self, worker: Worker, work: Work, way: &Way<'_>, pace: Pace, records: u64) -> Result<Ran> {
+        let (weight, value, time) = work.fields();
+        let warm = match pace {
+            Pace::Fast { .. } => None,
+            Pace::Steady { warm, .. } => Some(warm),
+        };
+        // Where nothing is sent now, no latency counts.
+        let from_ms = warm.map_or(u64::MAX >> 1, |warm| now_ms() + warm * 1_000);
+        let until = work.expected(records).weight;
+        let watch = Watch::start(way.bootstrap, way.to, &Looked { weight, value, time, from_ms, until, most: MOST })?;
+        let folder = tempfile::tempdir()?;
+        let began_ms = now_ms();
+        let running = Running::start(self.command(worker, work, way, folder.path())?)?;
+        let load = match pace {
+            Pace::Steady { rate, .. } => Some((records, Times::Sent { per_second: rate })),
+            // What closes windows by later records only needs some.
+            Pace::Fast { .. } if worker == Worker::Peer(Peer::Streams) => Some((0, Times::Sent { per_second: 1 })),
+            Pace::Fast { .. } => None,
+        };
+        let orders = |(count, times)| Orders { count, keys: KEYS.1, times };
+        let load = load.map(|load| Load::start(way.bootstrap, way.from, &orders(load))).transpose()?;
+        let (measured, seen, start_cpu) = if way.is_bounded && worker != Worker::Peer(Peer::Streams) {
+            (running.finish()?, watch.seen()?, 0.0)
+        } else {
+            if warm.is_some() {
+                std::thread::sleep(Duration::from_millis(from_ms.saturating_sub(now_ms())));
+            }
+            let start_cpu = running.cpu_seconds()?;
+            let seen = watch.seen()?;
+            (running.stop()?, seen, start_cpu)
+        };
+        drop(load);
+        Ok(Ran { measured, seen, start_cpu, began_ms })
     }
 
     /// Written once, for all that reads it.
@@ -156,7 +181,7 @@ impl Stage {
         way: &Way<'_>,
         folder: &std::path::Path,
     ) -> Result<std::process::Command> {
-        let Way { bootstrap, from, to, interval, is_bounded } = *way;
+        let Way { bootstrap, from, to, interval, is_bounded, .. } = *way;
         match (worker, work) {
             (Worker::Onceward, _) => child::command(&self.onceward, &work.manifest(way), folder),
             (Worker::Peer(peer), Work::Sum { window }) => peer.command(&Sum {
