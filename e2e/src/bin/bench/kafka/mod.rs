@@ -42,7 +42,8 @@ impl Worker {
 /// `bench kafka ...`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
-    let onceward = if options.is_smoke { e2e::site::binary()? } else { crate::build_onceward()? };
+    let is_given = options.is_smoke || std::env::var_os("ONCEWARD_BIN").is_some();
+    let onceward = if is_given { e2e::site::binary()? } else { crate::build_onceward()? };
     let mut stage = Stage::new(&options, onceward)?;
     println!(
         "Orders of 100 bytes in JSON, exactly once, {} partitions, parallelism {}, one broker on this machine.",

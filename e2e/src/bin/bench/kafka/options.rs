@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(crate) only: String,
     /// Of the connection, as `linger.ms: 50`: to compare settings.
     pub(crate) properties: String,
-    /// The binary is the one beside this program, whatever its profile.
+    /// Just to see that it works, with the binary beside this program.
     pub(crate) is_smoke: bool,
 }
 
