@@ -77,7 +77,7 @@ impl Running {
     }
 
     fn events(&mut self) -> Result<Vec<Value>> {
-        let events = self.reader.take().map(JoinHandle::join).unwrap_or(Ok(vec![]));
+        let events = self.reader.take().map_or(Ok(vec![]), JoinHandle::join);
         events.map_err(|_| anyhow::anyhow!("the reader of events died"))
     }
 }

@@ -38,9 +38,9 @@ impl Options {
             is_smoke: false,
         };
         if arguments.iter().any(|argument| argument == "--smoke") {
-            let (is_smoke, records, rounds) = (true, 20_000, 1);
+            let (records, rounds) = (20_000, 1);
             let (rate, seconds, warm) = (2_000, 2, 1);
-            options = Self { is_smoke, records, rounds, rate, seconds, warm, ..options };
+            options = Self { records, rounds, rate, seconds, warm, is_smoke: true, ..options };
         }
         let mut left = arguments.iter();
         while let Some(argument) = left.next() {
