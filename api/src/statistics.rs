@@ -60,6 +60,8 @@ pub struct SinkCounters {
     pub bytes: u64,
     /// Calls to the target that failed and were repeated, beside commits.
     pub errors: u64,
+    /// When the oldest transaction of this subtask began that has no end yet, in milliseconds since 1970.
+    pub open_since_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -213,6 +213,26 @@ fn links_between_documents_lead_somewhere() {
     refuse(&broken);
 }
 
+/// The published matrix: whoever renames or removes a test says so there.
+#[test]
+fn tests_that_documents_name_are_there() {
+    let tests: String = CRATES.iter().flat_map(|name| files(name, ".rs")).map(|(_, text)| text).collect();
+    let looks_like_a_test = |name: &&str| {
+        name.matches('_').count() >= 3 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let (mut named, mut missing) = (0, Vec::new());
+    for (file, text) in files("docs", "guarantees.md").into_iter().chain(files("docs", "testing.md")) {
+        for name in text.split('`').skip(1).step_by(2).filter(looks_like_a_test) {
+            named += 1;
+            if !tests.contains(&format!("fn {name}(")) {
+                missing.push(format!("{file}: {name}"));
+            }
+        }
+    }
+    assert!(named > 20, "only {named} tests are named: this test looks in the wrong place");
+    refuse(&missing);
+}
+
 /// Else a mistake of the engine could repeat itself in what judges it.
 #[test]
 fn checker_shares_no_code_with_the_engine() {

@@ -1,7 +1,9 @@
 //! The stage on which the shipped binary is run, killed, paused and judged.
 
+pub mod chaos;
 pub mod decisions;
 pub mod generated;
+pub mod http;
 pub mod kafka;
 pub mod kills;
 pub mod pairs;

@@ -4,19 +4,24 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use e2e::chaos::{Plan, between_topics};
 use e2e::kills::{Tally, one_case, one_generated_case};
 use e2e::pairs::{PairTally, one_pair};
 use onceward::screen::{Gone, Screen};
 
 const HELP: &str = "\
-usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes N] [--only kills|pairs|simulation|model]
+usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes N] [--minutes N]
+                          [--only kills|pairs|simulation|model|kafka]
 
   kills        random kills of the shipped binary, over files and generators (default 5000)
   pairs        two deaths in a row, each at a named step (default 500)
   model        the protocol's state space, enumerated to the end (needs much memory and hours)
-  simulation   seeds of the simulation (default 20000)";
+  simulation   seeds of the simulation (default 20000)
+  kafka        worker and broker killed under a stream between two topics (default 60 minutes), then the
+               worker killed at every step, five times in each of four shapes, on three kinds of brokers";
 
 fn main() -> ExitCode {
     let screen = Screen::of_process();
@@ -30,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-const PARTS: [&str; 4] = ["kills", "pairs", "simulation", "model"];
+const PARTS: [&str; 5] = ["kills", "pairs", "simulation", "model", "kafka"];
 
 #[derive(Debug)]
 struct Options {
@@ -39,6 +44,7 @@ struct Options {
     seeds: u64,
     seed: u64,
     lanes: u64,
+    minutes: u64,
     only: Option<String>,
 }
 
@@ -46,7 +52,7 @@ fn options(arguments: &[String]) -> Result<Options> {
     let Some(("full", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) else {
         bail!("{HELP}");
     };
-    let mut options = Options { kills: 5_000, pairs: 500, seeds: 20_000, seed: 1, lanes: 2, only: None };
+    let mut options = Options { kills: 5_000, pairs: 500, seeds: 20_000, seed: 1, lanes: 2, minutes: 60, only: None };
     for pair in rest.chunks(2) {
         let [name, value] = pair else { bail!("{} needs a value\n{HELP}", pair.join(" ")) };
         let number = || value.parse::<u64>().with_context(|| format!("{name} takes a number\n{HELP}"));
@@ -55,6 +61,7 @@ fn options(arguments: &[String]) -> Result<Options> {
             "--pairs" => options.pairs = number()?,
             "--seeds" => options.seeds = number()?,
             "--seed" => options.seed = number()?,
+            "--minutes" => options.minutes = number()?,
             "--lanes" => options.lanes = number()?.clamp(1, 64),
             "--only" if PARTS.contains(&value.as_str()) => options.only = Some(value.clone()),
             "--only" => bail!("there is no part {value}\n{HELP}"),
@@ -68,7 +75,7 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
     let options = options(arguments)?;
     screen.say(format!("{options:?}"))?;
     let wanted = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
-    if (wanted("kills") || wanted("pairs")) && std::env::var_os("ONCEWARD_BIN").is_none() {
+    if (wanted("kills") || wanted("pairs") || wanted("kafka")) && std::env::var_os("ONCEWARD_BIN").is_none() {
         build(screen)?;
     }
     if wanted("kills") {
@@ -76,6 +83,13 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
     }
     if wanted("pairs") {
         pairs(&options, screen)?;
+    }
+    if wanted("kafka") {
+        let time = Duration::from_mins(options.minutes);
+        let tally = between_topics(&Plan { seed: options.seed, kills: 1, time })?;
+        screen.say(format!("chaos between topics, missing 0, doubled 0, reordered 0: {tally:?}"))?;
+        // Every step with one and three partitions, one and two sinks, five times.
+        cargo(&["test", "--workspace", "--test", "kafka_sink"], &[("TIMES", "5".to_owned())], screen)?;
     }
     if wanted("simulation") {
         let simulation = ["test", "--workspace", "--test", "simulation", "--", "--nocapture"];

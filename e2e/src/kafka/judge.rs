@@ -187,16 +187,38 @@ impl Judge {
         self.records(topic, "read_uncommitted", most)
     }
 
+    /// As [`Self::committed`], one by one, in the order of offsets within each partition: for more than memory should hold.
+    ///
+    /// # Errors
+    /// As there, and what `each` says.
+    pub fn each_committed(&self, topic: &str, most: u64, each: impl FnMut(Record) -> Result<()>) -> Result<()> {
+        self.each_record((topic, "read_committed"), most, each)
+    }
+
     fn records(&self, topic: &str, isolation: &str, most: u64) -> Result<Vec<Record>> {
         let mut records: Vec<Record> = vec![];
-        let request = json!({"op": "records", "topic": topic, "isolation": isolation, "most": most});
-        let told: Value = self.ask(&request, |line| {
-            records.push(serde_json::from_str(line).with_context(|| line.to_owned())?);
+        self.each_record((topic, isolation), most, |record| {
+            records.push(record);
             Ok(())
         })?;
-        ensure!(told["records"] == records.len(), "{told} records were told, {} came", records.len());
         records.sort_by_key(|record| (record.partition, record.offset));
         Ok(records)
+    }
+
+    fn each_record(
+        &self,
+        (topic, isolation): (&str, &str),
+        most: u64,
+        mut each: impl FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        let mut count = 0_u64;
+        let request = json!({"op": "records", "topic": topic, "isolation": isolation, "most": most});
+        let told: Value = self.ask(&request, |line| {
+            count += 1;
+            each(serde_json::from_str(line).with_context(|| line.to_owned())?)
+        })?;
+        ensure!(told["records"] == count, "{told} records were told, {count} came");
+        Ok(())
     }
 
     /// # Errors

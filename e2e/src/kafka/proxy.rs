@@ -18,6 +18,8 @@ pub const END_TXN: i16 = 26;
 pub const INIT_PRODUCER_ID: i16 = 22;
 /// `Fetch`.
 pub const FETCH: i16 = 1;
+/// Records.
+pub const PRODUCE: i16 = 0;
 /// Larger frames end the connection.
 const MOST_FRAME: usize = 64 << 20;
 

@@ -141,7 +141,7 @@ impl Writer {
             start_ms: described.start_ms.context("an open transaction has begun")?,
             timeout_ms: self.timeout.as_millis() as i64,
             record_count: state.count,
-            witnesses: witnesses.take(PreparedTransaction::MOST_WITNESSES).collect::<Result<_>>()?,
+            witnesses: witnesses.collect::<Result<_>>()?,
         })
     }
 }

@@ -1,11 +1,11 @@
 //! `--metrics`: scraped over HTTP while the run works, parsed as Prometheus text, compared with counts of its own.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use e2e::http::{free_port, get};
 use e2e::stage::{SLOW, Stage};
 use onceward::child::Child;
 use onceward::workload::Workload;
@@ -15,21 +15,6 @@ use onceward::workload::Workload;
 struct Scrape {
     samples: BTreeMap<String, f64>,
     types: BTreeMap<String, String>,
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
-}
-
-fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head and a body")?;
-    Ok((head.to_owned(), body.to_owned()))
 }
 
 /// The text format: `# HELP`, `# TYPE`, then `name{label="value",...} number`; a type comes before its samples.

@@ -5,9 +5,9 @@ use e2e::kafka::broker::{Listener, PASSWORD, POWERLESS, USER};
 use e2e::kafka::judge::Rule;
 use e2e::kafka::{Options, Version, Writer};
 use runtime::connectors::kafka::client::{Class, ClientCertificate, Mechanism, Sasl, Secret, Settings, Tls};
-use runtime::connectors::kafka::outcome::{CommitAnswer, Outcome, classify, commit};
+use runtime::connectors::kafka::outcome::{CommitAnswer, Outcome, classify};
 
-use super::stage::{BRIEF, LONG, Stage, client, until};
+use super::stage::{BRIEF, LONG, Stage, client, commit, until};
 
 fn sasl(mechanism: Mechanism, username: &str, password: &str) -> Sasl {
     Sasl { mechanism, username: Secret::new(username), password: Secret::new(password) }

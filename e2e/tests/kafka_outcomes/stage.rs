@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use e2e::kafka::judge::Transaction;
 use e2e::kafka::{Broker, Judge, Options, Version, Writer};
 use runtime::clock::{SystemClock, SystemRandom};
-use runtime::connectors::kafka::client::{Backoff, Client, Code, Ports, Settings};
+use runtime::connectors::kafka::client::{Backoff, Client, Code, Error, Ports, Settings};
 use runtime::connectors::kafka::outcome::{
-    AbortAnswer, CommitAnswer, Outcome, PreparedTransaction, abort, classify, commit,
+    AbortAnswer, CommitAnswer, Outcome, PreparedTransaction, aborted, classify, committed, end, ready,
 };
 
 /// Longer than any test.
@@ -37,6 +37,23 @@ pub(crate) fn client(settings: &Settings) -> Result<Client> {
 
 pub(crate) fn plain(address: String) -> Settings {
     Settings { bootstrap_servers: vec![address], ..Settings::default() }
+}
+
+/// Ends it and asks what that came to.
+pub(crate) async fn commit(
+    client: &Client,
+    prepared: &PreparedTransaction,
+    backoff: &Backoff,
+) -> Result<CommitAnswer, Error> {
+    ready(client, prepared, backoff).await?;
+    let code = end(client, prepared, true).await?;
+    committed(client, prepared, code, backoff).await
+}
+
+async fn abort(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<AbortAnswer, Error> {
+    ready(client, prepared, backoff).await?;
+    let code = end(client, prepared, false).await?;
+    aborted(client, prepared, code, backoff).await
 }
 
 impl Stage {
@@ -94,14 +111,14 @@ impl Stage {
     pub(crate) fn commit(&self, prepared: &PreparedTransaction) -> Result<CommitAnswer> {
         until(
             || Ok(self.wait(commit(&self.client, prepared, &BRIEF))?),
-            |answer| !matches!(answer, CommitAnswer::Again(_)),
+            |answer| !matches!(answer, CommitAnswer::Again(_) | CommitAnswer::Ending(_)),
         )
     }
 
     pub(crate) fn abort(&self, prepared: &PreparedTransaction) -> Result<AbortAnswer> {
         until(
             || Ok(self.wait(abort(&self.client, prepared, &BRIEF))?),
-            |answer| !matches!(answer, AbortAnswer::Again(_)),
+            |answer| !matches!(answer, AbortAnswer::Again(_) | AbortAnswer::Ending(_)),
         )
     }
 

@@ -55,15 +55,20 @@ fn die(cluster: &Cluster, step: &str, shape: Shape) -> Result<()> {
 
 fn die_at_each_step(version: Version) -> Result<()> {
     let only = std::env::var("STEP").ok();
+    let times: usize = std::env::var("TIMES").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let cluster = Cluster::new(version, &Options::default())?;
     for (number, step) in STEPS.iter().enumerate() {
         if only.as_ref().is_some_and(|only| !step.starts_with(only.as_str())) {
             continue;
         }
-        // One and three partitions, one and two sinks, each step with one of the four.
-        let (partitions, sinks) = ([1, 3][number % 2], [1, 2][number / 2 % 2]);
-        let shape = Shape { partitions, sinks, rows: 10_000, ..Shape::new(&step.replace(['.', '_'], "-")) };
-        die(&cluster, step, shape).with_context(|| format!("{version:?}, {step}"))?;
+        // One and three partitions, one and two sinks: each step with one of the four, or with all of them again and again.
+        let shapes = if times == 0 { number..number + 1 } else { 0..4 * times };
+        for shape in shapes {
+            let (partitions, sinks) = ([1, 3][shape % 2], [1, 2][shape / 2 % 2]);
+            let topic = format!("{}-{shape}", step.replace(['.', '_'], "-"));
+            let shape = Shape { partitions, sinks, rows: 10_000, ..Shape::new(&topic) };
+            die(&cluster, step, shape).with_context(|| format!("{version:?}, {step}"))?;
+        }
     }
     Ok(())
 }
@@ -102,8 +107,8 @@ fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
         let there = Said::Line(format!("crashpoint {step} 3"));
         child.wait_for(|said| *said == there)?;
         let site = stage.into_site();
-        cluster.broker.kill()?;
-        cluster.broker.restart()?;
+        cluster.broker()?.kill()?;
+        cluster.broker()?.restart()?;
         let ended = child.finish()?;
         ensure!(ended.code() == Some(0), "{step}: {}", ended.describe());
         Stage::again(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) }, site)

@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod at_steps;
+mod changes;
+mod epochs;
 mod outages;
+mod refusals;
+mod secured;
 mod stage;
+mod three;
 mod whole;
 mod zombies;

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::kafka::{Options, Version};
+use e2e::kafka::broker::Listener;
+use e2e::kafka::proxy::PRODUCE;
+use e2e::kafka::{Options, Proxy, Version};
+use e2e::stage::SLOW;
+use onceward::child::Said;
 
 use crate::stage::{Cluster, Shape, Stage};
 
@@ -67,5 +71,25 @@ fn an_outage_within_the_timeout_loses_nothing() -> Result<()> {
         std::thread::park_timeout(Duration::from_millis(100));
     }
     stage.run_well().context("after the outage")?;
+    stage.assert_exact()
+}
+
+/// Each transaction has a producer of its own. One that waits for an answer is overtaken by the next, unless that waits, too.
+#[test]
+fn records_of_a_checkpoint_do_not_overtake_those_of_the_one_before() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let options = Options { proxy: Some(proxy.port()), ..Options::default() };
+    let mut cluster = Cluster::new(Version::Newest, &options)?;
+    proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
+    let connection = ", properties: {socket.timeout.ms: 1500}".to_owned();
+    let shape = Shape { rows: 20_000, partitions: 1, connection, ..Shape::new("overtaken") };
+    let stage = Stage::with_bootstrap(&cluster, shape, &proxy.address())?;
+    let mut child = stage.start(&format!("worker.batch_read:3=pause:1s,{SLOW}"), &[])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint worker.batch_read 3".to_owned()))?;
+    // From here on, so that what is lost belongs to an epoch with another one after it.
+    proxy.lose_requests(PRODUCE, 1);
+    let ended = child.finish()?;
+    ensure!(ended.code() == Some(0), "{}", ended.describe());
+    ensure!(proxy.lost() == 1, "no request was lost: this proves nothing");
     stage.assert_exact()
 }

@@ -9,18 +9,45 @@ use e2e::kafka::{Broker, Judge, Options, Version};
 use e2e::stage::Site;
 use serde_json::Value;
 
-/// One broker for many pipelines, each with topics of its own.
+/// Brokers for many pipelines, each with topics of its own.
 pub(crate) struct Cluster {
-    pub(crate) broker: Broker,
+    nodes: Vec<Broker>,
     pub(crate) judge: Judge,
 }
 
 impl Cluster {
+    /// Of one broker.
     pub(crate) fn new(version: Version, options: &Options) -> Result<Self> {
-        let broker = Broker::start(version, options)?;
-        let judge = Judge::start(&broker.address())?;
-        Ok(Self { broker, judge })
+        Self::of(1, version, options)
     }
+
+    pub(crate) fn of(nodes: usize, version: Version, options: &Options) -> Result<Self> {
+        let nodes = Broker::cluster(version, options, nodes)?;
+        let judge = Judge::start(&bootstrap(&nodes))?;
+        Ok(Self { nodes, judge })
+    }
+
+    /// The only broker.
+    pub(crate) fn broker(&mut self) -> Result<&mut Broker> {
+        self.node(1)
+    }
+
+    pub(crate) fn node(&mut self, id: i32) -> Result<&mut Broker> {
+        self.nodes.iter_mut().find(|node| node.id() == id).with_context(|| format!("there is no node {id}"))
+    }
+
+    /// The node that coordinates a transactional id, by Kafka's rule: the leader of one partition of its own topic.
+    pub(crate) fn coordinator(&self, id: &str) -> Result<i32> {
+        let leaders = self.judge.topic("__transaction_state")?.leaders;
+        let hash = id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+        let leader = leaders.get((hash & i32::MAX) as usize % leaders.len()).context("a partition")?;
+        ensure!(*leader > 0, "{id} has no coordinator at the moment");
+        Ok(*leader)
+    }
+}
+
+fn bootstrap(nodes: &[Broker]) -> String {
+    nodes.iter().map(Broker::address).collect::<Vec<_>>().join(",")
 }
 
 /// What a pipeline is like.
@@ -28,11 +55,16 @@ impl Cluster {
 pub(crate) struct Shape {
     pub(crate) topic: String,
     pub(crate) partitions: u32,
+    pub(crate) replication: u32,
     /// Sinks, each with a topic of its own (`<topic>`, `<topic>-2`, ...).
     pub(crate) sinks: u32,
     pub(crate) rows: u64,
     pub(crate) rows_per_second: u64,
     pub(crate) parallelism: u32,
+    /// More of the connection's `kafka`.
+    pub(crate) connection: String,
+    /// What the sink is fed with, beside `id` and `customer`: an expression with a name.
+    pub(crate) also: String,
     /// More of a sink's `kafka`.
     pub(crate) sink: String,
     /// More of `checkpoint`.
@@ -44,10 +76,13 @@ impl Shape {
         Self {
             topic: topic.to_owned(),
             partitions: 3,
+            replication: 1,
             sinks: 1,
             rows: 40_000,
             rows_per_second: 20_000,
             parallelism: 1,
+            connection: String::new(),
+            also: "0 AS zero".to_owned(),
             sink: String::new(),
             checkpoint: String::new(),
         }
@@ -59,16 +94,18 @@ impl Shape {
     }
 
     fn manifest(&self, bootstrap: &str) -> String {
-        let Self { topic, rows, rows_per_second, parallelism, sink, checkpoint, .. } = self;
+        let Self { topic, rows, rows_per_second, parallelism, connection, also, sink, checkpoint, .. } = self;
+        let bootstrap = bootstrap.split(',').map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ");
         let sinks = self.topics().into_iter().enumerate().map(|(number, topic)| {
-            format!("  - {{name: out{number}, input: numbers, kafka: {{connection: main, topic: {topic}, key: [customer]{sink}}}}}\n")
+            format!("  - {{name: out{number}, input: rows, kafka: {{connection: main, topic: {topic}, key: [customer]{sink}}}}}\n")
         });
         format!(
             "apiVersion: onceward.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: {topic}}}\nspec:\n  parallelism: {parallelism}\n  \
-             connections:\n  - {{name: main, kafka: {{bootstrapServers: [\"{bootstrap}\"]}}}}\n  sources:\n  - name: numbers\n    \
+             connections:\n  - {{name: main, kafka: {{bootstrapServers: [{bootstrap}]{connection}}}}}\n  sources:\n  - name: numbers\n    \
              generator: {{rows: {rows}, rowsPerSecond: {rows_per_second}, seed: 5}}\n    columns:\n    \
              - {{name: id, type: BIGINT, generate: {{sequence: {{start: 0}}}}}}\n    \
-             - {{name: customer, type: BIGINT, generate: {{random: {{min: 0, max: 99}}}}}}\n  sinks:\n{}  \
+             - {{name: customer, type: BIGINT, generate: {{random: {{min: 0, max: 99}}}}}}\n  \
+             transforms:\n  - {{name: rows, sql: \"SELECT id, customer, {also} FROM numbers\"}}\n  sinks:\n{}  \
              checkpoint: {{interval: 100ms, timeout: 20s, tolerableFailedCheckpoints: 3, storage: {{local: {{path: state}}}}{checkpoint}}}\n  \
              restartPolicy: {{fixedDelay: {{attempts: 1000, delay: 100ms}}}}\n",
             sinks.collect::<String>()
@@ -94,13 +131,13 @@ impl Deref for Stage<'_> {
 impl<'c> Stage<'c> {
     /// Makes topics and manifest.
     pub(crate) fn new(cluster: &'c Cluster, shape: Shape) -> Result<Self> {
-        Self::with_bootstrap(cluster, shape, &cluster.broker.address())
+        Self::with_bootstrap(cluster, shape, &bootstrap(&cluster.nodes))
     }
 
     /// As [`Self::new`], over another way to the brokers.
     pub(crate) fn with_bootstrap(cluster: &'c Cluster, shape: Shape, bootstrap: &str) -> Result<Self> {
         for topic in shape.topics() {
-            cluster.judge.create(&topic, shape.partitions)?;
+            cluster.judge.create_with(&topic, shape.partitions, shape.replication, &[])?;
         }
         let site = Site::new()?;
         std::fs::write(&site.manifest, shape.manifest(bootstrap))?;

@@ -13,7 +13,7 @@ use crate::screen::Screen;
 /// [`Error::Gone`].
 pub fn execute(args: &CrashpointsArgs, screen: Screen) -> Result<u8, Error> {
     if args.output == Output::Text {
-        screen.say(format!("arm with {VARIABLE}='step[:nth]=kill|pause:1s|error'"))?;
+        screen.say(format!("arm with {VARIABLE}='step[:nth]=kill|pause:1s|error|panic'"))?;
     }
     for step in STEPS {
         screen.say(match args.output {

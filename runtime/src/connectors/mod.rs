@@ -175,6 +175,10 @@ pub trait SinkConnector: Send + Sync {
     fn transactional_ids(&self) -> Option<(String, u32)> {
         None
     }
+    /// How long the target keeps a transaction that nobody ends, once [`Self::check`] has asked.
+    fn transaction_timeout(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The slow half of a pre-commit (flush, fsync): runs off the data path; its result travels in the acknowledgement.

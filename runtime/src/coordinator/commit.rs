@@ -107,7 +107,16 @@ impl Committers {
     /// A target that can never answer.
     pub(super) async fn classify(&self, committable: &Committable) -> Result<Classification, CoordinatorError> {
         let committer = self.of(&committable.sink)?;
-        self.persist(&committable.sink, committable, || committer.classify(committable)).await
+        let found = self.persist(&committable.sink, committable, || committer.classify(committable)).await?;
+        self.note_expired(committable, found == Classification::Lost);
+        Ok(found)
+    }
+
+    /// Only what can expire is told as such.
+    fn note_expired(&self, committable: &Committable, is_lost: bool) {
+        if is_lost && committable.expiry.is_some() {
+            self.context.metrics.sink(&committable.sink).transactions_expired.inc();
+        }
     }
 
     /// Makes a decided committable visible.
@@ -129,6 +138,7 @@ impl Committers {
             CommitOutcome::Lost => "lost",
         };
         metrics.total.with_label_values(&[committable.sink.as_str(), result]).inc();
+        self.note_expired(committable, outcome == CommitOutcome::Lost);
         Ok(outcome)
     }
 

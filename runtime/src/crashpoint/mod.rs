@@ -1,7 +1,7 @@
 //! Named steps of the protocol at which a test can kill, pause or fail the shipped binary.
 //!
 //! Always compiled in: an unarmed step costs one relaxed load, and no step lies on the path of a record.
-//! Armed by `ONCEWARD_CRASHPOINT='step[:nth]=kill|pause:1s|error'`, several separated by commas; `nth` counts the hits
+//! Armed by `ONCEWARD_CRASHPOINT='step[:nth]=kill|pause:1s|error|panic'`, several separated by commas; `nth` counts the hits
 //! of that step in this process from 1 (the default), `*` stands for every hit (a run slowed down lives long enough to be
 //! struck). A step that acts says `crashpoint <step> <nth>` on standard error first (with `*` only the first time), so
 //! that whoever armed it can tell where the process died.
@@ -34,7 +34,7 @@ pub struct Injected {
 /// A text that does not arm anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArmError {
-    #[error("`{text}` is not of the form step[:nth|:*]=kill|pause:1s|error")]
+    #[error("`{text}` is not of the form step[:nth|:*]=kill|pause:1s|error|panic")]
     Syntax { text: String },
     #[error("there is no crash point `{step}`; `onceward crashpoints` lists them")]
     UnknownStep { step: String },
@@ -88,6 +88,7 @@ fn act(step: &'static str) -> Result<(), Injected> {
     }
     match action {
         Action::Error => Err(Injected { step, nth }),
+        Action::Panic => std::panic::panic_any(format!("injected panic at crash point `{step}`, hit {nth}")),
         Action::Pause(time) => {
             std::thread::sleep(time);
             Ok(())
@@ -131,6 +132,8 @@ enum Action {
     Kill,
     Pause(Duration),
     Error,
+    /// Of the thread that comes by, as a bug would.
+    Panic,
 }
 
 impl Plan {
@@ -167,6 +170,7 @@ fn parse_fault(text: &str) -> Result<Fault, ArmError> {
     let action = match action.split_once(':') {
         None if action == "kill" => Action::Kill,
         None if action == "error" => Action::Error,
+        None if action == "panic" => Action::Panic,
         Some(("pause", time)) => Action::Pause(parse_time(time).ok_or_else(syntax)?),
         _ => return Err(syntax()),
     };

@@ -171,6 +171,9 @@ struct SinkFamilies {
     bytes: IntCounterVec,
     errors: IntCounterVec,
     visible_latency: HistogramVec,
+    oldest_open: GaugeVec,
+    timeout: GaugeVec,
+    expired: IntCounterVec,
 }
 
 /// One sink's series.
@@ -181,6 +184,9 @@ pub struct SinkMetrics {
     pub errors: IntCounter,
     /// Seconds.
     pub visible_latency: Histogram,
+    pub transaction_oldest_open_timestamp_seconds: Gauge,
+    pub transaction_timeout_seconds: Gauge,
+    pub transactions_expired: IntCounter,
 }
 
 impl Metrics {
@@ -288,6 +294,9 @@ impl Metrics {
             bytes: self.sinks.bytes.with_label_values(&[name]),
             errors: self.sinks.errors.with_label_values(&[name]),
             visible_latency: self.sinks.visible_latency.with_label_values(&[name]),
+            transaction_oldest_open_timestamp_seconds: self.sinks.oldest_open.with_label_values(&[name]),
+            transaction_timeout_seconds: self.sinks.timeout.with_label_values(&[name]),
+            transactions_expired: self.sinks.expired.with_label_values(&[name]),
         }
     }
 
@@ -457,6 +466,21 @@ impl Families {
             visible_latency: self.histograms(
                 "onceward_record_visible_latency_seconds",
                 "from reading to committed: for each checkpoint with output the longest and the shortest wait",
+                &["sink"],
+            )?,
+            oldest_open: self.gauges(
+                "onceward_transaction_oldest_open_timestamp_seconds",
+                "when the oldest transaction began that has no end yet; 0: none, or a sink without",
+                &["sink"],
+            )?,
+            timeout: self.gauges(
+                "onceward_transaction_timeout_seconds",
+                "how long the target keeps a transaction that nobody ends; 0: a sink without",
+                &["sink"],
+            )?,
+            expired: self.counters(
+                "onceward_transactions_expired_total",
+                "transactions that were decided, or about to be, and that the target had thrown away",
                 &["sink"],
             )?,
         })

@@ -10,8 +10,8 @@ use checkpoint::record::{DecisionId, Position, bounded};
 use checkpoint::recovery::{Intent, Refusal, foresee};
 
 use super::supervise::{Supervisor, refuse_or_fail};
-use super::{FailureReason, RunError, StartFrom};
-use crate::connectors::{Classification, SinkError};
+use super::{FailureReason, RestartBudget, RunError, StartFrom};
+use crate::connectors::{Classification, Retry, SinkConnector, SinkError};
 use crate::coordinator::inspect::{self, Newest, Seen};
 use crate::coordinator::{CoordinatorError, Ended, Log, claim, compatibility, depth};
 use crate::store::probe::probe;
@@ -50,7 +50,9 @@ impl Supervisor {
         let floor = self.floor(&reader, &intent).await?;
         let seen = inspect::look(&reader, depth(&intent)).await.map_err(|error| refuse_or_fail(&error))?;
         let Some(seen) = seen else {
-            self.check_world(None).await?;
+            if !self.check_world(None).await? {
+                return Ok(Begin::Cut);
+            }
             return match intent {
                 Intent::Run | Intent::CommitOnly | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
                 Intent::Rewind | Intent::AcceptLoss { .. } | Intent::GoBack { .. } => {
@@ -60,7 +62,9 @@ impl Supervisor {
         };
         if intent == Intent::Run && seen.is_superseded() {
             // A fresh start that died before it had a log of its own: finish what it began.
-            self.check_world(None).await?;
+            if !self.check_world(None).await? {
+                return Ok(Begin::Cut);
+            }
             return Ok(Begin::In(Task::fresh(log.next())));
         }
         let intent = match (intent, &seen.newest) {
@@ -73,7 +77,9 @@ impl Supervisor {
             return Ok(Begin::Finished(Ended::AlreadyFinished { rows_in, rows_out }));
         }
         self.check_log(&reader, &seen, &intent, floor).await?;
-        self.check_world(seen.newest.as_ref()).await?;
+        if !self.check_world(seen.newest.as_ref()).await? {
+            return Ok(Begin::Cut);
+        }
         match intent {
             Intent::Supersede => self.supersede(log).await,
             Intent::GoBack { .. } if !self.options.accept_duplicates => Err(RunError::Refused {
@@ -119,24 +125,53 @@ impl Supervisor {
         Ok(to)
     }
 
-    /// Targets that cannot be written, or are gone although decided output may wait there; a store that is unfit.
-    async fn check_world(&self, newest: Option<&Newest>) -> Result<(), RunError> {
+    /// Targets that cannot be written, or are gone although decided output may wait there; a store that is unfit. `false`:
+    /// stopped while it waited for one.
+    async fn check_world(&mut self, newest: Option<&Newest>) -> Result<bool, RunError> {
         let newest = newest.filter(|newest| !newest.is_settled);
         let owed =
             |sink: &str| newest.is_some_and(|newest| newest.manifest.committables.iter().any(|c| c.sink == sink));
-        for (name, sink) in &self.context.setup.sinks {
-            let (sink, is_owed) = (Arc::clone(sink), owed(name));
-            let checking = tasks::spawn_blocking(format!("check {name}"), move || {
-                if is_owed { sink.check_present() } else { Ok(()) }.and_then(|()| sink.check())
+        let sinks = self.context.setup.sinks.iter();
+        let sinks: Vec<_> = sinks.map(|(name, sink)| (name.clone(), Arc::clone(sink), owed(name))).collect();
+        for (name, sink, is_owed) in sinks {
+            if !self.check_sink(&sink, is_owed).await? {
+                return Ok(false);
+            }
+            let timeout = sink.transaction_timeout().unwrap_or_default();
+            self.context.metrics.sink(&name).transaction_timeout_seconds.set(timeout.as_secs_f64());
+        }
+        probe(self.context.store.as_ref(), self.context.random.as_ref())
+            .await
+            .map_err(|error| RunError::Failed { reason: FailureReason::Store, message: error.to_string() })?;
+        Ok(true)
+    }
+
+    /// A system that is reached over a network and does not answer is waited for, as the restart policy says; whatever a
+    /// person must mend is told at once. `false`: stopped meanwhile.
+    async fn check_sink(&mut self, sink: &Arc<dyn SinkConnector>, is_owed: bool) -> Result<bool, RunError> {
+        let mut budget = RestartBudget::new(self.context.setup.restart);
+        // Bounded by the restart policy.
+        loop {
+            let begun = self.context.clock.monotonic();
+            let checked = Arc::clone(sink);
+            let checking = tasks::spawn_blocking(format!("check {}", sink.target()), move || {
+                if is_owed { checked.check_present() } else { Ok(()) }.and_then(|()| checked.check())
             });
             let checked = checking
                 .await
                 .map_err(|panic| RunError::Failed { reason: FailureReason::Panic, message: panic.to_string() })?;
-            checked.map_err(|error| cannot_heal(&error))?;
+            let error = match checked {
+                Ok(()) => return Ok(true),
+                Err(error) if matches!(error, SinkError::Remote { retry: Retry::Backoff, .. }) => error,
+                Err(error) => return Err(cannot_heal(&error)),
+            };
+            let error = error.into();
+            let pause = self.pause(&mut budget, &error, begun, true)?;
+            self.tell_of_pause(None, &error, pause);
+            if !self.wait(pause).await {
+                return Ok(false);
+            }
         }
-        probe(self.context.store.as_ref(), self.context.random.as_ref())
-            .await
-            .map_err(|error| RunError::Failed { reason: FailureReason::Store, message: error.to_string() })
     }
 
     /// The newest decision that the targets give evidence of: its output is visible there. Asked before the log is read,

@@ -109,11 +109,17 @@ impl Collector {
         }
     }
 
-    /// What is held by subtasks and told as one: state by its sum, a source's event time by its minimum.
+    /// What is held by subtasks and told as one: state by its sum, a source's event time and a sink's oldest transaction by
+    /// their minimum.
     fn gauges<'a>(&self, now: impl Iterator<Item = &'a TaskCounters>) {
         let mut state: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         let mut watermarks: BTreeMap<&str, Timestamp> = BTreeMap::new();
+        let mut open: BTreeMap<&str, Option<u64>> = BTreeMap::new();
         for task in now {
+            for (sink, counters) in &task.sinks {
+                let oldest = open.entry(sink).or_default();
+                *oldest = oldest.iter().copied().chain(counters.open_since_ms).min();
+            }
             for counters in &task.operators {
                 let (keys, bytes) = state.entry(whole(&counters.operator).0).or_default();
                 *keys += counters.state_keys;
@@ -123,6 +129,10 @@ impl Collector {
                 let lowest = watermarks.entry(source).or_insert(Timestamp::MAX);
                 *lowest = task.watermark.min(*lowest);
             }
+        }
+        for (sink, since_ms) in open {
+            let seconds = since_ms.unwrap_or(0) as f64 / 1e3;
+            self.metrics.sink(sink).transaction_oldest_open_timestamp_seconds.set(seconds);
         }
         for (operator, (keys, bytes)) in state {
             let series = self.metrics.operator(operator);

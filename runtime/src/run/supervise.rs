@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkpoint::ids::LogIndex;
+use checkpoint::ids::{Attempt, LogIndex};
 use checkpoint::record::{Cause, SinkClaim, bounded};
 use checkpoint::recovery::Intent;
 
@@ -137,19 +137,23 @@ impl Supervisor {
             let pause = self.pause(&mut budget, &error, begun, counted)?;
             start.cause =
                 if counted { Cause::Failure { reason: bounded(&error.to_string()) } } else { Cause::CommitBlocked };
-            self.context.observer.event(RunEvent::AttemptFailed {
-                attempt: phase.attempt(),
-                message: error.to_string(),
-                retry_in_ms: pause.as_millis() as u64,
-            });
+            self.tell_of_pause(phase.attempt(), &error, pause);
             if !self.wait(pause).await {
                 return Ok(Series::Cut);
             }
         }
     }
 
+    pub(super) fn tell_of_pause(&self, attempt: Option<Attempt>, error: &CoordinatorError, pause: Duration) {
+        self.context.observer.event(RunEvent::AttemptFailed {
+            attempt,
+            message: error.to_string(),
+            retry_in_ms: pause.as_millis() as u64,
+        });
+    }
+
     /// How long to wait before the next attempt.
-    fn pause(
+    pub(super) fn pause(
         &self,
         budget: &mut RestartBudget,
         error: &CoordinatorError,
@@ -177,7 +181,7 @@ impl Supervisor {
     }
 
     /// `false`: stopped meanwhile.
-    async fn wait(&mut self, pause: Duration) -> bool {
+    pub(super) async fn wait(&mut self, pause: Duration) -> bool {
         tokio::select! {
             biased;
             () = self.stop.wait() => false,

@@ -12,6 +12,7 @@ mod error;
 mod groups;
 mod partitions;
 mod reading;
+mod rights;
 mod sasl;
 mod scram;
 mod settings;
@@ -32,5 +33,6 @@ pub use self::partitions::{
     ActiveProducer, Broker, EpochEnd, Fetched, Isolation, Metadata, OffsetAt, OffsetFound, Partition, Topic, TopicId,
 };
 pub use self::reading::{Answered, Patience, Reading, Wanted, by_place};
+pub use self::rights::TopicRights;
 pub use self::settings::{ClientCertificate, Mechanism, Sasl, Secret, Settings, Tls};
 pub use self::transactions::{Coordinated, Listed, Producer};

@@ -20,8 +20,6 @@ use super::error::{Code, Error};
 use super::transactions::refuse;
 use super::wire::Ask;
 
-/// Bytes of records wanted of one fetch. A broker sends one whole batch even if it is larger.
-const MOST_FETCHED: i32 = 1 << 20;
 /// A debug client's replica id: one that is no broker.
 const NO_REPLICA: i32 = -1;
 
@@ -192,7 +190,8 @@ impl Client {
         answer
     }
 
-    /// What is in a partition's log from `offset` on, without waiting for more.
+    /// What is in a partition's log from `offset` on, without waiting for more: at least one batch if there is one, and no
+    /// further than `most_bytes`.
     ///
     /// # Errors
     /// No answer came, or a refusal: 1 out of range, 3 no such partition, 100 or 103 another topic of that name.
@@ -201,14 +200,15 @@ impl Client {
         (topic, id, partition): (&str, TopicId, i32),
         offset: i64,
         isolation: Isolation,
+        most_bytes: i32,
     ) -> Result<Fetched, Error> {
         let wanted = FetchPartition::default()
             .with_partition(partition)
             .with_fetch_offset(offset)
-            .with_partition_max_bytes(MOST_FETCHED);
+            .with_partition_max_bytes(most_bytes);
         let wanted = FetchTopic::default().with_topic_id(uuid::Uuid::from_u128(id.0)).with_partitions(vec![wanted]);
         let request = FetchRequest::default()
-            .with_max_bytes(MOST_FETCHED)
+            .with_max_bytes(most_bytes)
             .with_isolation_level(level(isolation))
             .with_session_epoch(-1)
             .with_topics(vec![wanted]);

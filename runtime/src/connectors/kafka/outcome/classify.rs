@@ -1,11 +1,22 @@
 //! Finding out what became of a transaction, touching nothing.
 
+use std::pin::pin;
+
+use futures::StreamExt as _;
+use futures::stream;
+
 use super::prepared::{PreparedTransaction, Witness};
 use super::verdict::{Outcome, Seen, Standing, Testimony, combine, ended, seen, standing};
 use crate::connectors::kafka::client::{Backoff, Class, Client, Code, Error, Fetched, Isolation};
 
 /// Fetches in search of a marker, each of about a megabyte of log.
 const MOST_FETCHES: usize = 1_000;
+/// Bytes of each of them.
+const SEARCHED_BYTES: i32 = 1 << 20;
+/// Bytes of a fetch for the head of one batch: brokers give the first batch whole, however large.
+const HEAD_BYTES: i32 = 1;
+/// Witnesses asked at a time.
+const MOST_AT_ONCE: usize = 16;
 
 /// What one look at a witness gives.
 enum Look {
@@ -14,6 +25,8 @@ enum Look {
     Gone(String),
     /// Not yet; and what it is if it stays so.
     Again(String),
+    /// Its end is being written.
+    Ending(String),
     /// Also to be looked at again, since partition and coordinator are asked one after the other.
     Hanging(String),
 }
@@ -26,17 +39,32 @@ enum Look {
 /// transactional id).
 pub async fn classify(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<Outcome, Error> {
     check_cluster(client, prepared, backoff).await?;
+    Ok(combine(testimonies(client, prepared, backoff).await?))
+}
+
+/// What the witnesses tell, or as many of them as it takes.
+///
+/// # Errors
+/// As [`classify`].
+pub(super) async fn testimonies(
+    client: &Client,
+    prepared: &PreparedTransaction,
+    backoff: &Backoff,
+) -> Result<Vec<Testimony>, Error> {
+    let asked: Vec<_> =
+        prepared.witnesses.iter().map(|witness| by_witness(client, prepared, witness, backoff)).collect();
+    let mut asked = pin!(stream::iter(asked).buffered(MOST_AT_ONCE));
     let mut testimonies = vec![];
-    for witness in &prepared.witnesses {
-        let testimony = by_witness(client, prepared, witness, backoff).await?;
-        // Open here is open everywhere, and what is aborted here nobody will see elsewhere.
-        let is_enough = matches!(testimony, Testimony::Outcome(Outcome::Open | Outcome::Aborted));
+    while let Some(testimony) = asked.next().await {
+        let testimony = testimony?;
+        // Open here is open everywhere.
+        let is_enough = matches!(testimony, Testimony::Outcome(Outcome::Open) | Testimony::Ending(_));
         testimonies.push(testimony);
         if is_enough {
             break;
         }
     }
-    Ok(combine(testimonies))
+    Ok(testimonies)
 }
 
 /// A transaction of another cluster must neither be judged nor ended here.
@@ -70,9 +98,10 @@ async fn by_witness(
             Ok(Look::Outcome(outcome)) => return Ok(Testimony::Outcome(outcome)),
             Ok(Look::Gone(reason)) => return Ok(Testimony::Nothing(reason)),
             Ok(Look::Again(reason)) if is_last => return Ok(Testimony::Nothing(reason)),
+            Ok(Look::Ending(reason)) if is_last => return Ok(Testimony::Ending(reason)),
             Ok(Look::Hanging(reason)) if is_last => return Ok(Testimony::Hanging(reason)),
             Err(error) if is_last || error.class() != Class::Retry => return Err(error),
-            Ok(Look::Again(_) | Look::Hanging(_)) | Err(_) => client.pause(backoff, tried).await,
+            Ok(Look::Again(_) | Look::Ending(_) | Look::Hanging(_)) | Err(_) => client.pause(backoff, tried).await,
         }
         tried += 1;
     }
@@ -109,7 +138,11 @@ async fn fetch(
     isolation: Isolation,
 ) -> Result<Result<Fetched, Look>, Error> {
     let place = (witness.topic.as_str(), witness.topic_id, witness.partition);
-    match client.fetch(place, offset, isolation).await {
+    let most_bytes = match isolation {
+        Isolation::Committed => HEAD_BYTES,
+        Isolation::Uncommitted => SEARCHED_BYTES,
+    };
+    match client.fetch(place, offset, isolation, most_bytes).await {
         Ok(fetched) => Ok(Ok(fetched)),
         Err(error) => match error.code() {
             Some(Code::OFFSET_OUT_OF_RANGE) => {
@@ -130,7 +163,7 @@ async fn held_up(client: &Client, prepared: &PreparedTransaction, witness: &Witn
     let coordinated = client.describe_transaction(&prepared.transactional_id).await?;
     match standing(prepared, witness, &active, coordinated.as_ref()) {
         Standing::Open => Ok(Look::Outcome(Outcome::Open)),
-        Standing::Ending => Ok(Look::Again(format!("{witness}: its end is being written, and that takes too long"))),
+        Standing::Ending => Ok(Look::Ending(format!("{witness}: its end is still being written"))),
         Standing::Hanging => Ok(Look::Hanging(format!(
             "{witness}: it hangs: open there, and the coordinator has {}; see `kafka-transactions.sh find-hanging`",
             coordinated.map_or("no such id".to_owned(), |found| format!("state {}", found.state))
@@ -151,6 +184,7 @@ async fn find_marker(client: &Client, prepared: &PreparedTransaction, witness: &
         }
         let next = fetched.batches.last().map_or(offset, |batch| batch.last_offset.saturating_add(1));
         if next <= offset || next >= fetched.high_watermark {
+            // It may be there, and not yet be replicated.
             return Ok(Look::Again(format!("{witness}: it has ended, and its marker is not in the log")));
         }
         offset = next;

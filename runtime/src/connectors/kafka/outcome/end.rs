@@ -1,16 +1,15 @@
 //! Committing and aborting what another process prepared.
 
 use super::answer::{Reading, read_end};
-use super::classify::{check_cluster, classify};
-use super::prepared::PreparedTransaction;
-use super::verdict::Outcome;
-use crate::connectors::kafka::client::{Backoff, Client, Code, Error};
+use super::classify::{check_cluster, classify, testimonies};
+use super::prepared::{PreparedTransaction, Witness};
+use super::verdict::{Outcome, confirm};
+use crate::connectors::kafka::client::{Backoff, Client, Code, Error, Metadata};
 
 /// What one attempt to commit came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitAnswer {
-    /// The coordinator has decided so, now or earlier; readers see it as soon as the markers are written. Not looked up in
-    /// the log: where a partition had no leader, its marker may never come (KAFKA-20734), which [`classify`] tells.
+    /// The coordinator has decided so, now or earlier, and readers see it on every partition (or its records are gone).
     Committed,
     /// The coordinator knows better than to repeat it, and the log says that it was committed.
     AlreadyCommitted,
@@ -18,9 +17,11 @@ pub enum CommitAnswer {
     Lost,
     /// Not yet: try again.
     Again(Code),
+    /// It has an end, which is not on every partition yet, and where: try again.
+    Ending(String),
     /// A right is missing. Nothing is lost by waiting for a person.
     Denied(Code),
-    /// Neither proven committed nor proven lost.
+    /// Neither proven committed nor proven lost; or torn: committed on some partitions, and on others it hangs.
     Unknown(String),
 }
 
@@ -32,40 +33,92 @@ pub enum AbortAnswer {
     /// It was committed: there is nothing to take back.
     Committed,
     Again(Code),
+    /// It has an end, which is not on every partition yet.
+    Ending(String),
     Denied(Code),
     Unknown(String),
 }
 
-/// Sends one `EndTxn` (commit) and reads the answer; where that is ambiguous, the log tells. `backoff`: for asking the log.
-///
-/// The caller must hold the decision: what is committed cannot be taken back.
+/// Whether an end would reach every partition now: this is the cluster, and each has a leader. (An end that is sent
+/// regardless leaves out partitions without one, for ever: KAFKA-20734.) To be asked right before [`end`].
 ///
 /// # Errors
-/// No answer came, so that it may be committed: calling again is right and does no harm.
-pub async fn commit(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<CommitAnswer, Error> {
+/// The cluster is another one, or cannot be reached, or a partition has no leader: asking again is right.
+pub async fn ready(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<(), Error> {
     check_cluster(client, prepared, backoff).await?;
-    let code = client.end_transaction(&prepared.transactional_id, prepared.producer(), true).await?;
-    match read_end(code) {
-        Reading::Done => Ok(CommitAnswer::Committed),
-        Reading::Again => Ok(CommitAnswer::Again(code)),
-        Reading::Denied => Ok(CommitAnswer::Denied(code)),
-        Reading::Unexpected => Err(unexpected(prepared, code)),
-        Reading::AskTheLog => Ok(match classify(client, prepared, backoff).await? {
-            Outcome::Committed => CommitAnswer::AlreadyCommitted,
-            Outcome::Aborted => CommitAnswer::Lost,
-            Outcome::Open => CommitAnswer::Again(code),
-            Outcome::Unknown(reason) => CommitAnswer::Unknown(reason),
-        }),
+    let mut topics: Vec<&str> = prepared.witnesses.iter().map(|witness| witness.topic.as_str()).collect();
+    topics.dedup();
+    if topics.is_empty() {
+        return Ok(());
     }
+    let asked = || async {
+        let metadata = client.metadata(&topics).await?;
+        match prepared.witnesses.iter().find(|witness| is_leaderless(&metadata, witness)) {
+            Some(witness) => {
+                Err(Error::Leaderless { about: format!("{}-{}", witness.topic, witness.partition) })
+            }
+            None => Ok(()),
+        }
+    };
+    client.retried(backoff, asked).await
 }
 
-/// Sends one `EndTxn` (abort), and answers [`AbortAnswer::Aborted`] only when the log proves it.
+/// Of a partition that is there: one that is gone cannot be waited for.
+fn is_leaderless(metadata: &Metadata, witness: &Witness) -> bool {
+    let topic = metadata.topics.iter().find(|topic| topic.name == witness.topic && topic.id == witness.topic_id);
+    let partition = topic.and_then(|topic| topic.partitions.iter().find(|found| found.index == witness.partition));
+    partition.is_some_and(|partition| partition.leader.is_none())
+}
+
+/// Sends one `EndTxn`, which commits or aborts, and gives the code of its answer: to be read by [`committed`] or
+/// [`aborted`].
+///
+/// Who commits must hold the decision, and know the cluster: what is committed cannot be taken back.
 ///
 /// # Errors
-/// No answer came: calling again is right and does no harm.
-pub async fn abort(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<AbortAnswer, Error> {
-    check_cluster(client, prepared, backoff).await?;
-    let code = client.end_transaction(&prepared.transactional_id, prepared.producer(), false).await?;
+/// No answer came, so that it may have ended: calling again is right and does no harm.
+pub async fn end(client: &Client, prepared: &PreparedTransaction, is_commit: bool) -> Result<Code, Error> {
+    client.end_transaction(&prepared.transactional_id, prepared.producer(), is_commit).await
+}
+
+/// What a commit that was answered with `code` has come to. The log of every partition is asked, also after a plain yes:
+/// where a partition had no leader at that moment, the marker of the commit never comes (KAFKA-20734). `backoff`: for
+/// asking the log.
+///
+/// # Errors
+/// A log cannot be asked: ending it again is right and does no harm.
+pub async fn committed(
+    client: &Client,
+    prepared: &PreparedTransaction,
+    code: Code,
+    backoff: &Backoff,
+) -> Result<CommitAnswer, Error> {
+    let (outcome, answer) = match read_end(code) {
+        Reading::Done => (confirm(testimonies(client, prepared, backoff).await?), CommitAnswer::Committed),
+        Reading::AskTheLog => (classify(client, prepared, backoff).await?, CommitAnswer::AlreadyCommitted),
+        Reading::Again => return Ok(CommitAnswer::Again(code)),
+        Reading::Denied => return Ok(CommitAnswer::Denied(code)),
+        Reading::Unexpected => return Err(unexpected(prepared, code)),
+    };
+    Ok(match outcome {
+        Outcome::Committed => answer,
+        Outcome::Aborted => CommitAnswer::Lost,
+        Outcome::Open => CommitAnswer::Again(code),
+        Outcome::Ending(place) => CommitAnswer::Ending(place),
+        Outcome::Unknown(reason) => CommitAnswer::Unknown(reason),
+    })
+}
+
+/// What an abort that was answered with `code` has come to; [`AbortAnswer::Aborted`] only when the log proves it.
+///
+/// # Errors
+/// A log cannot be asked: ending it again is right and does no harm.
+pub async fn aborted(
+    client: &Client,
+    prepared: &PreparedTransaction,
+    code: Code,
+    backoff: &Backoff,
+) -> Result<AbortAnswer, Error> {
     match read_end(code) {
         Reading::Again => return Ok(AbortAnswer::Again(code)),
         Reading::Denied => return Ok(AbortAnswer::Denied(code)),
@@ -76,6 +129,7 @@ pub async fn abort(client: &Client, prepared: &PreparedTransaction, backoff: &Ba
         Outcome::Aborted => AbortAnswer::Aborted,
         Outcome::Committed => AbortAnswer::Committed,
         Outcome::Open => AbortAnswer::Again(code),
+        Outcome::Ending(place) => AbortAnswer::Ending(place),
         Outcome::Unknown(reason) => AbortAnswer::Unknown(reason),
     })
 }

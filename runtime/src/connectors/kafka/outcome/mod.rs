@@ -15,7 +15,7 @@ mod verdict;
 
 pub use self::answer::{Reading, read_end};
 pub use self::classify::classify;
-pub use self::end::{AbortAnswer, CommitAnswer, abort, commit};
+pub use self::end::{AbortAnswer, CommitAnswer, aborted, committed, end, ready};
 pub use self::leftovers::{fence, is_open, leftovers};
 pub use self::prepared::{PreparedTransaction, Witness};
 pub use self::verdict::Outcome;

@@ -22,13 +22,13 @@ pub struct PreparedTransaction {
     pub timeout_ms: i64,
     /// Acknowledged records.
     pub record_count: u64,
-    /// Where its records lie; one would do, more survive deleted topics and retention. At most [`Self::MOST_WITNESSES`].
+    /// Where its records lie, on every partition: a commit may miss one (KAFKA-20734). Stored by topic.
+    #[serde(rename = "topics", with = "by_topic")]
     pub witnesses: Vec<Witness>,
 }
 
 /// The records of the transaction on one partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
     pub topic: String,
     pub topic_id: TopicId,
@@ -38,8 +38,47 @@ pub struct Witness {
     pub last_offset: i64,
 }
 
+/// The short form of witnesses: there may be thousands.
+mod by_topic {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{TopicId, Witness};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Topic {
+        topic: String,
+        topic_id: TopicId,
+        /// Partition, first offset, last offset.
+        partitions: Vec<(i32, i64, i64)>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(witnesses: &[Witness], serializer: S) -> Result<S::Ok, S::Error> {
+        let is_same = |a: &Witness, b: &Witness| (&a.topic, a.topic_id) == (&b.topic, b.topic_id);
+        let topic = |of: &[Witness]| {
+            let first = of.first()?;
+            let partitions = of.iter().map(|one| (one.partition, one.first_offset, one.last_offset)).collect();
+            Some(Topic { topic: first.topic.clone(), topic_id: first.topic_id, partitions })
+        };
+        let topics: Vec<Topic> = witnesses.chunk_by(is_same).filter_map(topic).collect();
+        topics.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Witness>, D::Error> {
+        let topics = Vec::<Topic>::deserialize(deserializer)?;
+        let witnesses = topics.into_iter().flat_map(|Topic { topic, topic_id, partitions }| {
+            partitions.into_iter().map(move |(partition, first_offset, last_offset)| {
+                let topic = topic.clone();
+                Witness { topic, topic_id, partition, first_offset, last_offset }
+            })
+        });
+        Ok(witnesses.collect())
+    }
+}
+
 impl PreparedTransaction {
-    pub const MOST_WITNESSES: usize = 4;
+    /// Places that a message names.
+    const MOST_NAMED: usize = 4;
 
     pub fn producer(&self) -> Producer {
         Producer { id: self.producer_id, epoch: self.producer_epoch }
@@ -53,8 +92,11 @@ impl fmt::Display for PreparedTransaction {
             f,
             "transaction {transactional_id} (producer {producer_id}, epoch {producer_epoch}, {record_count} records"
         )?;
-        for witness in &self.witnesses {
+        for witness in self.witnesses.iter().take(Self::MOST_NAMED) {
             write!(f, ", {witness}")?;
+        }
+        if let Some(more) = self.witnesses.len().checked_sub(Self::MOST_NAMED).filter(|more| *more > 0) {
+            write!(f, ", and {more} more partitions")?;
         }
         f.write_str(")")
     }
@@ -71,16 +113,24 @@ mod tests {
     use super::*;
 
     /// Stored in checkpoints: must be read for ever.
-    const STORED: &str = r#"{"clusterId":"c1","transactionalId":"onceward/1","producerId":7,"producerEpoch":3,"startMs":5,"timeoutMs":9,"recordCount":2,"witnesses":[{"topic":"out","topicId":"000000000000000000000000000000ff","partition":1,"firstOffset":10,"lastOffset":12}]}"#;
+    const STORED: &str = r#"{"clusterId":"c1","transactionalId":"onceward/1","producerId":7,"producerEpoch":3,"startMs":5,"timeoutMs":9,"recordCount":2,"topics":[{"topic":"out","topicId":"000000000000000000000000000000ff","partitions":[[1,10,12],[4,0,0]]}]}"#;
 
     #[test]
     fn the_stored_form_stays_readable() {
         let prepared: PreparedTransaction = serde_json::from_str(STORED).unwrap();
         assert_eq!(serde_json::to_string(&prepared).unwrap(), STORED);
-        assert_eq!(prepared.witnesses[0].topic_id, TopicId(255));
+        assert_eq!(prepared.witnesses.iter().map(|one| one.topic_id).collect::<Vec<_>>(), [TopicId(255), TopicId(255)]);
         assert_eq!(
             prepared.to_string(),
-            "transaction onceward/1 (producer 7, epoch 3, 2 records, out-1 offsets 10 to 12)"
+            "transaction onceward/1 (producer 7, epoch 3, 2 records, out-1 offsets 10 to 12, out-4 offsets 0 to 0)"
         );
+    }
+
+    #[test]
+    fn a_message_names_a_few_of_many_partitions() {
+        let mut prepared: PreparedTransaction = serde_json::from_str(STORED).unwrap();
+        prepared.witnesses = (0..7).map(|partition| Witness { partition, ..prepared.witnesses[0].clone() }).collect();
+        let said = prepared.to_string();
+        assert!(said.ends_with("out-3 offsets 10 to 12, and 3 more partitions)"), "{said}");
     }
 }

@@ -12,6 +12,8 @@ pub enum Outcome {
     Committed,
     /// Proven: no reader will ever see it.
     Aborted,
+    /// It has an end, which is not everywhere yet, and where: ask again.
+    Ending(String),
     /// It cannot be told, and why. Not to be guessed.
     Unknown(String),
 }
@@ -44,6 +46,8 @@ pub(super) enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Testimony {
     Outcome(Outcome),
+    /// Its end is on the way to this partition, in words.
+    Ending(String),
     /// Hangs on this partition, in words.
     Hanging(String),
     /// Does not tell, and why.
@@ -55,6 +59,8 @@ pub(super) fn combine(testimonies: Vec<Testimony>) -> Outcome {
     let (mut outcomes, mut hanging, mut reasons) = (vec![], vec![], vec![]);
     for testimony in testimonies {
         match testimony {
+            Testimony::Outcome(Outcome::Open) => return Outcome::Open,
+            Testimony::Ending(reason) => return Outcome::Ending(reason),
             Testimony::Outcome(outcome) => outcomes.push(outcome),
             Testimony::Hanging(reason) => hanging.push(reason),
             Testimony::Nothing(reason) => reasons.push(reason),
@@ -75,6 +81,13 @@ pub(super) fn combine(testimonies: Vec<Testimony>) -> Outcome {
         }
         several => Outcome::Unknown(format!("partitions disagree: {several:?}")),
     }
+}
+
+/// As [`combine`], of a transaction whose coordinator has answered that it is committed: that word is enough where no log
+/// tells any more, and nowhere else.
+pub(super) fn confirm(testimonies: Vec<Testimony>) -> Outcome {
+    let is_gone = |testimony: &Testimony| matches!(testimony, Testimony::Nothing(_));
+    if testimonies.iter().all(is_gone) { Outcome::Committed } else { combine(testimonies) }
 }
 
 /// Reads a fetch at `offset`, which is the first or the last one of `witness`.
@@ -249,5 +262,28 @@ mod tests {
         assert!(matches!(combine(vec![told(), aborted()]), Outcome::Unknown(reason) if reason.contains("disagree")));
         assert_eq!(combine(vec![hangs(), gone()]), Outcome::Unknown("out-1 hangs; gone".to_owned()));
         assert!(matches!(combine(vec![]), Outcome::Unknown(reason) if reason.contains("no place")));
+    }
+
+    #[test]
+    fn an_end_that_is_on_its_way_is_waited_for() {
+        let told = || Testimony::Outcome(Outcome::Committed);
+        let ending = || Testimony::Ending("out-1".to_owned());
+        for combine in [combine, confirm] {
+            assert_eq!(combine(vec![told(), ending()]), Outcome::Ending("out-1".to_owned()));
+            assert_eq!(combine(vec![ending()]), Outcome::Ending("out-1".to_owned()));
+            assert_eq!(combine(vec![told(), Testimony::Outcome(Outcome::Open)]), Outcome::Open);
+        }
+    }
+
+    #[test]
+    fn the_coordinator_is_believed_only_where_no_log_tells() {
+        let told = |outcome| Testimony::Outcome(outcome);
+        let (hangs, gone) = (|| Testimony::Hanging("out-1 hangs".to_owned()), || Testimony::Nothing("gone".to_owned()));
+        assert_eq!(confirm(vec![gone(), gone()]), Outcome::Committed);
+        assert_eq!(confirm(vec![]), Outcome::Committed);
+        assert_eq!(confirm(vec![told(Outcome::Committed), gone()]), Outcome::Committed);
+        assert!(matches!(confirm(vec![told(Outcome::Committed), hangs()]), Outcome::Unknown(reason) if reason.contains("torn")));
+        assert!(matches!(confirm(vec![gone(), hangs()]), Outcome::Unknown(reason) if reason.contains("out-1 hangs")));
+        assert_eq!(confirm(vec![told(Outcome::Aborted)]), Outcome::Aborted);
     }
 }

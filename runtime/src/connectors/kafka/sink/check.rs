@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{KafkaSinkSpec, Target};
-use crate::connectors::kafka::client::{Backoff, Client, Error, Resource};
+use crate::connectors::kafka::client::{Backoff, Class, Client, Error, Resource, TopicRights};
 use crate::connectors::{Retry, SinkError};
 
 /// A lost pipeline must not hold a topic's readers back for weeks.
@@ -33,7 +33,11 @@ impl Default for Limits {
 /// It cannot be reached, the topic is not there, or the timeout cannot hold what the manifest tolerates.
 pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limits, SinkError> {
     let client = &target.client;
-    let told = |error: Error| target.asked("cannot be looked at", &error);
+    // A person is there: what he has to mend is not waited for.
+    let told = |error: Error| match error.class() {
+        Class::Denied => target.remote(format!("cannot be looked at: {error}"), Retry::Never),
+        _ => target.asked("cannot be looked at", &error),
+    };
     let topics = [spec.topic.as_str()];
     let metadata = client.retried(&Backoff::SHORT, || client.metadata(&topics)).await.map_err(told)?;
     let topic = metadata.topics.iter().find(|topic| topic.name == spec.topic && topic.code.is_none());
@@ -41,6 +45,11 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limit
         let message = "is not there, or this user may not see it; create it, or give the right to describe it";
         return Err(target.remote(message.to_owned(), Retry::Never));
     };
+    target.note_partitions(topic.partitions.len());
+    let rights = client.retried(&Backoff::SHORT, || client.topic_rights(&spec.topic)).await.map_err(told)?;
+    if let Some(message) = rights.and_then(|rights| missing(spec, rights)) {
+        return Err(target.remote(message, Retry::Never));
+    }
     let most = match metadata.brokers.first() {
         Some(broker) => number(client, Resource::Broker(broker.id), "transaction.max.timeout.ms").await,
         None => None,
@@ -60,6 +69,19 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limit
         );
     }
     Ok(Limits { record_bytes: record_bytes.and_then(|bytes| u32::try_from(bytes).ok()), ..limits })
+}
+
+/// What this user would fail for later.
+fn missing(spec: &KafkaSinkSpec, rights: TopicRights) -> Option<String> {
+    let why = match rights {
+        TopicRights { may_write: false, .. } => "WRITE, without which no record is taken",
+        // Else a commit could be sent and never be confirmed.
+        TopicRights { may_read: false, .. } if spec.is_transactional => {
+            "READ, without which nobody can find out whether a transaction is committed"
+        }
+        TopicRights { .. } => return None,
+    };
+    Some(format!("this user has no right to {why}; give it (kafka-acls.sh --add --topic {})", spec.topic))
 }
 
 /// A setting that is a number; none where it may not be read.
@@ -130,6 +152,17 @@ mod tests {
             is_transactional: true,
             properties: Vec::new(),
         }
+    }
+
+    #[test]
+    fn rights_that_a_commit_needs_are_missed_at_the_start() {
+        let of = |is_transactional, may_read, may_write| {
+            missing(&KafkaSinkSpec { is_transactional, ..spec(None, None) }, TopicRights { may_read, may_write })
+        };
+        assert_eq!(of(true, true, true), None);
+        assert_eq!(of(false, false, true), None);
+        assert!(of(true, false, true).unwrap().contains("READ"));
+        assert!(of(false, true, false).unwrap().contains("WRITE"));
     }
 
     #[test]

@@ -42,13 +42,22 @@ impl KafkaCommitter {
         self.target.transient(format!("{prepared}: {code}"))
     }
 
+    fn ending(&self, prepared: &PreparedTransaction, place: &str) -> SinkError {
+        self.target.transient(format!("{prepared}: {place}"))
+    }
+
     async fn commit_one(&self, prepared: &PreparedTransaction) -> Result<CommitOutcome, SinkError> {
         let mut tried = 0;
         loop {
+            let client = &self.target.client;
+            let ready = outcome::ready(client, prepared, &QUICK).await;
+            ready.map_err(|error| self.target.asked("commit", &error))?;
             self.hit("kafka.before_end")?;
-            let answer = outcome::commit(&self.target.client, prepared, &QUICK).await;
+            let code = outcome::end(client, prepared, true).await;
             self.hit("kafka.ended")?;
-            return match answer.map_err(|error| self.target.asked("commit", &error))? {
+            let code = code.map_err(|error| self.target.asked("commit", &error))?;
+            let answer = outcome::committed(client, prepared, code, &QUICK).await;
+            return match answer.map_err(|error| self.target.asked("a commit cannot be confirmed", &error))? {
                 CommitAnswer::Committed => Ok(CommitOutcome::Committed),
                 CommitAnswer::AlreadyCommitted => Ok(CommitOutcome::AlreadyCommitted),
                 CommitAnswer::Lost => Ok(CommitOutcome::Lost),
@@ -58,6 +67,7 @@ impl KafkaCommitter {
                     continue;
                 }
                 CommitAnswer::Again(code) | CommitAnswer::Denied(code) => Err(self.not_yet(prepared, code)),
+                CommitAnswer::Ending(place) => Err(self.ending(prepared, &place)),
                 CommitAnswer::Unknown(reason) => Err(self.unknown(prepared, &reason)),
             };
         }
@@ -66,8 +76,11 @@ impl KafkaCommitter {
     async fn abort_one(&self, prepared: &PreparedTransaction) -> Result<(), SinkError> {
         let mut tried = 0;
         loop {
-            let answer = outcome::abort(&self.target.client, prepared, &QUICK).await;
-            return match answer.map_err(|error| self.target.asked("abort", &error))? {
+            let client = &self.target.client;
+            let told = |error| self.target.asked("abort", &error);
+            outcome::ready(client, prepared, &QUICK).await.map_err(told)?;
+            let code = outcome::end(client, prepared, false).await.map_err(told)?;
+            return match outcome::aborted(client, prepared, code, &QUICK).await.map_err(told)? {
                 // Whoever asked classifies it again, and finds which.
                 AbortAnswer::Aborted | AbortAnswer::Committed => Ok(()),
                 AbortAnswer::Again(_) if tried + 1 < QUICK.tries => {
@@ -76,6 +89,7 @@ impl KafkaCommitter {
                     continue;
                 }
                 AbortAnswer::Again(code) | AbortAnswer::Denied(code) => Err(self.not_yet(prepared, code)),
+                AbortAnswer::Ending(place) => Err(self.ending(prepared, &place)),
                 AbortAnswer::Unknown(reason) => Err(self.unknown(prepared, &reason)),
             };
         }
@@ -109,6 +123,7 @@ impl Committer for KafkaCommitter {
                 Outcome::Open => Ok(Classification::Prepared),
                 Outcome::Committed => Ok(Classification::Committed),
                 Outcome::Aborted => Ok(Classification::Lost),
+                Outcome::Ending(place) => Err(self.ending(&prepared, &place)),
                 Outcome::Unknown(reason) => Err(self.unknown(&prepared, &reason)),
             }
         })

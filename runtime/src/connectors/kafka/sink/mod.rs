@@ -15,6 +15,7 @@ mod urge;
 mod warm;
 mod writer;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -74,11 +75,28 @@ struct Target {
     client: Client,
     /// Learned by the check.
     limits: OnceLock<Limits>,
+    /// How many the topic had when somebody looked last; 0: nobody has.
+    partitions: AtomicUsize,
 }
 
 impl Target {
     fn limits(&self) -> Limits {
         self.limits.get().copied().unwrap_or_default()
+    }
+
+    /// Says so, once, when a topic has grown: from then on the keys are spread otherwise.
+    fn note_partitions(&self, found: usize) {
+        let before = self.partitions.swap(found, Ordering::Relaxed);
+        if before != 0 && before != found {
+            tracing::warn!(
+                sink = self.sink,
+                before,
+                found,
+                "topic `{}` had {before} partitions and has {found}: records of a key go to another partition than before, and \
+                 their order across the two is not kept",
+                self.topic
+            );
+        }
     }
 
     fn transient(&self, message: String) -> SinkError {
@@ -142,6 +160,7 @@ impl KafkaSink {
             prefix: spec.prefix.clone(),
             client,
             limits: OnceLock::new(),
+            partitions: AtomicUsize::new(0),
         };
         Self { spec, settings, target: Arc::new(target) }
     }
@@ -229,6 +248,10 @@ impl SinkConnector for KafkaSink {
 
     fn target(&self) -> String {
         format!("{}/{}", self.spec.connection, self.spec.topic)
+    }
+
+    fn transaction_timeout(&self) -> Option<Duration> {
+        self.target.limits.get().filter(|_| self.spec.is_transactional).map(|limits| limits.transaction_timeout)
     }
 
     fn transactional_ids(&self) -> Option<(String, u32)> {

@@ -77,8 +77,9 @@ impl Sealing {
         check_partitions(&described, &target.topic, acknowledged).map_err(|failed| target.failed(&failed))?;
         let topics = [target.topic.as_str()];
         let metadata = client.retried(&Backoff::SHORT, || client.metadata(&topics)).await.map_err(told)?;
-        let topic_id = metadata.topics.iter().find(|topic| topic.name == target.topic).map(|topic| topic.id);
-        let topic_id = topic_id.ok_or_else(|| target.transient(format!("topic `{}` is gone", target.topic)))?;
+        let topic = metadata.topics.iter().find(|topic| topic.name == target.topic && topic.code.is_none());
+        let topic = topic.ok_or_else(|| target.transient(format!("topic `{}` is gone", target.topic)))?;
+        target.note_partitions(topic.partitions.len());
         Ok(PreparedTransaction {
             cluster_id: metadata.cluster_id,
             transactional_id: id.to_owned(),
@@ -87,7 +88,7 @@ impl Sealing {
             start_ms,
             timeout_ms: i64::from(described.timeout_ms),
             record_count: open.records,
-            witnesses: witnesses(&target.topic, topic_id, acknowledged),
+            witnesses: witnesses(&target.topic, topic.id, acknowledged),
         })
     }
 }
@@ -116,5 +117,5 @@ fn witnesses(topic: &str, topic_id: TopicId, acknowledged: &[Acknowledged]) -> V
         first_offset: one.first_offset,
         last_offset: one.last_offset,
     };
-    acknowledged.iter().take(PreparedTransaction::MOST_WITNESSES).map(witness).collect()
+    acknowledged.iter().map(witness).collect()
 }

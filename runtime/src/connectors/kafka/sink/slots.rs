@@ -1,6 +1,8 @@
 //! Which of a writer's transactional ids may be used next. An id whose last transaction may still be open is never taken:
 //! initialising it would abort that transaction.
 
+use std::time::Duration;
+
 use checkpoint::ids::Epoch;
 
 /// The ids of one writer in one attempt, by number.
@@ -15,7 +17,11 @@ enum Slot {
     /// Being initialised, warm, or open.
     Taken,
     /// Pre-committed for this epoch: free once the commits of it, or of a later one, are done.
-    Sealed(Epoch),
+    Sealed {
+        epoch: Epoch,
+        /// When its transaction began.
+        since: Duration,
+    },
 }
 
 impl Slots {
@@ -26,7 +32,7 @@ impl Slots {
     /// Everything that was sealed up to `epoch` has a final outcome.
     pub(super) fn settle(&mut self, epoch: Epoch) {
         for slot in &mut self.slots {
-            if matches!(slot, Slot::Sealed(sealed) if *sealed <= epoch) {
+            if matches!(slot, Slot::Sealed { epoch: sealed, .. } if *sealed <= epoch) {
                 *slot = Slot::Free;
             }
         }
@@ -48,8 +54,17 @@ impl Slots {
         self.set(slot, Slot::Free);
     }
 
-    pub(super) fn seal(&mut self, slot: u32, epoch: Epoch) {
-        self.set(slot, Slot::Sealed(epoch));
+    pub(super) fn seal(&mut self, slot: u32, epoch: Epoch, since: Duration) {
+        self.set(slot, Slot::Sealed { epoch, since });
+    }
+
+    /// When the oldest transaction began that waits for its end.
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        let since = |slot: &Slot| match slot {
+            Slot::Sealed { since, .. } => Some(*since),
+            Slot::Free | Slot::Taken => None,
+        };
+        self.slots.iter().filter_map(since).min()
     }
 
     fn set(&mut self, slot: u32, to: Slot) {
@@ -75,10 +90,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_oldest_open_transaction_is_told_until_its_commit() {
+        let mut slots = Slots::new(2);
+        assert_eq!((slots.take(), slots.take(), slots.oldest()), (Some(0), Some(1), None));
+        slots.seal(0, Epoch(5), Duration::from_secs(9));
+        slots.seal(1, Epoch(6), Duration::from_secs(7));
+        assert_eq!(slots.oldest(), Some(Duration::from_secs(7)));
+        slots.settle(Epoch(6));
+        assert_eq!(slots.oldest(), None);
+    }
+
+    #[test]
     fn a_sealed_id_is_free_only_after_the_commits_of_its_epoch() {
         let mut slots = Slots::new(2);
         assert_eq!((slots.take(), slots.take(), slots.take()), (Some(0), Some(1), None));
-        slots.seal(0, Epoch(5));
+        slots.seal(0, Epoch(5), Duration::ZERO);
         slots.settle(Epoch(4));
         assert!(!slots.has_free());
         slots.settle(Epoch(6));
@@ -114,7 +140,7 @@ mod tests {
                     1 => {
                         epoch += 1;
                         if let Some((slot, sealed)) = open.iter_mut().find(|(_, sealed)| sealed.is_none()) {
-                            slots.seal(*slot, Epoch(epoch));
+                            slots.seal(*slot, Epoch(epoch), Duration::ZERO);
                             *sealed = Some(epoch);
                         }
                     }

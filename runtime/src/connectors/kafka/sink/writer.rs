@@ -1,7 +1,7 @@
 //! Rows of one subtask into one open transaction after the other.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
@@ -24,6 +24,8 @@ pub(super) struct KafkaWriter {
     encoder: RowEncoder,
     warm: Warm,
     open: Option<Open>,
+    /// The transaction that was sealed last, for as long as brokers may not have all of it.
+    sealed: Weak<Open>,
     /// Records without room, oldest first: what one input element produced at most.
     held: VecDeque<Held>,
     counters: SinkCounters,
@@ -46,11 +48,26 @@ struct Held {
 impl KafkaWriter {
     pub(super) fn new(target: Arc<Target>, context: WriterContext, encoder: RowEncoder, warm: Warm) -> Self {
         let counters = SinkCounters::default();
-        Self { target, context, encoder, warm, open: None, held: VecDeque::new(), counters }
+        Self { target, context, encoder, warm, open: None, sealed: Weak::new(), held: VecDeque::new(), counters }
+    }
+
+    /// Another producer's records could overtake those that are still on their way, and keys would lose their order: a
+    /// broker that comes back hears first of whoever asks first.
+    fn is_overtaking(&mut self) -> Result<bool, SinkError> {
+        let Some(sealed) = self.sealed.upgrade() else { return Ok(false) };
+        sealed.handle.poll(Duration::ZERO).map_err(|failed| self.target.failed(&failed))?;
+        if sealed.handle.in_flight() > 0 {
+            return Ok(true);
+        }
+        self.sealed = Weak::new();
+        Ok(false)
     }
 
     /// Offers what is held, until there is no room.
     fn offer(&mut self) -> Result<(), SinkError> {
+        if self.held.is_empty() || self.is_overtaking()? {
+            return Ok(());
+        }
         while let Some(held) = self.held.front_mut() {
             if self.open.is_none() {
                 self.open = self.warm.take().map(|handle| Open { handle, start: None, records: 0 });
@@ -110,17 +127,23 @@ impl SinkWriter for KafkaWriter {
     fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError> {
         // A transaction without records goes on: the broker has not heard of it.
         let Some(open) = self.open.take_if(|open| open.records > 0) else { return Ok(Box::new(|| Ok(Vec::new()))) };
-        self.warm.slots.seal(open.handle.slot, epoch);
+        self.warm.slots.seal(open.handle.slot, epoch, open.start.unwrap_or_default());
         let sealing = Sealing {
             target: Arc::clone(&self.target),
             identity: self.context.identity.clone(),
             stop: self.context.stop.clone(),
             runtime: runtime::Handle::current(),
         };
+        let open = Arc::new(open);
+        self.sealed = Arc::downgrade(&open);
         Ok(Box::new(move || sealing.seal(&open, epoch).map(|committable| vec![committable])))
     }
 
     fn counters(&self) -> SinkCounters {
-        self.counters
+        let begun = self.open.as_ref().filter(|open| open.records > 0).and_then(|open| open.start);
+        let oldest = self.warm.slots.oldest().into_iter().chain(begun).min();
+        let clock = &self.context.clock;
+        let age_ms = |since: Duration| clock.monotonic().saturating_sub(since).as_millis() as u64;
+        SinkCounters { open_since_ms: oldest.map(|since| clock.wall_ms().saturating_sub(age_ms(since))), ..self.counters }
     }
 }

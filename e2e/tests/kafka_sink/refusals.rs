@@ -1,0 +1,48 @@
+//! Records that a broker does not take, and commits that nobody takes for a while.
+
+use anyhow::{Result, ensure};
+use e2e::kafka::{Options, Version};
+use e2e::stage::SLOW;
+use onceward::child::Said;
+
+use crate::stage::{Cluster, Shape, Stage};
+
+#[test]
+fn a_record_that_is_too_large_is_told_with_sink_and_source_and_not_tried_again() -> Result<()> {
+    let cluster = Cluster::new(Version::Newest, &Options::default())?;
+    let also = "repeat('x', CASE WHEN id = 7000 THEN 5000 ELSE 1 END) AS text".to_owned();
+    let stage = Stage::new(&cluster, Shape { rows: 10_000, also, ..Shape::new("large") })?;
+    cluster.judge.configure("large", &[("max.message.bytes", "2000")])?;
+    let ended = stage.run("", &[])?;
+    let said = ended.describe();
+    ensure!(ended.code() == Some(1), "{said}");
+    for word in ["sink `out0`", "source `numbers`", "too large"] {
+        ensure!(said.to_lowercase().contains(word), "`{word}` is not in {said}");
+    }
+    ensure!(ended.events("attempt.failed").is_empty(), "it was tried again: {said}");
+    ensure!(cluster.judge.committed("large", 100_000)?.len() <= 7_000);
+    Ok(())
+}
+
+/// The policy allows no restart at all: an attempt that ends because its commits wait is not counted.
+#[test]
+fn commits_that_wait_for_longer_than_their_budget_cost_no_restart_and_lose_nothing() -> Result<()> {
+    let mut cluster = Cluster::new(Version::Newest, &Options::default())?;
+    let sink = ", transactionTimeout: 600s, commitBudget: 1s".to_owned();
+    let shape = Shape { rows: 10_000, sink, ..Shape::new("blocked") };
+    let stage = Stage::new(&cluster, shape.clone())?;
+    stage.edit_manifest("restartPolicy: {fixedDelay: {attempts: 1000, delay: 100ms}}", "restartPolicy: {never: {}}")?;
+    let mut child = stage.start(&format!("coordinator.decided:3=pause:2s,{SLOW}"), &[])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned()))?;
+    let site = stage.into_site();
+    cluster.broker()?.kill()?;
+    let blocked = |said: &Said| match said {
+        Said::Event(event) => event["event"] == "attempt.failed" && event["message"].to_string().contains("CommitBlocked"),
+        Said::Line(_) => false,
+    };
+    child.wait_for(blocked)?;
+    cluster.broker()?.restart()?;
+    let ended = child.finish()?;
+    ensure!(ended.code() == Some(0), "{}", ended.describe());
+    Stage::again(&cluster, shape, site).assert_exact()
+}

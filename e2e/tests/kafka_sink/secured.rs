@@ -1,0 +1,134 @@
+//! TLS, a login and access rules: what a run says and keeps holds no secret, and rights may come and go.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::http::{free_port, get};
+use e2e::kafka::broker::{Listener, PASSWORD, POWERLESS, USER};
+use e2e::kafka::judge::Rule;
+use e2e::kafka::{Options, Version};
+use e2e::stage::SLOW;
+use onceward::child::{Child, Ended, Said};
+
+use crate::stage::{Cluster, Shape, Stage};
+
+const LOGIN: &str = ", tls: {ca: {secret: kafka-ca, key: ca.crt}}, sasl: {mechanism: SCRAM-SHA-512, \
+                     username: {secret: kafka-user, key: username}, password: {secret: kafka-user, key: password}}";
+
+fn secured() -> Result<Cluster> {
+    Cluster::new(Version::Newest, &Options { is_secured: true, ..Options::default() })
+}
+
+/// A pipeline that logs in as `user`.
+fn stage<'c>(cluster: &'c mut Cluster, shape: Shape, user: &str) -> Result<Stage<'c>> {
+    let broker = cluster.broker()?;
+    let address = broker.address_of(Listener::SaslTls)?;
+    let authority = std::fs::read(&broker.certificates()?.authority)?;
+    let stage = Stage::with_bootstrap(cluster, Shape { connection: LOGIN.to_owned(), ..shape }, &address)?;
+    let secret = |name: &str, key: &str, value: &[u8]| -> Result<()> {
+        let folder = stage.folder().join("secrets").join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join(key), value)?)
+    };
+    secret("kafka-ca", "ca.crt", &authority)?;
+    secret("kafka-user", "username", user.as_bytes())?;
+    secret("kafka-user", "password", PASSWORD.as_bytes())?;
+    Ok(stage)
+}
+
+fn has_canary(bytes: &[u8]) -> bool {
+    bytes.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes())
+}
+
+/// Files below a folder, but for the secrets themselves; how many, and those that hold the canary.
+fn search(folder: &Path, told: &mut Vec<String>) -> Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            count += if path.ends_with("secrets") { 0 } else { search(&path, told)? };
+        } else {
+            count += 1;
+            if has_canary(&std::fs::read(&path)?) {
+                told.push(path.display().to_string());
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Everything at its most talkative: the engine's log at TRACE, librdkafka's with every debug context, a panic with its
+/// backtrace, a kill, metrics, checkpoints.
+#[test]
+fn no_secret_is_in_anything_that_a_run_says_or_keeps() -> Result<()> {
+    let mut cluster = secured()?;
+    let stage = stage(&mut cluster, Shape { rows: 10_000, ..Shape::new("canary") }, USER)?;
+    let talkative = |faults: &str, more: &[&str]| -> Result<Child> {
+        let mut command = stage.run_command(faults, more);
+        command.env("ONCEWARD_LOG", "trace").env("RUST_BACKTRACE", "full");
+        Ok(Child::start(&mut command)?)
+    };
+    let clean = |ended: &Ended| {
+        ensure!(!has_canary(ended.describe().as_bytes()), "the password is told");
+        Ok(())
+    };
+    let panicked = talkative(&format!("kafka.flushed:2=panic,kafka.described:4=kill,{SLOW}"), &[])?.finish()?;
+    ensure!(panicked.died_at("kafka.described", 4), "{}", panicked.describe());
+    ensure!(panicked.describe().contains("injected panic at crash point `kafka.flushed`"), "nothing panicked");
+    ensure!(panicked.lines().any(|line| line.contains("TRACE")), "nothing is said at TRACE");
+    clean(&panicked)?;
+    let address = free_port()?;
+    let mut child = talkative(&format!("coordinator.decided:2=pause:2s,{SLOW}"), &["--metrics", &address.to_string()])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 2".to_owned()))?;
+    let metrics = get(address, "/metrics")?.1;
+    ensure!(metrics.contains("onceward_sink_records_total") && !has_canary(metrics.as_bytes()), "{metrics}");
+    let ended = child.finish()?;
+    ensure!(ended.code() == Some(0), "{}", ended.describe());
+    clean(&ended)?;
+    let mut told = vec![];
+    ensure!(search(stage.folder(), &mut told)? > 5, "no checkpoints were searched");
+    ensure!(told.is_empty(), "{told:?}");
+    stage.assert_exact()
+}
+
+#[test]
+fn a_start_without_a_right_is_refused_and_a_right_that_is_withdrawn_is_waited_for() -> Result<()> {
+    let mut cluster = secured()?;
+    let shape = Shape { rows: 10_000, ..Shape::new("rights") };
+    let stage = stage(&mut cluster, shape, POWERLESS)?;
+    let principal = format!("User:{POWERLESS}");
+    let rule = |resource, pattern, name, operation| Rule { principal: &principal, resource, pattern, name, operation };
+    let topic = |operation| rule("TOPIC", "LITERAL", "rights", operation);
+    let ids = |operation| rule("TRANSACTIONAL_ID", "PREFIXED", "onceward/", operation);
+    // An access rule reaches the broker a moment after it was made.
+    let refused = |word: &str| -> Result<()> {
+        for _ in 0..50 {
+            let ended = stage.run("", &[])?;
+            let said = ended.describe();
+            ensure!(ended.code() == Some(1), "{said}");
+            if said.contains(word) {
+                return Ok(());
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+        anyhow::bail!("`{word}` is never said")
+    };
+    refused("may not see it")?;
+    cluster_allow(&stage, &[topic("DESCRIBE")])?;
+    refused("no right to WRITE")?;
+    cluster_allow(&stage, &[topic("WRITE")])?;
+    refused("no right to READ")?;
+    cluster_allow(&stage, &[topic("READ"), ids("DESCRIBE"), ids("WRITE")])?;
+    let mut child = stage.start(&format!("coordinator.decided:3=pause:1s,{SLOW}"), &[])?;
+    let _ = child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned())).context("rights")?;
+    stage.cluster.judge.withdraw(&topic("WRITE"))?;
+    child.wait_for(|said| said.is_event("attempt.failed"))?;
+    cluster_allow(&stage, &[topic("WRITE")])?;
+    let ended = child.finish()?;
+    ensure!(ended.code() == Some(0), "{}", ended.describe());
+    stage.assert_exact()
+}
+
+fn cluster_allow(stage: &Stage<'_>, rules: &[Rule<'_>]) -> Result<()> {
+    rules.iter().try_for_each(|rule| stage.cluster.judge.allow(rule))
+}
