@@ -166,7 +166,9 @@ impl<'c> Stage<'c> {
     pub(crate) fn assert_rows(&self) -> Result<()> {
         for topic in self.shape.topics() {
             let records = self.cluster.judge.committed(&topic, self.shape.rows * 2)?;
-            self.compare(&records).with_context(|| format!("topic {topic}: {}", self.describe()))?;
+            // Whether readers are held up tells what is missing from what is not visible yet.
+            let ends = || self.cluster.judge.ends(&topic);
+            self.compare(&records).with_context(|| format!("topic {topic}: {:?}; {}", ends(), self.describe()))?;
         }
         Ok(())
     }

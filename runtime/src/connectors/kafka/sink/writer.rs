@@ -52,7 +52,7 @@ impl KafkaWriter {
     }
 
     /// Another producer's records could overtake those that are still on their way, and keys would lose their order: a
-    /// broker that comes back hears first of whoever asks first (docs/decisions/0207).
+    /// broker that comes back hears first of whoever asks first (docs/decisions/0205).
     fn is_overtaking(&mut self) -> Result<bool, SinkError> {
         let Some(sealed) = self.sealed.upgrade() else { return Ok(false) };
         sealed.handle.poll(Duration::ZERO).map_err(|failed| self.target.failed(&failed))?;
