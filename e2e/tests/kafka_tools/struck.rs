@@ -45,8 +45,8 @@ fn pipeline(stage: &Stage<'_>) -> Result<String> {
     Ok(claim["content"]["pipeline"].as_str().context("a pipeline id")?.to_owned())
 }
 
-/// A run that is stopped right after its third decision, with the next transaction of each sink begun. It stands there
-/// until it is killed; woken, it stands out the rest of its pause.
+/// A run that is stopped between its third decision and the first end of what that decided, with the next transaction of
+/// each sink begun. It stands there until it is killed; woken, it stands out the rest of its pause.
 pub(crate) fn stopped(cluster: &Cluster, shape: Shape) -> Result<(Stage<'_>, Child, Pid)> {
     stopped_for(cluster, shape, "20s")
 }
@@ -54,10 +54,12 @@ pub(crate) fn stopped(cluster: &Cluster, shape: Shape) -> Result<(Stage<'_>, Chi
 fn stopped_for<'c>(cluster: &'c Cluster, shape: Shape, pause: &str) -> Result<(Stage<'c>, Child, Pid)> {
     let sinks = shape.sinks as usize;
     let stage = Stage::new(cluster, shape)?;
-    let mut command = stage.run_command(&format!("coordinator.decided:3=pause:{pause},{SLOW}"), &[]);
+    // The first end of the third decision.
+    let nth = 2 * sinks + 1;
+    let mut command = stage.run_command(&format!("kafka.before_end:{nth}=pause:{pause},{SLOW}"), &[]);
     // A step that stands still holds up a thread: the tasks need others to go on.
     let mut child = Child::start(command.env("TOKIO_WORKER_THREADS", "8"))?;
-    child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned()))?;
+    child.wait_for(|said| *said == Said::Line(format!("crashpoint kafka.before_end {nth}")))?;
     let id = Pid::from_raw(child.id().cast_signed()).context("a process id")?;
     // The tasks go on into the next transactions meanwhile.
     until(|| open(&stage), |open| open.len() == 2 * sinks).with_context(|| format!("{:?}", open(&stage)))?;

@@ -329,6 +329,8 @@ async fn a_list_that_is_refused_is_done_without_where_ids_are_known() {
     let mut stream = peer.accept(&offered).await;
     read_frame(&mut stream).await;
     write_frame(&mut stream, 2, 1, &metadata_of(&peer)).await;
+    // The refusal ends the connection that it was found on.
+    let mut stream = peer.accept(&offered).await;
     let question = read_frame(&mut stream).await;
     assert_eq!(question[..4], [0, 10, 0, 4], "both ids in one question for their coordinators");
     let coordinator = |id: &'static str| {
@@ -336,7 +338,7 @@ async fn a_list_that_is_refused_is_done_without_where_ids_are_known() {
         Coordinator::default().with_key(key).with_node_id(1.into())
     };
     let answer = FindCoordinatorResponse::default().with_coordinators(vec![coordinator("p/1"), coordinator("p/2")]);
-    write_frame(&mut stream, 3, 1, &encoded(&answer, 4)).await;
+    write_frame(&mut stream, 2, 1, &encoded(&answer, 4)).await;
     read_frame(&mut stream).await;
     let state = |id: &'static str, code: i16| {
         TransactionState::default()
@@ -346,9 +348,9 @@ async fn a_list_that_is_refused_is_done_without_where_ids_are_known() {
     };
     let known = [state("p/1", 0), state("p/2", Code::TRANSACTIONAL_ID_NOT_FOUND.0)];
     let answer = DescribeTransactionsResponse::default().with_transaction_states(known.into());
-    write_frame(&mut stream, 4, 1, &encoded(&answer, 0)).await;
+    write_frame(&mut stream, 3, 1, &encoded(&answer, 0)).await;
     read_frame(&mut stream).await;
-    write_frame(&mut stream, 5, 1, &metadata_of(&peer)).await;
+    write_frame(&mut stream, 4, 1, &metadata_of(&peer)).await;
     let (found, without) = asked.await.unwrap();
     let found = found.unwrap();
     assert_eq!(found.iter().map(|found| found.transactional_id.as_str()).collect::<Vec<_>>(), ["p/1"]);
