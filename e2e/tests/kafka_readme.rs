@@ -45,7 +45,8 @@ fn consumed(broker: &Broker, address: &str, count: &str) -> Result<Vec<String>> 
 fn five_minutes_with_kafka_end_as_the_readme_says() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let readme = std::fs::read_to_string(root.join("README.md"))?;
-    for words in ["examples/08-kafka-filter.yaml", "--isolation-level read_committed", "{\"customer\":7,\"cents\":250}"] {
+    for words in ["examples/08-kafka-filter.yaml", "--isolation-level read_committed", "{\"customer\":7,\"cents\":250}"]
+    {
         ensure!(readme.contains(words), "the README does not say `{words}`");
     }
     let broker = Broker::start(Version::Newest, &Options::default())?;
@@ -77,7 +78,8 @@ fn five_minutes_with_kafka_end_as_the_readme_says() -> Result<()> {
     let segment = broker.data().join("large-orders-0/00000000000000000000.log");
     let files = segment.display().to_string();
     let dumped = text(&tool(&broker, SEGMENTS, &["--print-data-log", "--files", &files], "")?.stdout);
-    let (commits, aborts) = (dumped.matches("endTxnMarker: COMMIT").count(), dumped.matches("endTxnMarker: ABORT").count());
+    let (commits, aborts) =
+        (dumped.matches("endTxnMarker: COMMIT").count(), dumped.matches("endTxnMarker: ABORT").count());
     ensure!((commits, aborts) == (2, 0), "{dumped}");
     Ok(())
 }

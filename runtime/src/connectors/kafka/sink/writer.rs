@@ -17,6 +17,8 @@ use crate::connectors::{PreCommit, SinkCounters, SinkError, SinkWriter, WriterCo
 
 /// How long to wait for room in librdkafka's queue, or for a handle.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How long a barrier holds the data path up so that what waits for company is sent.
+const URGED: Duration = Duration::from_millis(1);
 
 pub(super) struct KafkaWriter {
     target: Arc<Target>,
@@ -135,6 +137,8 @@ impl SinkWriter for KafkaWriter {
             runtime: runtime::Handle::current(),
         };
         let open = Arc::new(open);
+        // Rows wait for it: not until a slow checkpoint before this one lets the seal begin.
+        open.handle.urge(URGED);
         self.sealed = Arc::downgrade(&open);
         Ok(Box::new(move || sealing.seal(&open, epoch).map(|committable| vec![committable])))
     }
