@@ -76,7 +76,10 @@ fn the_oldest_open_transaction_is_told_with_its_timeout() -> Result<()> {
     let mut told = 0.0;
     for _ in 0..200 {
         let body = get(address, "/metrics")?.1;
-        ensure!(gauge(&body, "onceward_transaction_timeout_seconds")? as i64 == oldest.timeout_ms / 1_000, "{oldest:?}");
+        ensure!(
+            gauge(&body, "onceward_transaction_timeout_seconds")? as i64 == oldest.timeout_ms / 1_000,
+            "{oldest:?}"
+        );
         ensure!(gauge(&body, "onceward_transactions_expired_total")? < 1.0);
         told = gauge(&body, "onceward_transaction_oldest_open_timestamp_seconds")?;
         // Ours begins with the first record that was offered, the broker's when it hears of it. An earlier one may be told
