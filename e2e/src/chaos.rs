@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use onceward::child::Child;
-use onceward::workload::Dice;
 use runtime::clock::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -28,6 +27,8 @@ const PIECE: u64 = 5_000;
 const BROKER_EVERY: u64 = 5;
 /// A kill comes within this time after the run has got somewhere (or has begun).
 const MOMENT_MS: u64 = 600;
+/// A broker that was killed stays away for up to this long.
+const MOST_AWAY_MS: u64 = 2_000;
 /// In the end everything must be through within this time.
 const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(50);
@@ -131,7 +132,9 @@ impl Arena {
         let mut dice = dice(plan.seed, 0);
         let mut tally = Tally::default();
         let mut child = self.site.start("", &[])?;
-        while tally.worker_kills + tally.broker_kills < plan.kills || clock.monotonic() - begun < plan.time {
+        while tally.worker_kills + tally.broker_kills < plan.kills
+            || clock.monotonic().saturating_sub(begun) < plan.time
+        {
             ensure!(!enough.load(Ordering::SeqCst), "the input has ended");
             // One of four dies wherever it is at the moment; the others have committed something since they began.
             if dice.below(4) != 0 {
@@ -143,7 +146,9 @@ impl Arena {
             }
             if (tally.worker_kills + tally.broker_kills + 1).is_multiple_of(BROKER_EVERY) {
                 self.broker.kill()?;
-                self.wait_while_it_is_away(&mut dice, &child);
+                // It stays away for a while, or the run would hardly notice. Whether that lives is looked at before the
+                // next kill.
+                let _ = child.outlives(Duration::from_millis(dice.below(MOST_AWAY_MS)));
                 self.broker.restart()?;
                 tally.broker_kills += 1;
             } else {
@@ -154,14 +159,8 @@ impl Arena {
                 child = self.site.start("", &[])?;
             }
         }
-        tally.seconds = (clock.monotonic() - begun).as_secs();
+        tally.seconds = clock.monotonic().saturating_sub(begun).as_secs();
         Ok((tally, child))
-    }
-
-    /// The broker stays away for a while, or the run would hardly notice.
-    fn wait_while_it_is_away(&self, dice: &mut Dice, child: &Child) {
-        // Whether it lives is looked at before the next kill.
-        let _ = child.outlives(Duration::from_millis(dice.below(2_000)));
     }
 
     /// Lets the run get to the end of the input, and stops it.
@@ -176,7 +175,7 @@ impl Arena {
         while !is_through()? {
             ensure!(child.outlives(LOOK), "the run ended by itself");
             ensure!(
-                clock.monotonic() - begun < PATIENCE,
+                clock.monotonic().saturating_sub(begun) < PATIENCE,
                 "not through: {:?}",
                 self.judge.group_offsets("onceward-chaos")
             );
@@ -200,7 +199,7 @@ impl Arena {
 
 /// Of one topic.
 struct Seen {
-    times: Vec<u8>,
+    times: Vec<u16>,
     /// Of each key its partition and its last record.
     keys: BTreeMap<u64, (i32, u64)>,
     reordered: u64,

@@ -77,7 +77,7 @@ fn five_minutes_with_kafka_end_as_the_readme_says() -> Result<()> {
     ensure!(listed.contains("CompleteCommit") && !listed.contains("Ongoing"), "{listed}");
     let segment = broker.data().join("large-orders-0/00000000000000000000.log");
     let files = segment.display().to_string();
-    let dumped = text(&tool(&broker, SEGMENTS, &["--files", &files], "")?.stdout);
+    let dumped = text(&tool(&broker, SEGMENTS, &["--print-data-log", "--files", &files], "")?.stdout);
     let (commits, aborts) =
         (dumped.matches("endTxnMarker: COMMIT").count(), dumped.matches("endTxnMarker: ABORT").count());
     ensure!((commits, aborts) == (2, 0), "{dumped}");

@@ -20,6 +20,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct SecretBytes(Arc<[u8]>);
 
 impl SecretBytes {
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
     /// For the one who needs them; never for a message.
     pub fn reveal(&self) -> &[u8] {
         &self.0
@@ -37,6 +41,10 @@ impl fmt::Debug for SecretBytes {
 pub struct SecretString(Arc<str>);
 
 impl SecretString {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
     /// For the one who needs it; never for a message.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -84,7 +92,7 @@ impl Secrets {
     /// [`SecretError`]; an empty file is none.
     pub fn bytes(&self, field: &str, reference: &SecretRef) -> Result<SecretBytes, SecretError> {
         let (_, bytes) = self.read(field, reference)?;
-        Ok(SecretBytes(bytes.into()))
+        Ok(SecretBytes::new(bytes))
     }
 
     /// A name or a password: text, without the line break that editors and `echo` put at its end.
@@ -99,7 +107,7 @@ impl Secrets {
         if text.is_empty() {
             return Err(unfit("holds nothing but a line break", "put the value there"));
         }
-        Ok(SecretString(text.into()))
+        Ok(SecretString::new(text))
     }
 
     fn read(&self, field: &str, reference: &SecretRef) -> Result<(PathBuf, Vec<u8>), SecretError> {

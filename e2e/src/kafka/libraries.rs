@@ -15,6 +15,11 @@ pub(super) fn stage() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("stage/kafka")
 }
 
+/// Where those of the benchmark's peers lie.
+pub(super) fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("stage/peers")
+}
+
 /// `${XDG_CACHE_HOME:-$HOME/.cache}/onceward/kafka`.
 pub(super) fn cache() -> Result<PathBuf> {
     let set = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -26,32 +31,46 @@ pub(super) fn cache() -> Result<PathBuf> {
 
 /// Class path of the broker and the tools of a released version (`4.3.1`).
 pub(super) fn class_path(version: &str) -> Result<String> {
-    let folder = once(version, |folder| fetch(version, folder))?;
+    let logging = if version.starts_with("3.") { "-Preload4j" } else { "-Plog4j2" };
+    let arguments = [logging.to_owned(), format!("-Dkafka.version={version}")];
+    let folder = once(version, |folder| fetch(&stage().join("pom.xml"), &arguments, folder))?;
     Ok(format!("{}/*", folder.display()))
 }
 
-/// Folder of our own compiled classes (`Node`, `Judge`). `libraries`: the class path to compile against.
+/// Folder of our own compiled classes (`Node`, `Judge`, `Meter`). `libraries`: the class path to compile against.
 pub(super) fn classes(libraries: &str) -> Result<PathBuf> {
-    let sources = ["Judge.java", "Node.java"].map(|name| stage().join(name));
+    compiled(libraries, &["Judge.java", "Meter.java", "Node.java"].map(|name| stage().join(name)))
+}
+
+/// Class path of a peer: `<name>.xml` has its libraries, `sources` are its classes.
+pub(super) fn peer(name: &str, sources: &[&str]) -> Result<String> {
+    let pom = peers().join(format!("{name}.xml"));
+    let text = fs::read(&pom).with_context(|| pom.display().to_string())?;
+    let folder = once(&format!("{name}-{:016x}", fingerprint(&text)), |folder| fetch(&pom, &[], folder))?;
+    let libraries = format!("{}/*", folder.display());
+    let sources: Vec<_> = sources.iter().map(|source| peers().join(source)).collect();
+    let own = compiled(&libraries, &sources)?;
+    Ok(format!("{}:{libraries}", own.display()))
+}
+
+fn compiled(libraries: &str, sources: &[PathBuf]) -> Result<PathBuf> {
     let mut text = libraries.as_bytes().to_vec();
-    for source in &sources {
+    for source in sources {
         text.extend(fs::read(source).with_context(|| source.display().to_string())?);
     }
     // Another source, another folder: an old class file is never taken for the new one.
     once(&format!("classes-{:016x}", fingerprint(&text)), |folder| {
         let mut javac = Command::new("javac");
-        javac.args(["-proc:none", "-nowarn", "-cp", libraries, "-d"]).arg(folder).args(&sources);
+        javac.args(["-proc:none", "-nowarn", "-cp", libraries, "-d"]).arg(folder).args(sources);
         run(&mut javac, "install a JDK (Debian: apt-get install default-jdk-headless)")
     })
 }
 
-fn fetch(version: &str, folder: &Path) -> Result<()> {
-    let logging = if version.starts_with("3.") { "-Preload4j" } else { "-Plog4j2" };
+fn fetch(pom: &Path, arguments: &[String], folder: &Path) -> Result<()> {
     let mut maven = Command::new("mvn");
     maven.args(["--batch-mode", "--quiet", "--global-settings"]).arg(stage().join("settings.xml"));
-    maven.arg("--file").arg(stage().join("pom.xml")).arg("dependency:copy-dependencies").arg(logging);
-    maven.arg(format!("-Dkafka.version={version}")).arg("-DincludeScope=runtime");
-    maven.arg(format!("-DoutputDirectory={}", folder.display()));
+    maven.arg("--file").arg(pom).arg("dependency:copy-dependencies").args(arguments);
+    maven.arg("-DincludeScope=runtime").arg(format!("-DoutputDirectory={}", folder.display()));
     maven.arg(format!("-Dmaven.repo.local={}", cache()?.join("maven").display()));
     run(&mut maven, "install Maven (Debian: apt-get install maven)")
 }

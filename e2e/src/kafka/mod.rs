@@ -7,11 +7,15 @@ pub mod broker;
 pub mod certificates;
 pub mod judge;
 mod libraries;
+pub mod meter;
+pub mod peers;
 mod ports;
 pub mod proxy;
 pub mod writer;
 
 pub use self::broker::{Broker, Options, Version};
 pub use self::judge::Judge;
+pub use self::meter::{Load, Watch};
+pub use self::peers::Peer;
 pub use self::proxy::Proxy;
 pub use self::writer::Writer;

@@ -30,6 +30,8 @@ enum Fault {
     LoseReply,
     /// It does not reach the broker, and the connection ends.
     LoseRequest,
+    /// It does not reach the broker, and whoever waits for an answer waits.
+    SwallowRequest,
 }
 
 #[derive(Default)]
@@ -90,6 +92,11 @@ impl Proxy {
     /// The next `count` requests with this API key get lost.
     pub fn lose_requests(&self, api: i16, count: u64) {
         locked(&self.shared).faults.insert(api, (Fault::LoseRequest, count));
+    }
+
+    /// The next `count` requests with this API key get lost, and their connections stay: they are waited for.
+    pub fn swallow_requests(&self, api: i16, count: u64) {
+        locked(&self.shared).faults.insert(api, (Fault::SwallowRequest, count));
     }
 
     /// Ends all connections and takes no new ones, or takes them again.
@@ -195,6 +202,11 @@ fn requests(
                 *left -= 1;
                 state.lost += 1;
                 return Ok(());
+            }
+            Some((Fault::SwallowRequest, left)) => {
+                *left -= 1;
+                state.lost += 1;
+                continue;
             }
             Some((Fault::LoseReply, left)) => {
                 *left -= 1;

@@ -4,26 +4,27 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::broker::{Listener, PASSWORD, POWERLESS, USER};
 use e2e::kafka::judge::Rule;
 use e2e::kafka::{Options, Version, Writer};
-use runtime::connectors::kafka::client::{Class, ClientCertificate, Mechanism, Sasl, Secret, Settings, Tls};
+use runtime::connectors::kafka::client::{Class, ClientCertificate, Mechanism, Sasl, Settings, Tls};
 use runtime::connectors::kafka::outcome::{CommitAnswer, Outcome, classify};
+use runtime::secrets::{SecretBytes, SecretString};
 
 use super::stage::{BRIEF, LONG, Stage, client, commit, until};
 
 fn sasl(mechanism: Mechanism, username: &str, password: &str) -> Sasl {
-    Sasl { mechanism, username: Secret::new(username), password: Secret::new(password) }
+    Sasl { mechanism, username: SecretString::new(username), password: SecretString::new(password) }
 }
 
 fn settings(stage: &Stage, listener: Listener) -> Result<Settings> {
     let certificates = stage.broker.certificates()?;
     let is_secured = matches!(listener, Listener::Tls | Listener::SaslTls);
     let ca = std::fs::read(&certificates.authority)?;
-    let tls = is_secured.then(|| Tls { ca: Some(Secret::new(ca)), certificate: None });
+    let tls = is_secured.then(|| Tls { ca: Some(SecretBytes::new(ca)), certificate: None });
     Ok(Settings { bootstrap_servers: vec![stage.broker.address_of(listener)?], tls, sasl: None })
 }
 
 fn own(stage: &Stage) -> Result<ClientCertificate> {
     let certificates = stage.broker.certificates()?;
-    let read = |path| std::fs::read(path).map(Secret::new);
+    let read = |path| std::fs::read(path).map(SecretBytes::new);
     Ok(ClientCertificate {
         chain: read(&certificates.client_certificate)?,
         private_key: read(&certificates.client_key)?,
@@ -81,7 +82,7 @@ fn refusals_name_the_fix(stage: &Stage) -> Result<()> {
     let login = || sasl(Mechanism::ScramSha512, USER, PASSWORD);
     let mut foreign = Settings { sasl: Some(login()), ..tls()? };
     let authority = std::fs::read(&stage.broker.certificates()?.foreign_authority)?;
-    foreign.tls.as_mut().context("it has TLS")?.ca = Some(Secret::new(authority));
+    foreign.tls.as_mut().context("it has TLS")?.ca = Some(SecretBytes::new(authority));
     refused(stage, &foreign, Class::Denied, "tls.ca must hold the authority")?;
     let mut system = Settings { sasl: Some(login()), ..tls()? };
     system.tls.as_mut().context("it has TLS")?.ca = None;
@@ -90,10 +91,10 @@ fn refusals_name_the_fix(stage: &Stage) -> Result<()> {
     refused(stage, &system, class, words)?;
     refused(stage, &settings(stage, Listener::Tls)?, Class::Denied, "or demands one")?;
     let mut broken = tls()?;
-    broken.tls.as_mut().context("it has TLS")?.ca = Some(Secret::new("canary"));
+    broken.tls.as_mut().context("it has TLS")?.ca = Some(SecretBytes::new(*b"canary"));
     refused(stage, &broken, Class::Fatal, "tls.ca holds no PEM certificate")?;
     let mut broken = settings(stage, Listener::Tls)?;
-    let certificate = ClientCertificate { private_key: Secret::new("canary"), ..own(stage)? };
+    let certificate = ClientCertificate { private_key: SecretBytes::new(*b"canary"), ..own(stage)? };
     broken.tls.as_mut().context("it has TLS")?.certificate = Some(certificate);
     refused(stage, &broken, Class::Fatal, "tls.privateKey holds no PEM private key")?;
     let mut crossed = tls()?;

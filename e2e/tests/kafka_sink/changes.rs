@@ -37,19 +37,19 @@ fn ids(cluster: &Cluster, topic: &str) -> Result<(usize, usize)> {
 #[test]
 fn a_topic_that_gains_partitions_is_reported_and_loses_nothing() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
-    let stage = Stage::new(&cluster, Shape { rows: 20_000, ..Shape::new("grows") })?;
+    let stage = Stage::new(&cluster, Shape { rows: 60_000, ..Shape::new("grows") })?;
     // librdkafka looks at topics as often as this.
     let connection = "bootstrapServers: ";
     stage
         .edit_manifest(connection, &format!("properties: {{topic.metadata.refresh.interval.ms: 200}}, {connection}"))?;
-    let mut child = stage.start(&format!("kafka.flushed:3=pause:2s,{SLOW}"), &[])?;
-    child.wait_for(|said| *said == Said::Line("crashpoint kafka.flushed 3".to_owned()))?;
+    let mut child = stage.start(&format!("worker.batch_read:5=pause:3s,{SLOW}"), &[])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint worker.batch_read 5".to_owned()))?;
     cluster.judge.add_partitions("grows", 6)?;
     let ended = child.finish()?;
     let said = ended.describe();
     ensure!(ended.code() == Some(0), "{said}");
     ensure!(said.contains("had 3 partitions and has 6"), "{said}");
-    ensure!(ids(&cluster, "grows")? == (20_000, 20_000));
+    ensure!(ids(&cluster, "grows")? == (60_000, 60_000));
     let used = cluster.judge.ends("grows")?.iter().filter(|ends| ends.end > 0).count();
     ensure!(used == 6, "records went to {used} partitions: the new ones were not used");
     Ok(())
@@ -76,8 +76,11 @@ fn the_oldest_open_transaction_is_told_with_its_timeout() -> Result<()> {
     let mut told = 0.0;
     for _ in 0..200 {
         let body = get(address, "/metrics")?.1;
-        ensure!(gauge(&body, "onceward_transaction_timeout_seconds")? == oldest.timeout_ms as f64 / 1e3, "{oldest:?}");
-        ensure!(gauge(&body, "onceward_transactions_expired_total")? == 0.0);
+        ensure!(
+            gauge(&body, "onceward_transaction_timeout_seconds")? as i64 == oldest.timeout_ms / 1_000,
+            "{oldest:?}"
+        );
+        ensure!(gauge(&body, "onceward_transactions_expired_total")? < 1.0);
         told = gauge(&body, "onceward_transaction_oldest_open_timestamp_seconds")?;
         // Ours begins with the first record that was offered, the broker's when it hears of it. An earlier one may be told
         // for a moment.

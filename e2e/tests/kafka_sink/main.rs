@@ -2,6 +2,7 @@
 //! takes over, cut off; and every time Kafka's own client reads each row once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod again;
 mod at_steps;
 mod changes;
 mod epochs;

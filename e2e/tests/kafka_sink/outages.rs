@@ -81,13 +81,13 @@ fn records_of_a_checkpoint_do_not_overtake_those_of_the_one_before() -> Result<(
     let options = Options { proxy: Some(proxy.port()), ..Options::default() };
     let mut cluster = Cluster::new(Version::Newest, &options)?;
     proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
-    let connection = ", properties: {socket.timeout.ms: 1500}".to_owned();
-    let shape = Shape { rows: 20_000, partitions: 1, connection, ..Shape::new("overtaken") };
+    let connection = ", properties: {socket.timeout.ms: 6000}".to_owned();
+    let shape = Shape { rows: 40_000, partitions: 1, connection, ..Shape::new("overtaken") };
     let stage = Stage::with_bootstrap(&cluster, shape, &proxy.address())?;
-    let mut child = stage.start(&format!("worker.batch_read:3=pause:1s,{SLOW}"), &[])?;
-    child.wait_for(|said| *said == Said::Line("crashpoint worker.batch_read 3".to_owned()))?;
+    let mut child = stage.start(&format!("worker.batch_read:12=pause:1s,{SLOW}"), &[])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint worker.batch_read 12".to_owned()))?;
     // From here on, so that what is lost belongs to an epoch with another one after it.
-    proxy.lose_requests(PRODUCE, 1);
+    proxy.swallow_requests(PRODUCE, 1);
     let ended = child.finish()?;
     ensure!(ended.code() == Some(0), "{}", ended.describe());
     ensure!(proxy.lost() == 1, "no request was lost: this proves nothing");

@@ -46,6 +46,25 @@ impl Cluster {
     }
 }
 
+/// As Kafka's own clients spread keys.
+fn murmur2(key: &[u8]) -> i32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = 0x9747_b28c_u32 ^ key.len() as u32;
+    let (words, rest) = key.as_chunks::<4>();
+    for word in words {
+        let mut word = u32::from_le_bytes(*word).wrapping_mul(M);
+        word ^= word >> 24;
+        hash = hash.wrapping_mul(M) ^ word.wrapping_mul(M);
+    }
+    if !rest.is_empty() {
+        let tail = rest.iter().rev().fold(0, |tail, byte| tail << 8 | u32::from(*byte));
+        hash = (hash ^ tail).wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    (hash ^ (hash >> 15)).cast_signed()
+}
+
 fn bootstrap(nodes: &[Broker]) -> String {
     nodes.iter().map(Broker::address).collect::<Vec<_>>().join(",")
 }
@@ -166,7 +185,9 @@ impl<'c> Stage<'c> {
     pub(crate) fn assert_rows(&self) -> Result<()> {
         for topic in self.shape.topics() {
             let records = self.cluster.judge.committed(&topic, self.shape.rows * 2)?;
-            self.compare(&records).with_context(|| format!("topic {topic}: {}", self.describe()))?;
+            // Whether readers are held up tells what is missing from what is not visible yet.
+            let ends = || self.cluster.judge.ends(&topic);
+            self.compare(&records).with_context(|| format!("topic {topic}: {:?}; {}", ends(), self.describe()))?;
         }
         Ok(())
     }
@@ -184,6 +205,8 @@ impl<'c> Stage<'c> {
             ensure!(key == format!("{{\"customer\":{}}}", row["customer"]).into_bytes(), "{record:?}");
             let (partition, last) = keys.entry(key).or_insert((record.partition, id));
             ensure!(*partition == record.partition, "a key in two partitions: {record:?}");
+            let java = (murmur2(record.key.as_deref().unwrap_or_default()) & i32::MAX) % self.shape.partitions as i32;
+            ensure!(record.partition == java, "Kafka's own clients would take partition {java}: {record:?}");
             if *last > id {
                 reordered.push((*last, id));
             }

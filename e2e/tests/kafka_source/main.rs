@@ -6,4 +6,5 @@ mod bounds;
 mod interrupted;
 mod losses;
 mod records;
+mod secured;
 mod stage;

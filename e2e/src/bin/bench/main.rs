@@ -1,12 +1,13 @@
 //! The benchmark of `docs/benchmarks.md`: CPU-seconds of the shipped binary beside those of peers in the same run.
 //!
 //! `cargo run --profile dist -p onceward-e2e --bin bench [-- ROWS]` builds `onceward` under the same profile and prints
-//! figures and ratios. It asserts nothing about time.
+//! figures and ratios; `-- kafka` does so from topic to topic. It asserts nothing about time.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the wall clock")]
 
 mod batch;
 mod child;
 mod json;
+mod kafka;
 mod pipelines;
 
 use std::path::PathBuf;
@@ -20,8 +21,10 @@ use crate::pipelines::{Shape, Sinks};
 const RUNS: usize = 3;
 
 fn main() -> Result<()> {
-    let rows: u64 = match std::env::args().nth(1) {
-        Some(text) => text.parse().context("usage: bench [ROWS]; ROWS is a whole number")?,
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rows: u64 = match arguments.first().map(String::as_str) {
+        Some("kafka") => return kafka::run(arguments.get(1..).unwrap_or_default()),
+        Some(text) => text.parse().context("usage: bench [ROWS | kafka ...]; ROWS is a whole number")?,
         None => 20_000_000,
     };
     let onceward = build_onceward()?;

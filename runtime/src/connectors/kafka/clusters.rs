@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::pipeline::{KafkaProperties, SaslMechanism};
 
-use super::client::{Client, ClientCertificate, Error, Mechanism, Ports, Sasl, Secret, Settings, Tls};
+use super::client::{Client, ClientCertificate, Error, Mechanism, Ports, Sasl, Settings, Tls};
 use crate::clock::{SystemClock, SystemRandom};
 use crate::connectors::connection;
 
@@ -47,10 +47,10 @@ fn settings(kafka: &connection::Kafka) -> Settings {
     Settings {
         bootstrap_servers: kafka.bootstrap_servers.clone(),
         tls: kafka.tls.as_ref().map(|tls| Tls {
-            ca: Some(Secret::new(tls.ca.reveal())),
+            ca: Some(tls.ca.clone()),
             certificate: tls.identity.as_ref().map(|identity| ClientCertificate {
-                chain: Secret::new(identity.certificate.reveal()),
-                private_key: Secret::new(identity.private_key.reveal()),
+                chain: identity.certificate.clone(),
+                private_key: identity.private_key.clone(),
             }),
         }),
         sasl: kafka.login.as_ref().map(|login| Sasl {
@@ -59,8 +59,8 @@ fn settings(kafka: &connection::Kafka) -> Settings {
                 SaslMechanism::ScramSha256 => Mechanism::ScramSha256,
                 SaslMechanism::ScramSha512 => Mechanism::ScramSha512,
             },
-            username: Secret::new(login.username.reveal()),
-            password: Secret::new(login.password.reveal()),
+            username: login.username.clone(),
+            password: login.password.clone(),
         }),
     }
 }

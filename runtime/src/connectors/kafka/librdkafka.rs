@@ -3,8 +3,9 @@
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::client::{Error, Mechanism, Secret, Settings};
+use super::client::{Error, Mechanism, Settings};
 use crate::connectors::Retry;
+use crate::secrets::SecretBytes;
 
 /// What every client has in common. `properties` come first, so that none of them can undo the rest.
 ///
@@ -16,9 +17,9 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
         config.set(name, value);
     }
     config.set("bootstrap.servers", settings.bootstrap_servers.join(","));
-    let text = |what: &str, secret: &Secret| {
-        let text = secret.expose_text().map(str::to_owned);
-        text.map_err(|error| Error::Settings { message: format!("{what}: {error}") })
+    let text = |what: &str, secret: &SecretBytes| {
+        let text = std::str::from_utf8(secret.reveal()).map(str::to_owned);
+        text.map_err(|_| Error::Settings { message: format!("{what}: it is not UTF-8 text") })
     };
     let protocol = match (&settings.tls, &settings.sasl) {
         (None, None) => "plaintext",
@@ -39,8 +40,8 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
     if let Some(sasl) = &settings.sasl {
         let mechanism: Mechanism = sasl.mechanism;
         config.set("sasl.mechanism", mechanism.name());
-        config.set("sasl.username", text("the username", &sasl.username)?);
-        config.set("sasl.password", text("the password", &sasl.password)?);
+        config.set("sasl.username", sasl.username.reveal());
+        config.set("sasl.password", sasl.password.reveal());
     }
     config.set_log_level(RDKafkaLogLevel::Warning);
     Ok(config)

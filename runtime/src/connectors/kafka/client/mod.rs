@@ -34,5 +34,5 @@ pub use self::partitions::{
 };
 pub use self::reading::{Answered, Patience, Reading, Wanted, by_place};
 pub use self::rights::TopicRights;
-pub use self::settings::{ClientCertificate, Mechanism, Sasl, Secret, Settings, Tls};
+pub use self::settings::{ClientCertificate, Mechanism, Sasl, Settings, Tls};
 pub use self::transactions::{Coordinated, Listed, Producer};

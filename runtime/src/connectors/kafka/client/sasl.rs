@@ -33,12 +33,8 @@ pub(super) async fn log_in(connection: &mut Connection, sasl: &Sasl, nonce: Stri
         let message = Code(offered.error_code).to_string();
         return Err(refused(connection, message, "this listener may not ask for a login: leave out sasl"));
     }
-    let text = |secret: &super::settings::Secret, field| {
-        let text = secret.expose_text().map(str::to_owned);
-        text.map_err(|error| Error::Settings { message: format!("sasl.{field}: {error}") })
-    };
-    let (username, password) = (text(&sasl.username, "username")?, text(&sasl.password, "password")?);
-    let Some(scram) = Scram::new(sasl.mechanism, &username, password.as_bytes(), nonce) else {
+    let (username, password) = (sasl.username.reveal(), sasl.password.reveal());
+    let Some(scram) = Scram::new(sasl.mechanism, username, password.as_bytes(), nonce) else {
         debug_assert_eq!(sasl.mechanism, Mechanism::Plain);
         return send(connection, mechanism, format!("\0{username}\0{password}")).await.map(drop);
     };

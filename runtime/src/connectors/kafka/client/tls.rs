@@ -10,7 +10,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::error::Error;
-use super::settings::{Secret, Tls};
+use super::settings::Tls;
+use crate::secrets::SecretBytes;
 
 /// What a connection needs to know of TLS, parsed once.
 #[derive(Clone)]
@@ -31,7 +32,7 @@ impl Secured {
             None => builder.with_no_client_auth(),
             Some(own) => {
                 let chain = certificates("tls.certificate", &own.chain)?;
-                let key = PrivateKeyDer::from_pem_slice(own.private_key.expose())
+                let key = PrivateKeyDer::from_pem_slice(own.private_key.reveal())
                     .map_err(|_| settings("tls.privateKey holds no PEM private key without a passphrase".to_owned()))?;
                 // The error of rustls does not hold the key.
                 builder.with_client_auth_cert(chain, key).map_err(|error| {
@@ -61,15 +62,15 @@ fn settings(message: String) -> Error {
     Error::Settings { message }
 }
 
-fn certificates(field: &str, pem: &Secret) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.expose()).collect();
+fn certificates(field: &str, pem: &SecretBytes) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.reveal()).collect();
     match parsed {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(settings(format!("{field} holds no PEM certificate"))),
     }
 }
 
-fn roots(ca: Option<&Secret>) -> Result<RootCertStore, Error> {
+fn roots(ca: Option<&SecretBytes>) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
         for certificate in certificates("tls.ca", ca)? {

@@ -46,7 +46,7 @@ mod by_topic {
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Topic {
+    struct Records {
         topic: String,
         topic_id: TopicId,
         /// Partition, first offset, last offset.
@@ -58,15 +58,15 @@ mod by_topic {
         let topic = |of: &[Witness]| {
             let first = of.first()?;
             let partitions = of.iter().map(|one| (one.partition, one.first_offset, one.last_offset)).collect();
-            Some(Topic { topic: first.topic.clone(), topic_id: first.topic_id, partitions })
+            Some(Records { topic: first.topic.clone(), topic_id: first.topic_id, partitions })
         };
-        let topics: Vec<Topic> = witnesses.chunk_by(is_same).filter_map(topic).collect();
+        let topics: Vec<Records> = witnesses.chunk_by(is_same).filter_map(topic).collect();
         topics.serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Witness>, D::Error> {
-        let topics = Vec::<Topic>::deserialize(deserializer)?;
-        let witnesses = topics.into_iter().flat_map(|Topic { topic, topic_id, partitions }| {
+        let topics = Vec::<Records>::deserialize(deserializer)?;
+        let witnesses = topics.into_iter().flat_map(|Records { topic, topic_id, partitions }| {
             partitions.into_iter().map(move |(partition, first_offset, last_offset)| {
                 let topic = topic.clone();
                 Witness { topic, topic_id, partition, first_offset, last_offset }

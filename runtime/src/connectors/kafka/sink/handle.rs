@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
+use super::urge::urge;
 use crate::connectors::Retry;
 use crate::connectors::kafka::librdkafka::{log, retry_of};
 use crate::worker::StopSignal;
@@ -179,6 +180,11 @@ impl Handle {
             Some(failed) => Err(failed.clone()),
             None => Ok(()),
         }
+    }
+
+    /// Has all that waits for `linger.ms` sent now. Blocks no longer than `most`; sees no acknowledgement.
+    pub(super) fn urge(&self, most: Duration) {
+        urge(&self.producer, most);
     }
 
     /// Records that are not acknowledged, or whose acknowledgement was not taken in.

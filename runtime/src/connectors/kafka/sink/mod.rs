@@ -12,6 +12,7 @@ mod plain;
 mod rows;
 mod seal;
 mod slots;
+mod urge;
 mod warm;
 mod writer;
 
@@ -119,11 +120,20 @@ impl Target {
         encoder.encode(rows).map_err(|message| SinkError::Row { sink: self.sink.clone(), message })
     }
 
-    /// Blocks until everything offered is acknowledged. librdkafka's own `flush` waits a tenth of a second whatever there
-    /// is. Ends: librdkafka gives up on a record in the end.
+    /// Blocks until everything offered is acknowledged. The `flush` of librdkafka's binding waits a tenth of a second
+    /// whatever there is. Ends: librdkafka gives up on a record in the end.
     fn flush(&self, handle: &Handle, stop: &StopSignal) -> Result<(), SinkError> {
-        while handle.in_flight() > 0 {
+        let (mut left, mut idle) = (handle.in_flight(), IDLE_PIECES);
+        while left > 0 {
+            // What is left may be waiting for company. Not all the time: a broker's thread spins meanwhile when it must
+            // wait for answers.
+            if idle >= IDLE_PIECES {
+                handle.urge(FLUSH_PIECE);
+                idle = 0;
+            }
             handle.poll(FLUSH_PIECE).map_err(|failed| self.failed(&failed))?;
+            let before = std::mem::replace(&mut left, handle.in_flight());
+            idle = if left < before { 0 } else { idle + 1 };
             if stop.is_stopped() {
                 return Err(self.transient("the attempt ended before all records were acknowledged".to_owned()));
             }
@@ -172,7 +182,8 @@ impl KafkaSink {
         set_default(&mut config, "socket.timeout.ms", "10000");
         // As the Java client's.
         config.set("partitioner", "murmur2_random");
-        set_default(&mut config, "linger.ms", "5");
+        // Nothing is visible before the end of its transaction, and a barrier urges what waits.
+        set_default(&mut config, "linger.ms", if self.spec.is_transactional { "1000" } else { "5" });
         set_default(&mut config, "batch.num.messages", "100000");
         set_default(&mut config, "queue.buffering.max.messages", "200000");
         set_default(&mut config, "queue.buffering.max.kbytes", "32768");
@@ -188,6 +199,8 @@ impl KafkaSink {
 
 /// Waits for acknowledgements in one piece.
 const FLUSH_PIECE: Duration = Duration::from_millis(1);
+/// Pieces without an acknowledgement until what is left is urged again.
+const IDLE_PIECES: u32 = 4;
 
 /// What a batch of one record needs beside its key and value, at most.
 const BATCH_HEAD_BYTES: u32 = 128;

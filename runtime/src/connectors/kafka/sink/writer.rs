@@ -17,6 +17,8 @@ use crate::connectors::{PreCommit, SinkCounters, SinkError, SinkWriter, WriterCo
 
 /// How long to wait for room in librdkafka's queue, or for a handle.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How long a barrier holds the data path up so that what waits for company is sent.
+const URGED: Duration = Duration::from_millis(1);
 
 pub(super) struct KafkaWriter {
     target: Arc<Target>,
@@ -52,7 +54,7 @@ impl KafkaWriter {
     }
 
     /// Another producer's records could overtake those that are still on their way, and keys would lose their order: a
-    /// broker that comes back hears first of whoever asks first.
+    /// broker that comes back hears first of whoever asks first (docs/decisions/0205).
     fn is_overtaking(&mut self) -> Result<bool, SinkError> {
         let Some(sealed) = self.sealed.upgrade() else { return Ok(false) };
         sealed.handle.poll(Duration::ZERO).map_err(|failed| self.target.failed(&failed))?;
@@ -135,6 +137,8 @@ impl SinkWriter for KafkaWriter {
             runtime: runtime::Handle::current(),
         };
         let open = Arc::new(open);
+        // Rows wait for it: not until a slow checkpoint before this one lets the seal begin.
+        open.handle.urge(URGED);
         self.sealed = Arc::downgrade(&open);
         Ok(Box::new(move || sealing.seal(&open, epoch).map(|committable| vec![committable])))
     }
