@@ -45,6 +45,28 @@ fn a_coordinator_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()>
     Ok(())
 }
 
+/// `NOT_ENOUGH_REPLICAS`: leaders are there and take nothing.
+#[test]
+fn too_few_replicas_are_waited_for() -> Result<()> {
+    let mut cluster = three()?;
+    let shape = Shape { rows: 10_000, replication: 2, ..Shape::new("few") };
+    let stage = Stage::new(&cluster, shape.clone())?;
+    cluster.judge.configure("few", &[("min.insync.replicas", "2")])?;
+    let mut child = stage.start(&format!("coordinator.decided:3=pause:1s,{SLOW}"), &[])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned()))?;
+    let site = stage.into_site();
+    let victim = *cluster.judge.topic("few")?.leaders.first().context("a leader")?;
+    cluster.node(victim)?.kill()?;
+    // Each partition has lost one of its two replicas, or will not get enough of them for those that it has.
+    child.wait_for(|said| said.is_event("checkpoint.failed") || said.is_event("attempt.failed"))?;
+    let leaders = cluster.judge.topic("few")?.leaders;
+    ensure!(!leaders.contains(&-1), "a partition without a leader is another test: {leaders:?}");
+    cluster.node(victim)?.restart()?;
+    let ended = child.finish()?;
+    ensure!(ended.code() == Some(0), "{}", ended.describe());
+    Stage::again(&cluster, shape, site).assert_exact()
+}
+
 /// KAFKA-20734. The leader of one partition dies right before `EndTxn`: the coordinator leaves that partition out and says
 /// that all is done. Nothing may go on as if it were.
 #[test]

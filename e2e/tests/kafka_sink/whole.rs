@@ -21,6 +21,18 @@ fn every_row_arrives_once_at_any_parallelism_and_number_of_sinks() -> Result<()>
 }
 
 #[test]
+fn rows_without_anything_but_a_key_are_tombstones() -> Result<()> {
+    let cluster = Cluster::new(Version::Newest, &Options::default())?;
+    let stage = Stage::new(&cluster, Shape { rows: 1_000, ..Shape::new("tombstones") })?;
+    stage.edit_manifest("SELECT id, customer, 0 AS zero", "SELECT customer, CAST(NULL AS BIGINT) AS cents")?;
+    stage.run_well()?;
+    let records = cluster.judge.committed("tombstones", 10_000)?;
+    ensure!(records.len() == 1_000, "{}", records.len());
+    ensure!(records.iter().all(|record| record.key.is_some() && record.value.is_none()), "{:?}", records.first());
+    Ok(())
+}
+
+#[test]
 fn nothing_is_visible_before_its_decision() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
     let stage = Stage::new(&cluster, Shape::new("undecided"))?;
