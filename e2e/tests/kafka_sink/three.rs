@@ -51,6 +51,7 @@ fn too_few_replicas_are_waited_for() -> Result<()> {
     let mut cluster = three()?;
     let shape = Shape { rows: 10_000, replication: 2, ..Shape::new("few") };
     let stage = Stage::new(&cluster, shape.clone())?;
+    stage.edit_manifest("timeout: 20s", "timeout: 5s")?;
     cluster.judge.configure("few", &[("min.insync.replicas", "2")])?;
     let mut child = stage.start(&format!("coordinator.decided:3=pause:1s,{SLOW}"), &[])?;
     child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned()))?;
