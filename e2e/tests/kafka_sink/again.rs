@@ -40,7 +40,8 @@ fn an_older_checkpoint_is_restored_only_when_duplicates_are_accepted_and_doubles
     let from = middle["rowsIn"].as_u64().context("rows")?;
     let visible = before.len() as u64;
     ensure!(from < visible, "nothing would be doubled: {from} of {visible}");
-    let expected: BTreeMap<u64, u32> = (0..10_000).map(|id| (id, if (from..visible).contains(&id) { 2 } else { 1 })).collect();
+    let expected: BTreeMap<u64, u32> =
+        (0..10_000).map(|id| (id, if (from..visible).contains(&id) { 2 } else { 1 })).collect();
     ensure!(ids(&cluster)? == expected, "not exactly the rows {from} to {visible} came twice");
     cluster.judge.assert_nothing_is_open(&["older"])
 }
