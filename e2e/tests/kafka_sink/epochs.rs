@@ -32,7 +32,10 @@ fn epochs_that_run_out_lose_and_double_nothing() -> Result<()> {
     // Those of the first attempt tell what the next one's will be.
     let used: Vec<String> = cluster.judge.transactions()?.into_iter().map(|found| found.id).collect();
     let next = |id: &String| id.contains("/1/out0/0/").then(|| id.replace("/1/out0/0/", "/2/out0/0/"));
-    let ids: Vec<String> = used.iter().filter_map(next).take(2).collect();
+    let mut ids: Vec<String> = used.iter().filter_map(next).collect();
+    // The lowest free one is taken each time: these two are used again and again.
+    ids.sort();
+    ids.truncate(2);
     ensure!(ids.len() == 2, "{used:?}");
     let site = stage.into_site();
     let settings = Settings { bootstrap_servers: vec![cluster.broker()?.address()], ..Settings::default() };
