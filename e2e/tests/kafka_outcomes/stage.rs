@@ -50,7 +50,11 @@ pub(crate) async fn commit(
     committed(client, prepared, code, backoff).await
 }
 
-async fn abort(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<AbortAnswer, Error> {
+pub(crate) async fn abort(
+    client: &Client,
+    prepared: &PreparedTransaction,
+    backoff: &Backoff,
+) -> Result<AbortAnswer, Error> {
     ready(client, prepared, backoff).await?;
     let code = end(client, prepared, false).await?;
     aborted(client, prepared, code, backoff).await

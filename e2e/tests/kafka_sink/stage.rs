@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, ensure};
+use e2e::kafka::broker::Listener;
 use e2e::kafka::judge::Record;
 use e2e::kafka::{Broker, Judge, Options, Version};
 use e2e::stage::Site;
@@ -34,6 +35,18 @@ impl Cluster {
 
     pub(crate) fn node(&mut self, id: i32) -> Result<&mut Broker> {
         self.nodes.iter_mut().find(|node| node.id() == id).with_context(|| format!("there is no node {id}"))
+    }
+
+    /// Kafka's admin client may list nothing any more once it has seen a node go ("unexpected key set").
+    pub(crate) fn renew_judge(&mut self) -> Result<()> {
+        self.judge = Judge::start(&bootstrap(&self.nodes))?;
+        Ok(())
+    }
+
+    /// Addresses of all nodes at one kind of listener.
+    pub(crate) fn bootstrap(&self, listener: Listener) -> Result<String> {
+        let addresses = self.nodes.iter().map(|node| node.address_of(listener)).collect::<Result<Vec<_>>>()?;
+        Ok(addresses.join(","))
     }
 
     /// The node that coordinates a transactional id, by Kafka's rule: the leader of one partition of its own topic.

@@ -10,6 +10,7 @@ mod configs;
 mod connection;
 mod error;
 mod groups;
+mod markers;
 mod partitions;
 mod reading;
 mod rights;

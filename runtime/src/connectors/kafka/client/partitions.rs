@@ -136,6 +136,8 @@ pub struct EpochEnd {
 pub struct ActiveProducer {
     pub id: i64,
     pub epoch: i32,
+    /// Of the coordinator that wrote its newest marker here; -1 for none.
+    pub coordinator_epoch: i32,
     /// First offset of its open transaction.
     pub open_since: Option<i64>,
 }
@@ -172,7 +174,7 @@ impl Client {
     }
 
     /// Asks a partition's leader. What was remembered of it is forgotten when it was of no use.
-    async fn of_leader<R: Ask>(
+    pub(super) async fn of_leader<R: Ask>(
         &self,
         (topic, partition): (&str, i32),
         request: &R,
@@ -303,6 +305,7 @@ impl Client {
         let active = found.active_producers.iter().map(|producer| ActiveProducer {
             id: producer.producer_id.0,
             epoch: producer.producer_epoch,
+            coordinator_epoch: producer.coordinator_epoch,
             open_since: Some(producer.current_txn_start_offset).filter(|offset| *offset >= 0),
         });
         Ok(active.collect())
@@ -351,7 +354,7 @@ fn partitions(found: &[kafka_protocol::messages::metadata_response::MetadataResp
     partitions
 }
 
-fn name(topic: &str) -> TopicName {
+pub(super) fn name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
@@ -362,7 +365,7 @@ fn level(isolation: Isolation) -> i8 {
     }
 }
 
-fn incomplete(request: &'static str) -> Error {
+pub(super) fn incomplete(request: &'static str) -> Error {
     let message = "it does not say what was asked for".to_owned();
     Error::Malformed { address: "the leader".to_owned(), request, message }
 }

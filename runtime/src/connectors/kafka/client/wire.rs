@@ -5,7 +5,7 @@ use kafka_protocol::messages::{
     ApiVersionsRequest, DescribeConfigsRequest, DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest,
     FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, ListTransactionsRequest,
     MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, RequestHeader,
-    ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+    ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::buf::ByteBuf;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
@@ -44,6 +44,7 @@ asks! {
     DescribeTransactionsRequest "DescribeTransactions" (0, 0);
     ListTransactionsRequest "ListTransactions" (0, 0);
     DescribeProducersRequest "DescribeProducers" (0, 0);
+    WriteTxnMarkersRequest "WriteTxnMarkers" (1, 1);
     ListOffsetsRequest "ListOffsets" (7, 7);
     OffsetForLeaderEpochRequest "OffsetForLeaderEpoch" (4, 4);
     DescribeConfigsRequest "DescribeConfigs" (4, 4);

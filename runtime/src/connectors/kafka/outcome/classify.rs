@@ -7,7 +7,7 @@ use futures::stream;
 
 use super::prepared::{PreparedTransaction, Witness};
 use super::verdict::{Outcome, Seen, Standing, Testimony, combine, ended, seen, standing};
-use crate::connectors::kafka::client::{Backoff, Class, Client, Code, Error, Fetched, Isolation};
+use crate::connectors::kafka::client::{Backoff, Class, Client, Code, Error, Fetched, Isolation, Marker};
 
 /// Fetches in search of a marker, each of about a megabyte of log.
 const MOST_FETCHES: usize = 1_000;
@@ -28,7 +28,7 @@ enum Look {
     /// Its end is being written.
     Ending(String),
     /// Also to be looked at again, since partition and coordinator are asked one after the other.
-    Hanging(String),
+    Hanging(String, Option<Marker>),
 }
 
 /// Asks the log of each witness. `backoff`: for each witness, while its leader moves or markers are
@@ -39,7 +39,7 @@ enum Look {
 /// transactional id).
 pub async fn classify(client: &Client, prepared: &PreparedTransaction, backoff: &Backoff) -> Result<Outcome, Error> {
     check_cluster(client, prepared, backoff).await?;
-    Ok(combine(testimonies(client, prepared, backoff).await?))
+    Ok(combine(testimonies(client, prepared, backoff).await?, None))
 }
 
 /// What the witnesses tell, or as many of them as it takes.
@@ -99,9 +99,9 @@ async fn by_witness(
             Ok(Look::Gone(reason)) => return Ok(Testimony::Nothing(reason)),
             Ok(Look::Again(reason)) if is_last => return Ok(Testimony::Nothing(reason)),
             Ok(Look::Ending(reason)) if is_last => return Ok(Testimony::Ending(reason)),
-            Ok(Look::Hanging(reason)) if is_last => return Ok(Testimony::Hanging(reason)),
+            Ok(Look::Hanging(reason, end)) if is_last => return Ok(Testimony::Hanging(reason, end)),
             Err(error) if is_last || error.class() != Class::Retry => return Err(error),
-            Ok(Look::Again(_) | Look::Ending(_) | Look::Hanging(_)) | Err(_) => client.pause(backoff, tried).await,
+            Ok(Look::Again(_) | Look::Ending(_) | Look::Hanging(..)) | Err(_) => client.pause(backoff, tried).await,
         }
         tried += 1;
     }
@@ -164,10 +164,13 @@ async fn held_up(client: &Client, prepared: &PreparedTransaction, witness: &Witn
     match standing(prepared, witness, &active, coordinated.as_ref()) {
         Standing::Open => Ok(Look::Outcome(Outcome::Open)),
         Standing::Ending => Ok(Look::Ending(format!("{witness}: its end is still being written"))),
-        Standing::Hanging => Ok(Look::Hanging(format!(
-            "{witness}: it hangs: open there, and the coordinator has {}; see `kafka-transactions.sh find-hanging`",
-            coordinated.map_or("no such id".to_owned(), |found| format!("state {}", found.state))
-        ))),
+        Standing::Hanging(end) => {
+            let state = coordinated.map_or("no such id".to_owned(), |found| format!("state {}", found.state));
+            let reason = format!(
+                "{witness}: it hangs: open there, and the coordinator has {state}; see `kafka-transactions.sh find-hanging`"
+            );
+            Ok(Look::Hanging(reason, end))
+        }
         Standing::Ended => find_marker(client, prepared, witness).await,
     }
 }

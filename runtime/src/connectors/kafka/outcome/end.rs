@@ -1,10 +1,11 @@
 //! Committing and aborting what another process prepared.
 
 use super::answer::{Reading, read_end};
-use super::classify::{check_cluster, classify, testimonies};
+use super::classify::check_cluster;
+use super::mend::settled;
 use super::prepared::{PreparedTransaction, Witness};
-use super::verdict::{Outcome, confirm};
-use crate::connectors::kafka::client::{Backoff, Client, Code, Error, Metadata};
+use super::verdict::Outcome;
+use crate::connectors::kafka::client::{Backoff, Client, Code, Error, Marker, Metadata};
 
 /// What one attempt to commit came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,10 @@ pub enum CommitAnswer {
     Ending(String),
     /// A right is missing. Nothing is lost by waiting for a person.
     Denied(Code),
-    /// Neither proven committed nor proven lost; or torn: committed on some partitions, and on others it hangs.
+    /// It is decided as asked, and the marker that Kafka left out on some partitions may not be written by this user, or is
+    /// not there yet. Nothing is lost by waiting for a person.
+    Torn(String),
+    /// Neither proven committed nor proven lost.
     Unknown(String),
 }
 
@@ -36,11 +40,13 @@ pub enum AbortAnswer {
     /// It has an end, which is not on every partition yet.
     Ending(String),
     Denied(Code),
+    /// As [`CommitAnswer::Torn`].
+    Torn(String),
     Unknown(String),
 }
 
 /// Whether an end would reach every partition now: this is the cluster, and each has a leader. (An end that is sent
-/// regardless leaves out partitions without one, for ever: KAFKA-20734.) To be asked right before [`end`].
+/// regardless leaves out partitions without one: KAFKA-20734.) To be asked right before [`end`].
 ///
 /// # Errors
 /// The cluster is another one, or cannot be reached, or a partition has no leader: asking again is right.
@@ -80,8 +86,8 @@ pub async fn end(client: &Client, prepared: &PreparedTransaction, is_commit: boo
 }
 
 /// What a commit that was answered with `code` has come to. The log of every partition is asked, also after a plain yes:
-/// where a partition had no leader at that moment, the marker of the commit never comes (KAFKA-20734). `backoff`: for
-/// asking the log.
+/// where a partition had no leader at that moment, the marker of the commit never comes (KAFKA-20734); it is written here.
+/// `backoff`: for asking the log.
 ///
 /// # Errors
 /// A log cannot be asked: ending it again is right and does no harm.
@@ -91,18 +97,19 @@ pub async fn committed(
     code: Code,
     backoff: &Backoff,
 ) -> Result<CommitAnswer, Error> {
-    let (outcome, answer) = match read_end(code) {
-        Reading::Done => (confirm(testimonies(client, prepared, backoff).await?), CommitAnswer::Committed),
-        Reading::AskTheLog => (classify(client, prepared, backoff).await?, CommitAnswer::AlreadyCommitted),
+    let (told, answer) = match read_end(code) {
+        Reading::Done => (Some(Marker::Commit), CommitAnswer::Committed),
+        Reading::AskTheLog => (None, CommitAnswer::AlreadyCommitted),
         Reading::Again => return Ok(CommitAnswer::Again(code)),
         Reading::Denied => return Ok(CommitAnswer::Denied(code)),
         Reading::Unexpected => return Err(unexpected(prepared, code)),
     };
-    Ok(match outcome {
+    Ok(match settled(client, prepared, told, backoff).await? {
         Outcome::Committed => answer,
         Outcome::Aborted => CommitAnswer::Lost,
         Outcome::Open => CommitAnswer::Again(code),
         Outcome::Ending(place) => CommitAnswer::Ending(place),
+        Outcome::Torn(_, places) => CommitAnswer::Torn(places),
         Outcome::Unknown(reason) => CommitAnswer::Unknown(reason),
     })
 }
@@ -117,17 +124,19 @@ pub async fn aborted(
     code: Code,
     backoff: &Backoff,
 ) -> Result<AbortAnswer, Error> {
-    match read_end(code) {
+    let told = match read_end(code) {
+        Reading::Done => Some(Marker::Abort),
+        Reading::AskTheLog => None,
         Reading::Again => return Ok(AbortAnswer::Again(code)),
         Reading::Denied => return Ok(AbortAnswer::Denied(code)),
         Reading::Unexpected => return Err(unexpected(prepared, code)),
-        Reading::Done | Reading::AskTheLog => (),
-    }
-    Ok(match classify(client, prepared, backoff).await? {
+    };
+    Ok(match settled(client, prepared, told, backoff).await? {
         Outcome::Aborted => AbortAnswer::Aborted,
         Outcome::Committed => AbortAnswer::Committed,
         Outcome::Open => AbortAnswer::Again(code),
         Outcome::Ending(place) => AbortAnswer::Ending(place),
+        Outcome::Torn(_, places) => AbortAnswer::Torn(places),
         Outcome::Unknown(reason) => AbortAnswer::Unknown(reason),
     })
 }

@@ -10,6 +10,7 @@ mod answer;
 mod classify;
 mod end;
 mod leftovers;
+mod mend;
 mod prepared;
 mod verdict;
 

@@ -14,6 +14,9 @@ pub enum Outcome {
     Aborted,
     /// It has an end, which is not everywhere yet, and where: ask again.
     Ending(String),
+    /// It has ended so, and its marker will never come to some partitions by itself, where it holds readers back: which.
+    /// ([`super::mend`].)
+    Torn(Marker, String),
     /// It cannot be told, and why. Not to be guessed.
     Unknown(String),
 }
@@ -37,9 +40,10 @@ pub(super) enum Standing {
     Ending,
     /// It ended on this partition: its marker is in the log.
     Ended,
-    /// Open on the partition, and the coordinator is done with it or knows nothing of it: nobody will ever end it there
-    /// by himself. (KAFKA-20734: brokers leave out partitions that have no leader at the time of the end.)
-    Hanging,
+    /// Open on the partition, and the coordinator is done with it, or knows nothing of it: nobody will ever end it there
+    /// by himself. (KAFKA-20734: brokers leave out partitions that have no leader at the time of the end.) With the end
+    /// that the coordinator remembers for this very transaction.
+    Hanging(Option<Marker>),
 }
 
 /// What one witness tells in the end.
@@ -48,46 +52,56 @@ pub(super) enum Testimony {
     Outcome(Outcome),
     /// Its end is on the way to this partition, in words.
     Ending(String),
-    /// Hangs on this partition, in words.
-    Hanging(String),
+    /// Hangs on this partition, in words, and how the coordinator says that it has ended.
+    Hanging(String, Option<Marker>),
     /// Does not tell, and why.
     Nothing(String),
 }
 
-/// What all witnesses say together. A transaction is committed only where none of them is held back for ever.
-pub(super) fn combine(testimonies: Vec<Testimony>) -> Outcome {
-    let (mut outcomes, mut hanging, mut reasons) = (vec![], vec![], vec![]);
+/// What all witnesses say together. A transaction is committed only where none of them is held back for ever. `told`: what
+/// the coordinator has answered just now; that word is enough where no log tells any more, and nowhere else.
+pub(super) fn combine(testimonies: Vec<Testimony>, told: Option<Marker>) -> Outcome {
+    let (mut outcomes, mut hanging, mut remembered, mut reasons) = (vec![], vec![], vec![], vec![]);
     for testimony in testimonies {
         match testimony {
             Testimony::Outcome(Outcome::Open) => return Outcome::Open,
             Testimony::Ending(reason) => return Outcome::Ending(reason),
             Testimony::Outcome(outcome) => outcomes.push(outcome),
-            Testimony::Hanging(reason) => hanging.push(reason),
+            Testimony::Hanging(reason, end) => {
+                hanging.push(reason);
+                remembered.extend(end);
+            }
             Testimony::Nothing(reason) => reasons.push(reason),
         }
     }
     outcomes.dedup();
+    if !hanging.is_empty() {
+        return torn(&outcomes, &hanging, remembered.into_iter().chain(told));
+    }
     match outcomes.as_slice() {
-        [Outcome::Committed] if !hanging.is_empty() => {
-            Outcome::Unknown(format!("torn: committed in part, and {}", hanging.join("; ")))
-        }
         [outcome] => outcome.clone(),
-        [] => {
-            hanging.extend(reasons);
-            if hanging.is_empty() {
-                hanging.push("the checkpoint names no place where its records lie".to_owned());
-            }
-            Outcome::Unknown(hanging.join("; "))
-        }
+        [] if told == Some(Marker::Commit) => Outcome::Committed,
+        [] if reasons.is_empty() => Outcome::Unknown("the checkpoint names no place where its records lie".to_owned()),
+        [] => Outcome::Unknown(reasons.join("; ")),
         several => Outcome::Unknown(format!("partitions disagree: {several:?}")),
     }
 }
 
-/// As [`combine`], of a transaction whose coordinator has answered that it is committed: that word is enough where no log
-/// tells any more, and nowhere else.
-pub(super) fn confirm(testimonies: Vec<Testimony>) -> Outcome {
-    let is_gone = |testimony: &Testimony| matches!(testimony, Testimony::Nothing(_));
-    if testimonies.iter().all(is_gone) { Outcome::Committed } else { combine(testimonies) }
+/// Of a transaction that hangs somewhere. Its end is only what everybody who knows one agrees on.
+fn torn(outcomes: &[Outcome], hanging: &[String], told: impl Iterator<Item = Marker>) -> Outcome {
+    let seen = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Committed => Some(Marker::Commit),
+        Outcome::Aborted => Some(Marker::Abort),
+        Outcome::Open | Outcome::Ending(_) | Outcome::Torn(..) | Outcome::Unknown(_) => None,
+    });
+    let mut ends: Vec<Marker> = seen.chain(told).collect();
+    ends.dedup();
+    let places = hanging.join("; ");
+    match ends.as_slice() {
+        [end] => Outcome::Torn(*end, places),
+        [] => Outcome::Unknown(places),
+        _ => Outcome::Unknown(format!("partitions and coordinator disagree: {outcomes:?}, and {places}")),
+    }
 }
 
 /// Reads a fetch at `offset`, which is the first or the last one of `witness`.
@@ -128,16 +142,24 @@ pub(super) fn standing(
     active: &[ActiveProducer],
     coordinated: Option<&Coordinated>,
 ) -> Standing {
-    let is_ours =
-        |found: &ActiveProducer| found.id == prepared.producer_id && found.open_since == Some(witness.first_offset);
-    if !active.iter().any(is_ours) {
+    if !active.iter().any(|found| holds_open(prepared, witness, found)) {
         return Standing::Ended;
     }
     match coordinated {
-        Some(found) if found.producer == prepared.producer() && found.state == "Ongoing" => Standing::Open,
         Some(found) if found.state.starts_with("Prepare") => Standing::Ending,
-        None | Some(_) => Standing::Hanging,
+        Some(found) if found.producer == prepared.producer() => match found.state.as_str() {
+            "Ongoing" => Standing::Open,
+            "CompleteCommit" => Standing::Hanging(Some(Marker::Commit)),
+            "CompleteAbort" => Standing::Hanging(Some(Marker::Abort)),
+            _ => Standing::Hanging(None),
+        },
+        None | Some(_) => Standing::Hanging(None),
     }
+}
+
+/// Whether `found` is this transaction, still open.
+pub(super) fn holds_open(prepared: &PreparedTransaction, witness: &Witness, found: &ActiveProducer) -> bool {
+    found.id == prepared.producer_id && found.open_since == Some(witness.first_offset)
 }
 
 /// How the transaction ended: by the first marker of its producer after its last record.
@@ -222,20 +244,21 @@ mod tests {
 
     #[test]
     fn open_is_what_partition_and_coordinator_both_hold_open() {
-        let open = [ActiveProducer { id: 7, epoch: 3, open_since: Some(10) }];
+        let open = [ActiveProducer { id: 7, epoch: 3, coordinator_epoch: 0, open_since: Some(10) }];
         assert_eq!(stands(&open, Some(("Ongoing", 3))), Standing::Open);
         for state in ["PrepareCommit", "PrepareAbort", "PrepareEpochFence"] {
             assert_eq!(stands(&open, Some((state, 3))), Standing::Ending, "{state}");
         }
-        for state in ["CompleteCommit", "CompleteAbort", "Empty", "Dead"] {
-            assert_eq!(stands(&open, Some((state, 3))), Standing::Hanging, "{state}");
+        for (state, end) in [("CompleteCommit", COMMIT), ("CompleteAbort", ABORT), ("Empty", None), ("Dead", None)] {
+            assert_eq!(stands(&open, Some((state, 3))), Standing::Hanging(end), "{state}");
+            assert_eq!(stands(&open, Some((state, 4))), Standing::Hanging(None), "{state} of another transaction");
         }
-        assert_eq!(stands(&open, Some(("Ongoing", 5))), Standing::Hanging, "another transaction");
-        assert_eq!(stands(&open, None), Standing::Hanging);
+        assert_eq!(stands(&open, Some(("Ongoing", 5))), Standing::Hanging(None), "another transaction");
+        assert_eq!(stands(&open, None), Standing::Hanging(None));
         let elsewhere = [
-            ActiveProducer { id: 7, epoch: 3, open_since: None },
-            ActiveProducer { id: 7, epoch: 5, open_since: Some(40) },
-            ActiveProducer { id: 8, epoch: 3, open_since: Some(10) },
+            ActiveProducer { id: 7, epoch: 3, coordinator_epoch: 0, open_since: None },
+            ActiveProducer { id: 7, epoch: 5, coordinator_epoch: 0, open_since: Some(40) },
+            ActiveProducer { id: 8, epoch: 3, coordinator_epoch: 0, open_since: Some(10) },
         ];
         assert_eq!(stands(&elsewhere, Some(("Ongoing", 3))), Standing::Ended);
     }
@@ -250,42 +273,69 @@ mod tests {
         assert_eq!(end(vec![batch(9, 9, 7, commit), batch(13, 15, 7, None)]), None, "of an earlier one");
     }
 
+    const COMMIT: Option<Marker> = Some(Marker::Commit);
+    const ABORT: Option<Marker> = Some(Marker::Abort);
+
+    fn told(outcome: Outcome) -> Testimony {
+        Testimony::Outcome(outcome)
+    }
+
+    fn hangs(end: Option<Marker>) -> Testimony {
+        Testimony::Hanging("out-1 hangs".to_owned(), end)
+    }
+
+    fn gone() -> Testimony {
+        Testimony::Nothing("gone".to_owned())
+    }
+
     #[test]
     fn a_transaction_is_committed_only_where_no_witness_hangs() {
-        let told = || Testimony::Outcome(Outcome::Committed);
-        let (hangs, gone) = (|| Testimony::Hanging("out-1 hangs".to_owned()), || Testimony::Nothing("gone".to_owned()));
-        assert_eq!(combine(vec![gone(), told(), gone(), told()]), Outcome::Committed);
-        assert!(matches!(combine(vec![told(), hangs()]), Outcome::Unknown(reason) if reason.contains("torn")));
-        assert!(matches!(combine(vec![hangs(), told()]), Outcome::Unknown(reason) if reason.contains("out-1 hangs")));
-        let aborted = || Testimony::Outcome(Outcome::Aborted);
-        assert_eq!(combine(vec![hangs(), aborted()]), Outcome::Aborted, "nobody will see the rest either");
-        assert!(matches!(combine(vec![told(), aborted()]), Outcome::Unknown(reason) if reason.contains("disagree")));
-        assert_eq!(combine(vec![hangs(), gone()]), Outcome::Unknown("out-1 hangs; gone".to_owned()));
-        assert!(matches!(combine(vec![]), Outcome::Unknown(reason) if reason.contains("no place")));
+        let torn = |end| Outcome::Torn(end, "out-1 hangs".to_owned());
+        let (committed, aborted) = (|| told(Outcome::Committed), || told(Outcome::Aborted));
+        assert_eq!(combine(vec![gone(), committed(), gone(), committed()], None), Outcome::Committed);
+        assert_eq!(combine(vec![committed(), hangs(None)], None), torn(Marker::Commit));
+        assert_eq!(combine(vec![hangs(None), committed()], COMMIT), torn(Marker::Commit));
+        assert_eq!(combine(vec![hangs(None), aborted()], None), torn(Marker::Abort));
+        assert!(
+            matches!(combine(vec![committed(), aborted()], None), Outcome::Unknown(why) if why.contains("disagree"))
+        );
+        assert!(matches!(combine(vec![], None), Outcome::Unknown(reason) if reason.contains("no place")));
+    }
+
+    #[test]
+    fn what_hangs_everywhere_ends_as_its_coordinator_knows_and_never_as_somebody_wishes() {
+        let torn = |end| Outcome::Torn(end, "out-1 hangs".to_owned());
+        assert_eq!(combine(vec![hangs(COMMIT), gone()], None), torn(Marker::Commit));
+        assert_eq!(combine(vec![hangs(ABORT)], None), torn(Marker::Abort));
+        assert_eq!(combine(vec![hangs(None)], COMMIT), torn(Marker::Commit));
+        assert_eq!(combine(vec![hangs(None), gone()], None), Outcome::Unknown("out-1 hangs".to_owned()));
+        let disagree = |testimonies, told| {
+            let outcome = combine(testimonies, told);
+            assert!(matches!(&outcome, Outcome::Unknown(why) if why.contains("disagree")), "{outcome:?}");
+        };
+        disagree(vec![hangs(ABORT)], COMMIT);
+        disagree(vec![hangs(None), told(Outcome::Aborted)], COMMIT);
+        disagree(vec![hangs(COMMIT), told(Outcome::Aborted)], None);
+        disagree(vec![told(Outcome::Committed), told(Outcome::Aborted), hangs(None)], None);
     }
 
     #[test]
     fn an_end_that_is_on_its_way_is_waited_for() {
-        let told = || Testimony::Outcome(Outcome::Committed);
         let ending = || Testimony::Ending("out-1".to_owned());
-        for combine in [combine, confirm] {
-            assert_eq!(combine(vec![told(), ending()]), Outcome::Ending("out-1".to_owned()));
-            assert_eq!(combine(vec![ending()]), Outcome::Ending("out-1".to_owned()));
-            assert_eq!(combine(vec![told(), Testimony::Outcome(Outcome::Open)]), Outcome::Open);
+        for end in [None, COMMIT] {
+            assert_eq!(combine(vec![told(Outcome::Committed), ending()], end), Outcome::Ending("out-1".to_owned()));
+            assert_eq!(combine(vec![ending()], end), Outcome::Ending("out-1".to_owned()));
+            assert_eq!(combine(vec![told(Outcome::Committed), told(Outcome::Open)], end), Outcome::Open);
         }
     }
 
     #[test]
     fn the_coordinator_is_believed_only_where_no_log_tells() {
-        let told = |outcome| Testimony::Outcome(outcome);
-        let (hangs, gone) = (|| Testimony::Hanging("out-1 hangs".to_owned()), || Testimony::Nothing("gone".to_owned()));
-        assert_eq!(confirm(vec![gone(), gone()]), Outcome::Committed);
-        assert_eq!(confirm(vec![]), Outcome::Committed);
-        assert_eq!(confirm(vec![told(Outcome::Committed), gone()]), Outcome::Committed);
-        assert!(
-            matches!(confirm(vec![told(Outcome::Committed), hangs()]), Outcome::Unknown(reason) if reason.contains("torn"))
-        );
-        assert!(matches!(confirm(vec![gone(), hangs()]), Outcome::Unknown(reason) if reason.contains("out-1 hangs")));
-        assert_eq!(confirm(vec![told(Outcome::Aborted)]), Outcome::Aborted);
+        assert_eq!(combine(vec![gone(), gone()], COMMIT), Outcome::Committed);
+        assert_eq!(combine(vec![], COMMIT), Outcome::Committed);
+        assert_eq!(combine(vec![told(Outcome::Committed), gone()], COMMIT), Outcome::Committed);
+        assert_eq!(combine(vec![told(Outcome::Aborted)], COMMIT), Outcome::Aborted);
+        assert_eq!(combine(vec![gone()], ABORT), Outcome::Unknown("gone".to_owned()));
+        assert_eq!(combine(vec![gone()], None), Outcome::Unknown("gone".to_owned()));
     }
 }

@@ -65,7 +65,7 @@ impl KafkaCommitter {
                     continue;
                 }
                 CommitAnswer::Again(code) | CommitAnswer::Denied(code) => Err(self.not_yet(prepared, code)),
-                CommitAnswer::Ending(place) => Err(self.ending(prepared, &place)),
+                CommitAnswer::Ending(place) | CommitAnswer::Torn(place) => Err(self.ending(prepared, &place)),
                 CommitAnswer::Unknown(reason) => Err(self.unknown(prepared, &reason)),
             };
         }
@@ -87,7 +87,7 @@ impl KafkaCommitter {
                     continue;
                 }
                 AbortAnswer::Again(code) | AbortAnswer::Denied(code) => Err(self.not_yet(prepared, code)),
-                AbortAnswer::Ending(place) => Err(self.ending(prepared, &place)),
+                AbortAnswer::Ending(place) | AbortAnswer::Torn(place) => Err(self.ending(prepared, &place)),
                 AbortAnswer::Unknown(reason) => Err(self.unknown(prepared, &reason)),
             };
         }
@@ -112,7 +112,8 @@ impl Committer for KafkaCommitter {
             let prepared = self.decode(committable)?;
             let outcome = outcome::classify(&self.target.client, &prepared, &QUICK).await;
             match outcome.map_err(|error| self.target.asked("a transaction cannot be judged", &error))? {
-                Outcome::Open => Ok(Classification::Prepared),
+                // What is torn is ended once more, which writes what is missing.
+                Outcome::Open | Outcome::Torn(..) => Ok(Classification::Prepared),
                 Outcome::Committed => Ok(Classification::Committed),
                 Outcome::Aborted => Ok(Classification::Lost),
                 Outcome::Ending(place) => Err(self.ending(&prepared, &place)),
