@@ -27,15 +27,20 @@ fn offences(offends: impl Fn(&Value) -> Option<String>) -> Vec<String> {
 
 #[test]
 fn every_text_and_list_is_bounded() {
-    let unbounded = offences(|schema| {
+    let unbounded: Vec<_> = offences(|schema| {
         let kind = schema.get("type").and_then(Value::as_str);
         let text = kind == Some("string") || schema.get("x-kubernetes-int-or-string").is_some();
         let bounded = |name: &str| schema.get(name).is_some();
         let open_number = kind == Some("integer") && !(bounded("minimum") && bounded("maximum"));
         let open_text = text && !bounded("maxLength") && !bounded("enum");
         let open_list = kind == Some("array") && !bounded("maxItems");
-        (open_number || open_text || open_list).then(|| "has no bound".to_owned())
-    });
+        let what = if open_number { "number" } else { "text or list" };
+        (open_number || open_text || open_list).then(|| format!("{what} has no bound"))
+    })
+    .into_iter()
+    // No rule reads the status, and its counters grow for years.
+    .filter(|offence| !(offence.starts_with(".status") && offence.ends_with("number has no bound")))
+    .collect();
     assert_eq!(unbounded, Vec::<String>::new());
 }
 
@@ -155,6 +160,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             json!({ "failureRate": { "failures": 1, "per": "0s" } }),
             "spec.restartPolicy.failureRate.per: per must be longer",
         ),
+        ("/spec/workers", json!(2), "spec.workers: workers must be 1 for now"),
     ]
 }
 

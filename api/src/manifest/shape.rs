@@ -77,6 +77,10 @@ impl Reader<'_> {
         if schema.get("x-kubernetes-int-or-string").is_some() {
             return self.literal(schema, node, path);
         }
+        if schema.get("x-kubernetes-preserve-unknown-fields").is_some() {
+            // Another one judges it; here nothing reads it.
+            return Value::Null;
+        }
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => self.object(schema, node, path),
             Some("array") => self.array(schema, node, path),

@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "KubeSchema repeats each type inside a function body, with its visibility")]
 
 mod checkpoint;
+mod cluster;
 mod columns;
 mod connections;
 mod duration;
@@ -14,15 +15,17 @@ mod positions;
 mod schema;
 mod sinks;
 mod sources;
+mod status;
 mod values;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use self::checkpoint::{
-    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, LocalStorage, Never, RestartPolicy, RestartStrategy,
-    Storage,
+    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, LocalStorage, Never, OnDelete, RestartPolicy,
+    RestartStrategy, Storage,
 };
+pub use self::cluster::{PodTemplate, RestoreFrom};
 pub use self::columns::{Column, ColumnType, Generate, InvalidColumnType, Literal, Random, Sequence};
 pub(crate) use self::connections::{BROKER, SECRET_KEY, SECRET_NAME};
 pub use self::connections::{
@@ -41,6 +44,10 @@ pub use self::sinks::{DiscardSink, Encoder, FilesSink, Guarantee, JsonOut, RawOu
 pub use self::sources::{
     CsvFormat, Decoder, EventTime, FilesSource, Format, GeneratorSource, JsonFormat, OnError, ParquetFormat, RawFormat,
     Source, SourceInput,
+};
+pub use self::status::{
+    Actions, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus, PendingCommitStatus, Phase, PipelineStatus, Restarts,
+    Restored, Workers,
 };
 pub use self::values::{InvalidRecipe, Recipe, Value};
 
@@ -61,11 +68,25 @@ pub const DEFAULT_MAX_PARALLELISM: u32 = 128;
     shortname = "ow",
     category = "onceward",
     namespaced,
+    status = "PipelineStatus",
     derive = "PartialEq",
     doc = "Sources, SQL transforms and sinks; every committed result reflects every input record exactly once.",
     validation = ("self.metadata.name.size() <= 52", "metadata.name must have at most 52 characters; names of pods and files are built from it"),
-    printcolumn(name = "Parallelism", type_ = "integer", json_path = ".spec.parallelism"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    scale(
+        spec_replicas_path = ".spec.parallelism",
+        status_replicas_path = ".status.parallelism",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.checkpoints.lastCompleted.epoch"),
+    printcolumn(name = "Last-Checkpoint", type_ = "date", json_path = ".status.checkpoints.lastCompleted.completedTime"),
+    printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.restarts.total"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Guarantee", type_ = "string", json_path = ".spec.sinks[*].guarantee", priority = 1),
+    printcolumn(name = "Pending-Commits", type_ = "string", json_path = ".status.pendingCommits[*].committables", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
@@ -75,6 +96,9 @@ pub const DEFAULT_MAX_PARALLELISM: u32 = 128;
     validation = Rule::new("self.maxParallelism == oldSelf.maxParallelism")
         .message("maxParallelism is immutable, because state is divided by it; set it back, or create a pipeline of another name")
         .field_path(".maxParallelism"),
+    validation = Rule::new("self.workers == 1")
+        .message("workers must be 1 for now: records are not exchanged between pods yet; raise parallelism and the worker's resources instead")
+        .field_path(".workers"),
     validation = Rule::new("self.transforms.all(t, !self.sources.exists(s, s.name == t.name))")
         .message("a transform has the name of a source; rename one of them")
         .field_path(".transforms"),
@@ -129,6 +153,26 @@ pub struct PipelineSpec {
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub drop_state_of: Vec<String>,
+    /// On a cluster: stop with a last checkpoint, finish its commits, and wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// On a cluster: worker pods. One, until records can be exchanged between pods; parallelism is within it.
+    #[serde(default = "default_workers")]
+    #[schemars(range(min = 1, max = 64))]
+    pub workers: u32,
+    /// On a cluster: the worker's image. Absent: the controller's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// On a cluster: where a new Pipeline begins, instead of with an empty log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<RestoreFrom>,
+    /// On a cluster: how long a deletion may wait for commits; what is left then is reported.
+    #[serde(default = "default_deletion_timeout")]
+    pub deletion_timeout: Duration,
+    /// On a cluster: merged into the worker's pod, as `kubectl patch` does it; the container is named `worker`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
 }
 
 /// A transaction outlasts all the checkpoints that may fail before one decides it, and then the commit. Milliseconds are
@@ -156,6 +200,14 @@ pub struct Transform {
 
 fn default_parallelism() -> u32 {
     1
+}
+
+fn default_workers() -> u32 {
+    1
+}
+
+fn default_deletion_timeout() -> Duration {
+    Duration::from_millis(300_000)
 }
 
 fn default_max_parallelism() -> u32 {

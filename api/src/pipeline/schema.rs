@@ -13,6 +13,10 @@ pub fn definition() -> CustomResourceDefinition {
     let derived = serde_json::to_value(Pipeline::crd()).unwrap_or_default();
     let mut tidied = derived.clone();
     tidy(&mut tidied);
+    if let Some(status) = tidied.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status") {
+        // What nobody has reported must not look as if it had been.
+        without_defaults(status);
+    }
     serde_json::from_value(tidied).unwrap_or_else(|_| Pipeline::crd())
 }
 
@@ -23,6 +27,17 @@ pub fn schema() -> &'static Value {
         let mut definition = serde_json::to_value(definition()).unwrap_or_default();
         definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default()
     })
+}
+
+fn without_defaults(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("default");
+            map.values_mut().for_each(without_defaults);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_defaults),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Takes out what the derive adds and an API server does not want: formats that it does not know (it warns of each),
