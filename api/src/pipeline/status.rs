@@ -21,7 +21,7 @@ pub struct PipelineStatus {
     pub selector: String,
     /// Worker pods.
     pub workers: Workers,
-    /// Accepted, Ready, CheckpointHealthy, CommitsSettled, Progressing: True is always the good state.
+    /// `Accepted`, `Ready`, `CheckpointHealthy`, `CommitsSettled`, `Progressing`: True is always the good state.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Checkpoints; at most every 30 seconds while nothing else changes.
@@ -72,7 +72,7 @@ pub struct Workers {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Accepted, Ready, CheckpointHealthy, CommitsSettled or Progressing.
+    /// `Accepted`, `Ready`, `CheckpointHealthy`, `CommitsSettled` or `Progressing`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     pub kind: String,

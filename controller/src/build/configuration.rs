@@ -1,5 +1,5 @@
-//! What a worker runs: the manifest without what concerns the controller alone, in an immutable ConfigMap that is named by
-//! its hash. A pod whose hash is another one runs something of before.
+//! What a worker runs: the manifest without what concerns the controller alone, in an immutable `ConfigMap` that is named
+//! by its hash. A pod whose hash is another one runs something of before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(super) const FILE: &str = "pipeline.yaml";
 /// Fields of the spec that say nothing to a running worker.
 const OF_THE_CONTROLLER: [&str; 6] = ["deletionTimeout", "image", "podTemplate", "restoreFrom", "suspend", "workers"];
 
-/// A ConfigMap and what else a pod needs to know of it.
+/// A `ConfigMap` and what else a pod needs to know of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
     /// Of everything that a running worker would have to be replaced for.

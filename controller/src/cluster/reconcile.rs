@@ -197,6 +197,7 @@ fn is_lost(node: &Node) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the loop hands them over so")]
 fn after_failure(pipeline: Arc<Pipeline>, error: &Error, context: Arc<Context>) -> Action {
     let uid = names::uid(&pipeline);
     let failures = context.memory(uid).failures;

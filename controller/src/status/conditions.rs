@@ -20,15 +20,22 @@ fn word(kind: &'static str, status: &'static str, reason: &str, message: impl In
     Word { kind, status, reason: reason.to_owned(), message: message.into() }
 }
 
-pub(super) fn conditions(
-    observed: &Observed,
-    before: &PipelineStatus,
-    status: &PipelineStatus,
-    goal: &Goal,
-    current: Option<&Worker<'_>>,
-    knowledge: &Knowledge,
-    refused: Option<&str>,
-) -> Vec<Condition> {
+/// What conditions are made from.
+pub(super) struct Facts<'a> {
+    pub(super) observed: &'a Observed,
+    /// The new one, as far as it is done.
+    pub(super) status: &'a PipelineStatus,
+    pub(super) goal: &'a Goal,
+    /// The worker that does what is wanted.
+    pub(super) current: Option<&'a Worker<'a>>,
+    pub(super) knowledge: &'a Knowledge,
+    /// Why no pod can be made of this manifest.
+    pub(super) refused: Option<&'a str>,
+}
+
+/// All five; those of `before` tell since when.
+pub(super) fn conditions(facts: &Facts<'_>, before: &PipelineStatus) -> Vec<Condition> {
+    let Facts { observed, status, goal, current, knowledge, refused } = *facts;
     let words = [
         accepted(goal, refused),
         ready(observed, status, goal, current),

@@ -12,7 +12,7 @@ use api::report::{PendingCommit, WorkerState};
 pub use self::conditions::rfc3339;
 pub use self::knowledge::Knowledge;
 
-use self::conditions::conditions;
+use self::conditions::{Facts, conditions};
 use crate::build::Configuration;
 use crate::decide::{Goal, Life, Stop, Worker};
 use crate::names::{self, Purpose};
@@ -68,7 +68,8 @@ pub fn report(
         log: knowledge.log_status(),
         actions: before.actions.clone(),
     };
-    status.conditions = conditions(observed, &before, &status, goal, current, knowledge, refused);
+    let facts = Facts { observed, status: &status, goal, current, knowledge, refused };
+    status.conditions = conditions(&facts, &before);
     status
 }
 
