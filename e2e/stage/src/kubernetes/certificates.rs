@@ -15,8 +15,10 @@ pub(super) struct Certificates {
     pub(super) server: Pair,
     /// In group `system:masters`: RBAC lets it do everything.
     pub(super) administrator: Pair,
-    /// Private; its public half is taken from it.
-    pub(super) accounts: PathBuf,
+    /// Signs tokens of service accounts.
+    pub(super) accounts_private: PathBuf,
+    /// Checks them.
+    pub(super) accounts_public: PathBuf,
 }
 
 pub(super) struct Pair {
@@ -46,11 +48,13 @@ impl Certificates {
         administrator.distinguished_name.push(DnType::CommonName, "administrator");
         administrator.distinguished_name.push(DnType::OrganizationName, "system:masters");
         administrator.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let accounts = KeyPair::generate()?;
         Ok(Self {
             authority: write("ca.crt", authority)?,
             server: pair("server", server)?,
             administrator: pair("administrator", administrator)?,
-            accounts: write("accounts.key", KeyPair::generate()?.serialize_pem())?,
+            accounts_private: write("accounts.key", accounts.serialize_pem())?,
+            accounts_public: write("accounts.pub", accounts.public_key_pem())?,
         })
     }
 }

@@ -63,6 +63,12 @@ impl Component {
         Ok(kill_process(Pid::from_child(process), signal)?)
     }
 
+    /// Lets go of it, as a starter does that is gone.
+    #[cfg(test)]
+    pub(super) fn leave(&mut self) {
+        drop(self.process.as_mut().and_then(|process| process.stdin.take()));
+    }
+
     /// Everything that the present process said.
     pub(super) fn said(&self) -> String {
         fs::read_to_string(self.said_path()).unwrap_or_default()

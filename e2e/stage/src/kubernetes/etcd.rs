@@ -98,3 +98,24 @@ impl Etcd {
         Ok(answer.contains("\"health\":\"true\""))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::binary;
+
+    /// A test that is killed cannot end what it started.
+    #[test]
+    fn a_component_ends_with_its_starter() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut etcd = Etcd::start(&binary().unwrap(), folder.path()).unwrap();
+        assert!(etcd.is_healthy().unwrap());
+        etcd.process.leave();
+        let mut looks = 0..MOST_START.as_millis() / LOOK.as_millis();
+        while etcd.process.runs().is_ok() {
+            assert!(looks.next().is_some(), "it lives on: {}", etcd.process.said());
+            std::thread::sleep(LOOK);
+        }
+        assert!(etcd.is_healthy().is_err(), "nobody listens");
+    }
+}

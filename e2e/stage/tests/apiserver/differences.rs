@@ -168,7 +168,10 @@ fn shaken(dice: &mut Dice) -> Value {
             2..=4 => {
                 let others = spots(&dice.one(&bases).1);
                 let others: Vec<_> = others.into_iter().filter(|other| other.kind() == spot.kind()).collect();
-                if others.is_empty() { continue } else { dice.one(&others).value.clone() }
+                if others.is_empty() {
+                    continue;
+                }
+                dice.one(&others).value.clone()
             }
             _ => rearranged(&spot.value, dice),
         };

@@ -28,15 +28,14 @@ pub(crate) async fn site() -> Result<(Arc<Site>, Client)> {
     // Weak: the last test that uses it ends it, since nothing ends what is static.
     static SITE: Mutex<Weak<Site>> = Mutex::const_new(Weak::new());
     let mut shared = SITE.lock().await;
-    let site = match shared.upgrade() {
-        Some(site) => site,
-        None => {
-            let server = Apiserver::start().await?;
-            let defined = define(&server.client().await?).await?;
-            let site = Arc::new(Site { server, defined });
-            *shared = Arc::downgrade(&site);
-            site
-        }
+    let site = if let Some(site) = shared.upgrade() {
+        site
+    } else {
+        let server = Apiserver::start().await?;
+        let defined = define(&server.client().await?).await?;
+        let site = Arc::new(Site { server, defined });
+        *shared = Arc::downgrade(&site);
+        site
     };
     let client = site.server.client().await?;
     Ok((site, client))

@@ -135,15 +135,17 @@ fn generated(dice: &mut Dice) -> Vec<Wrong> {
     found
 }
 
+type Change = fn(&mut Value);
+
 /// What is wrong above the spec.
 fn of_the_object() -> Vec<Wrong> {
-    let changes: [(&str, &str, fn(&mut Value)); 4] = [
+    let changes: [(&str, &str, Change); 4] = [
         ("unknown field", "surplus", |object| object["surplus"] = json!(1)),
         ("unknown field", "metadata.surplus", |object| object["metadata"]["surplus"] = json!(1)),
         ("missing field", "spec", |object| drop(object.as_object_mut().expect("an object").remove("spec"))),
         ("not a name", "metadata.name", |object| object["metadata"]["name"] = json!("Upper Case")),
     ];
-    let wrong = |(what, field, change): (&str, &str, fn(&mut Value))| {
+    let wrong = |(what, field, change): (&str, &str, Change)| {
         let mut manifest = bases()[0].1.clone();
         change(&mut manifest);
         Wrong { what: format!("{field}: {what}"), field: field.to_owned(), manifest }
