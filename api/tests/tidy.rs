@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const MAX_LINES: usize = 500;
-const CRATES: [&str; 5] = ["checkpoint", "api", "runtime", "onceward", "e2e"];
+const CRATES: [&str; 6] = ["checkpoint", "api", "runtime", "onceward", "e2e", "e2e/stage"];
 /// Workspace crates that each crate may use; no other edge.
-const EDGES: [(&str, &[&str]); 5] = [
+const EDGES: [(&str, &[&str]); 6] = [
     ("checkpoint", &[]),
     ("api", &["checkpoint"]),
     ("runtime", &["checkpoint", "api"]),
     ("onceward", &["checkpoint", "api", "runtime"]),
-    ("e2e", &["checkpoint", "api", "runtime", "onceward"]),
+    ("e2e", &["checkpoint", "api", "runtime", "onceward", "stage"]),
+    ("e2e/stage", &["api"]),
 ];
 /// Pure by construction: these and nothing else.
 const CHECKPOINT_MAY_USE: [&str; 4] = ["schemars", "serde", "serde_json", "thiserror"];
@@ -58,7 +59,10 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 }
 
 fn sources() -> Vec<(String, String)> {
-    let found: Vec<_> = CRATES.iter().flat_map(|name| files(name, ".rs")).collect();
+    let mut found: Vec<_> = CRATES.iter().flat_map(|name| files(name, ".rs")).collect();
+    // One crate lies in another's folder.
+    found.sort();
+    found.dedup();
     assert!(found.len() > 20, "the workspace is not where this test looks for it");
     found
 }
@@ -153,7 +157,8 @@ fn crates_depend_in_one_direction() {
     let mut wrong = Vec::new();
     for (name, allowed) in EDGES {
         for (line, dependency, _) in dependencies(name, false).into_iter().chain(dependencies(name, true)) {
-            if CRATES.contains(&dependency.as_str()) && !allowed.contains(&dependency.as_str()) {
+            let is_ours = CRATES.iter().any(|folder| folder.rsplit('/').next() == Some(&dependency));
+            if is_ours && !allowed.contains(&dependency.as_str()) {
                 wrong.push(format!("{name}/Cargo.toml:{line}: {name} must not use {dependency}"));
             }
         }

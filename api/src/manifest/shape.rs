@@ -78,8 +78,10 @@ impl Reader<'_> {
             return self.literal(schema, node, path);
         }
         if schema.get("x-kubernetes-preserve-unknown-fields").is_some() {
-            // Another one judges it; here nothing reads it.
-            return Value::Null;
+            // Another one judges what is in it; here nothing reads it.
+            let is_mapping = matches!(node.content, Content::Mapping(_));
+            let fits = is_mapping || schema.get("type").is_none();
+            return if fits { Value::Null } else { self.fault(path, "must be a mapping of fields", None) };
         }
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => self.object(schema, node, path),

@@ -42,7 +42,7 @@ fn without_defaults(value: &mut Value) {
 
 /// Takes out what the derive adds and an API server does not want: formats that it does not know (it warns of each),
 /// `additionalProperties: false` (it refuses that word; structural schemas drop unknown fields anyway), and `nullable`,
-/// with which `field: null` would count as set in CEL's `has`.
+/// with which `field: null` would count as set in CEL's `has`, together with the null among the words of an enum.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -54,6 +54,9 @@ fn tidy(value: &mut Value) {
                 && format.starts_with("uint")
             {
                 map.insert("format".to_owned(), "int64".into());
+            }
+            if let Some(Value::Array(words)) = map.get_mut("enum") {
+                words.retain(|word| !word.is_null());
             }
             map.values_mut().for_each(tidy);
         }
