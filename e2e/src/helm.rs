@@ -28,9 +28,9 @@ impl Helm {
     pub fn new() -> Result<Self> {
         let folder = cache::once("helm", VERSION, |folder| {
             let mut go = Command::new(go());
-            go.arg("install").arg("-trimpath").arg(format!("helm.sh/helm/v4/cmd/helm@{VERSION}"));
+            go.arg("install").arg(format!("helm.sh/helm/v4/cmd/helm@{VERSION}"));
             // No other toolchain is fetched, and no C compiler asked for.
-            go.env("GOBIN", folder).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("GOFLAGS", "");
+            go.env("GOBIN", folder).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
             cache::run(&mut go, FIX).map(drop)
         })?;
         Ok(Self { program: folder.join("helm"), home: tempfile::tempdir()? })

@@ -47,14 +47,19 @@ fn own_secret_is_used_and_none_is_made() {
 fn key_that_the_cluster_has_is_kept() {
     let kept = STANDARD.encode("a key of before");
     let mut answers = discovery(&objects(&[]));
-    let found = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "onceward-signing-key"},
-        "data": {"ed25519.pem": kept}});
+    // As an earlier release of this name left it.
+    let annotations =
+        json!({"meta.helm.sh/release-name": "onceward", "meta.helm.sh/release-namespace": "onceward-system"});
+    let metadata = json!({"name": "onceward-signing-key", "namespace": "onceward-system",
+        "labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": annotations});
+    let found = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"ed25519.pem": kept}});
     answers.insert(SECRET.to_owned(), found);
     let (rendered, asked) = with_server(&answers, |address| {
         let server = format!("http://{address}");
         let server = ["--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", &server];
-        Helm::new().unwrap().render(&server).unwrap()
+        Helm::new()?.render(&server)
     });
+    let rendered = rendered.unwrap();
     assert!(asked.iter().any(|path| path == SECRET), "nobody looked for the Secret: {asked:?}");
     assert_eq!(key(&parse(&rendered)), "a key of before");
 }
@@ -93,7 +98,6 @@ fn discovery(objects: &[Value]) -> BTreeMap<String, Value> {
 
 /// Answers while `ask` runs; also gives the paths that were asked for.
 fn with_server<T>(answers: &BTreeMap<String, Value>, ask: impl FnOnce(SocketAddr) -> T) -> (T, Vec<String>) {
-    const END: &str = "/end";
     /// Helm asks about twenty times.
     const MOST: usize = 1_000;
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -110,10 +114,22 @@ fn with_server<T>(answers: &BTreeMap<String, Value>, ask: impl FnOnce(SocketAddr
             }
             asked
         });
+        let end = End(address);
         let done = ask(address);
-        write!(TcpStream::connect(address).unwrap(), "GET {END} HTTP/1.1\r\n\r\n").unwrap();
+        drop(end);
         (done, served.join().unwrap())
     })
+}
+
+const END: &str = "/end";
+
+/// Ends the server, whatever becomes of who asks.
+struct End(SocketAddr);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = TcpStream::connect(self.0).and_then(|mut stream| write!(stream, "GET {END} HTTP/1.1\r\n\r\n"));
+    }
 }
 
 fn serve(stream: TcpStream, answers: &BTreeMap<String, Value>) -> String {
