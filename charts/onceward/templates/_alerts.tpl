@@ -76,7 +76,7 @@ annotations:
 
 {{- define "onceward.alert.commitLost" -}}
 expr: |
-  max by (namespace, pipeline) (onceward_pipeline_failed{reason="commit_lost"}) == 1
+  max by (namespace, pipeline) (onceward_pipeline_failed{reason="CommitLost"}) == 1
   or sum by (namespace, pipeline) (increase(onceward_commits_total{result="lost"}[{{ .values.window }}])) > 0
   or sum by (namespace, pipeline) (increase(onceward_transactions_expired_total[{{ .values.window }}])) > 0
 annotations:
@@ -89,7 +89,7 @@ annotations:
 {{- define "onceward.alert.restartLoop" -}}
 expr: |
   sum by (namespace, pipeline) (
-    increase(onceward_pipeline_restarts_total{reason!~"spec_changed|requested"}[{{ .values.window }}])
+    increase(onceward_pipeline_restarts_total{reason!~"SpecChanged|Requested"}[{{ .values.window }}])
   ) > {{ .values.restarts }}
 annotations:
   summary: '[[ $labels.namespace ]]/[[ $labels.pipeline ]] starts again and again'
@@ -99,7 +99,7 @@ annotations:
 
 {{- define "onceward.alert.restartLimitReached" -}}
 expr: |
-  max by (namespace, pipeline) (onceward_pipeline_failed{reason="restarts_exhausted"}) == 1
+  max by (namespace, pipeline) (onceward_pipeline_failed{reason=~"RestartLimitReached|RestartsExhausted"}) == 1
 annotations:
   summary: '[[ $labels.namespace ]]/[[ $labels.pipeline ]] has failed more often than its restart policy allows'
   description: >-
@@ -108,7 +108,7 @@ annotations:
 
 {{- define "onceward.alert.pipelineFailed" -}}
 expr: |
-  max by (namespace, pipeline, reason) (onceward_pipeline_failed{reason!~"commit_lost|restarts_exhausted"}) == 1
+  max by (namespace, pipeline, reason) (onceward_pipeline_failed{reason!~"CommitLost|RestartLimitReached|RestartsExhausted"}) == 1
 annotations:
   summary: '[[ $labels.namespace ]]/[[ $labels.pipeline ]] has failed: [[ $labels.reason ]]'
   description: >-
@@ -118,7 +118,7 @@ annotations:
 {{- define "onceward.alert.pipelineNotReady" -}}
 expr: |
   max by (namespace, pipeline) (onceward_pipeline_status_condition{condition="Ready", status="true"}) == 0
-  unless max by (namespace, pipeline) (onceward_pipeline_status_phase{phase=~"Suspended|Succeeded|Failed"}) == 1
+  unless max by (namespace, pipeline) (onceward_pipeline_status_phase{phase=~"Suspended|Finished|Failed|Deleting"}) == 1
 annotations:
   summary: '[[ $labels.namespace ]]/[[ $labels.pipeline ]] is not ready'
   description: >-
