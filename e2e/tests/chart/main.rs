@@ -28,7 +28,9 @@ fn here() -> PathBuf {
 }
 
 fn read(path: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+    let text = std::fs::read_to_string(&path);
+    assert!(text.is_ok(), "{}: {text:?}", path.as_ref().display());
+    text.unwrap()
 }
 
 /// Everything that the chart can make.

@@ -29,8 +29,8 @@ fn masked(rendered: &str) -> String {
         };
         for line in document.lines() {
             match line.split_once("ed25519.pem: ") {
-                Some((begin, _)) => text += &format!("{begin}ed25519.pem: <made>\n"),
-                None => text += &format!("{}\n", line.trim_end()),
+                Some((begin, _)) => text.extend([begin, "ed25519.pem: <made>\n"]),
+                None => text.extend([line.trim_end(), "\n"]),
             }
         }
         text += if is_cut { "    <files/dashboards>\n" } else { "" };
