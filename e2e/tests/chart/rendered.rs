@@ -74,3 +74,17 @@ fn definition_in_the_chart_is_the_generated_one_and_is_kept() {
     let [generated] = crate::parse(&read(root().join("crds/pipelines.yaml"))).try_into().unwrap();
     assert!(*made == generated, "the chart makes another definition than crds/ has");
 }
+
+/// The definition is a link to crds/ in the repository, and must be a file in a package.
+#[test]
+fn packaged_chart_makes_the_same_objects() {
+    let (helm, folder) = (Helm::new().unwrap(), tempfile::tempdir().unwrap());
+    let place = folder.path().display().to_string();
+    helm.run(&["package", &chart().display().to_string(), "--destination", &place]).unwrap();
+    let package = format!("{place}/onceward-0.1.0.tgz");
+    let rendered = helm.run(&["template", "onceward", &package, "--namespace", "onceward-system"]).unwrap();
+    let objects = crate::parse(&rendered);
+    assert!(objects.iter().any(|object| crate::kind(object) == "CustomResourceDefinition"));
+    let stored = std::fs::read_to_string(here().join("golden/defaults.yaml")).unwrap();
+    assert!(masked(&rendered) == stored, "the package makes other objects than the folder");
+}
