@@ -46,8 +46,8 @@ pub use self::sources::{
     Source, SourceInput,
 };
 pub use self::status::{
-    Actions, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus, PendingCommitStatus, Phase, PipelineStatus, Restarts,
-    Restored, Workers,
+    Actions, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus, PendingCommitStatus, Phase,
+    PipelineStatus, Restarts, Restored, Workers,
 };
 pub use self::values::{InvalidRecipe, Recipe, Value};
 
