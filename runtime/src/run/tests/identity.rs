@@ -101,7 +101,8 @@ impl Site {
     async fn start(&self, options: RunOptions, takes_commits: bool, dying: Option<Arc<Dying>>) -> End {
         let mut assembled = assemble(&pipeline(&json!({})), &Secrets::new("/nowhere")).unwrap();
         assembled.setup.interval = Duration::from_secs(1);
-        let seconds = if takes_commits { Vec::new() } else { vec![0..u64::MAX] };
+        let always = 0..u64::MAX;
+        let seconds = if takes_commits { Vec::new() } else { vec![always] };
         let stuck = Stuck { clock: self.clock, seconds, target: Arc::clone(&self.target) };
         let sink: Arc<dyn SinkConnector> = Arc::new(stuck);
         assembled.setup.sinks.insert("out".into(), Arc::clone(&sink));
@@ -121,7 +122,7 @@ impl Site {
         let stopping = async {
             tokio::time::sleep(Duration::from_millis(3_500)).await;
             stop.stop();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             biased;
