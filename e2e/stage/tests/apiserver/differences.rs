@@ -34,13 +34,13 @@ fn differences() -> Vec<Difference> {
         row(
             "a field set to null that has a default",
             "the server takes the default; a reader of files asks what was meant",
-            ("files", "/spec/parallelism", Value::Null),
+            ("kafka", "/spec/parallelism", Value::Null),
             "has no value",
         ),
         row(
             "a whole number written as 2.0",
             "JSON has one kind of number; in a file it was probably meant as a fraction",
-            ("files", "/spec/checkpoint/retain", json!(7.0)),
+            ("kafka", "/spec/checkpoint/retain", json!(7.0)),
             "is not a whole number",
         ),
         row(
