@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub const REPORT_VERSION: u32 = 1;
 /// Kubernetes cuts a termination message at 4,096 bytes; texts are cut so that a whole report stays below.
 pub const MOST_TEXT_BYTES: usize = 512;
+/// So short they are never cut further: a whole report of such texts has room, whatever they are escaped to.
+const SHORTEST_TEXT_BYTES: usize = 64;
+const MOST_BYTES: usize = 4_096;
 /// Sinks that are named one by one.
 const MOST_PENDING: usize = 16;
 
@@ -152,26 +155,60 @@ pub struct PendingCommit {
 }
 
 impl WorkerReport {
-    /// Texts and lists cut to what a termination message can hold.
+    /// Texts and lists cut to what a termination message can hold: error texts first, then sinks become one entry, then
+    /// checkpoints are left out.
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        for text in [&mut self.reason, &mut self.message, &mut self.attempts.last_reason].into_iter().flatten() {
-            cut(text);
+        cut(&mut self.version, SHORTEST_TEXT_BYTES);
+        cut(&mut self.configuration, SHORTEST_TEXT_BYTES);
+        if self.pending_commits.len() > MOST_PENDING {
+            self.merge_pending();
         }
-        if let Some(failed) = &mut self.checkpoints.failed {
-            cut(&mut failed.reason);
+        let mut most = MOST_TEXT_BYTES;
+        while most >= SHORTEST_TEXT_BYTES {
+            self.cut_texts(most);
+            if self.fits() {
+                return self;
+            }
+            most /= 2;
         }
-        self.pending_commits.truncate(MOST_PENDING);
-        let each = MOST_TEXT_BYTES / MOST_PENDING;
-        for error in self.pending_commits.iter_mut().filter_map(|pending| pending.last_error.as_mut()) {
-            error.truncate(error.floor_char_boundary(each.max(64)));
+        self.merge_pending();
+        if !self.fits() {
+            self.checkpoints.restored_from = None;
+        }
+        if !self.fits() {
+            self.checkpoints.newest = None;
         }
         self
     }
+
+    fn fits(&self) -> bool {
+        serde_json::to_string(self).is_ok_and(|text| text.len() < MOST_BYTES)
+    }
+
+    fn cut_texts(&mut self, most: usize) {
+        let errors = self.pending_commits.iter_mut().filter_map(|pending| pending.last_error.as_mut());
+        let failed = self.checkpoints.failed.as_mut().map(|failed| &mut failed.reason);
+        let others = [&mut self.reason, &mut self.message, &mut self.attempts.last_reason].into_iter().flatten();
+        others.chain(failed).chain(errors).for_each(|text| cut(text, most));
+    }
+
+    /// All sinks together.
+    fn merge_pending(&mut self) {
+        let merged = self.pending_commits.drain(..).reduce(|all, one| PendingCommit {
+            sink: String::new(),
+            committables: all.committables.saturating_add(one.committables),
+            since_ms: all.since_ms.min(one.since_ms),
+            tries: all.tries.max(one.tries),
+            last_error: all.last_error.or(one.last_error),
+            ..all
+        });
+        self.pending_commits.extend(merged);
+    }
 }
 
-fn cut(text: &mut String) {
-    text.truncate(text.floor_char_boundary(MOST_TEXT_BYTES));
+fn cut(text: &mut String, most: usize) {
+    text.truncate(text.floor_char_boundary(most));
 }
 
 #[cfg(test)]
@@ -194,7 +231,7 @@ mod tests {
             reason: long(),
             message: long(),
             attempts: Attempts { last_reason: long(), ..Attempts::default() },
-            pending_commits: vec![pending; 3],
+            pending_commits: vec![pending; 12],
             ..WorkerReport::default()
         };
         let text = serde_json::to_string(&report.bounded()).unwrap_or_default();

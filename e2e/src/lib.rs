@@ -1,12 +1,15 @@
 //! The stage on which the shipped binary is run, killed, paused and judged.
 
+pub mod cache;
 pub mod chaos;
 pub mod decisions;
 pub mod generated;
+pub mod helm;
 pub mod http;
 pub mod kafka;
 pub mod kills;
 pub mod pairs;
+pub mod promtool;
 pub mod seeds;
 pub mod site;
 pub mod stage;

@@ -6,7 +6,7 @@ use clap::Parser;
 use onceward::cli::{Cli, Command};
 use onceward::commands::{self, Error};
 use onceward::screen::{Screen, with_causes};
-use onceward::telemetry;
+use onceward::telemetry::{self, Detail, LogFormat};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,7 +20,10 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(commands::REFUSED));
         }
     };
-    telemetry::begin();
+    match &cli.command {
+        Command::Worker(args) => telemetry::begin(args.log_format, Detail::Attempts),
+        _ => telemetry::begin(LogFormat::Text, Detail::Warnings),
+    }
     let screen = Screen::of_process();
     let ended = match &cli.command {
         Command::Completion(args) => commands::completion::execute(args, screen),
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Command::Lint(args) => commands::lint::execute(args, screen),
         Command::Commit(args) => commands::settle::execute(args, screen),
         Command::Transactions(args) => commands::transactions::execute(args, screen),
+        Command::Worker(args) => commands::worker::execute(args),
         Command::Crashpoints(args) => commands::crashpoints::execute(args, screen),
         Command::Checkpoints(args) => commands::checkpoints::execute(args, screen),
     };

@@ -1,7 +1,6 @@
 //! How progress is made durable, and what happens after a failure.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
@@ -33,21 +32,8 @@ pub struct CheckpointSpec {
     #[serde(default = "default_tolerable")]
     #[schemars(range(min = 0, max = 1000))]
     pub tolerable_failed_checkpoints: u32,
-    /// On a cluster: what becomes of checkpoints when the Pipeline is deleted.
-    #[serde(default)]
-    pub on_delete: OnDelete,
     /// Where the checkpoint log lives.
     pub storage: Storage,
-}
-
-/// What becomes of checkpoints when the Pipeline is deleted.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDelete {
-    /// They stay; a new Pipeline goes on from them with restoreFrom.
-    #[default]
-    Retain,
-    /// They are deleted, once everything that was decided is visible.
-    Delete,
 }
 
 impl CheckpointSpec {

@@ -22,8 +22,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use self::checkpoint::{
-    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, LocalStorage, Never, OnDelete, RestartPolicy,
-    RestartStrategy, Storage,
+    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, LocalStorage, Never, RestartPolicy, RestartStrategy,
+    Storage,
 };
 pub use self::cluster::{PodTemplate, RestoreFrom};
 pub use self::columns::{Column, ColumnType, Generate, InvalidColumnType, Literal, Random, Sequence};
@@ -46,8 +46,8 @@ pub use self::sources::{
     Source, SourceInput,
 };
 pub use self::status::{
-    Actions, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus, PendingCommitStatus, Phase, PipelineStatus, Restarts,
-    Restored, Workers,
+    Actions, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus, PendingCommitStatus, Phase,
+    PipelineStatus, Restarts, Restored, Workers,
 };
 pub use self::values::{InvalidRecipe, Recipe, Value};
 

@@ -21,7 +21,7 @@ pub struct PipelineStatus {
     pub selector: String,
     /// Worker pods.
     pub workers: Workers,
-    /// Accepted, Ready, CheckpointHealthy, CommitsSettled, Progressing: True is always the good state.
+    /// `Accepted`, `Ready`, `CheckpointHealthy`, `CommitsSettled`, `Progressing`: True is always the good state.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Checkpoints; at most every 30 seconds while nothing else changes.
@@ -29,7 +29,7 @@ pub struct PipelineStatus {
     /// Decided output that is not visible yet.
     #[schemars(length(max = 64))]
     pub pending_commits: Vec<PendingCommitStatus>,
-    /// Attempts and pods that failed.
+    /// Pods that failed or were taken away.
     pub restarts: Restarts,
     /// The log that the pipeline writes, and how far it was ever known to go.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ pub struct Workers {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Accepted, Ready, CheckpointHealthy, CommitsSettled or Progressing.
+    /// `Accepted`, `Ready`, `CheckpointHealthy`, `CommitsSettled` or `Progressing`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     pub kind: String,
@@ -180,10 +180,12 @@ pub struct PendingCommitStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Restarts {
-    /// Attempts and pods that had to be replaced, since the Pipeline was made.
+    /// Pods that had to be replaced, since the Pipeline was made.
     pub total: u64,
     /// Of pods, since one last ran for as long as the policy's reset.
     pub since_reset: u32,
+    /// Serial number of the newest pod that is counted.
+    pub last_serial: u64,
     /// When one failed last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]

@@ -1,14 +1,12 @@
 //! The Java side of the stage: Kafka's libraries from Maven's central repository and our few classes, kept in the cache.
-//!
-//! Several test processes may want them at once: one fetches under a lock, the others wait. What is there is complete,
-//! because it was renamed into its place.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context as _, Result};
+
+use crate::cache::{self, run};
 
 /// Where the stage's own files lie: `pom.xml`, settings of Maven and of logging, Java sources.
 pub(super) fn stage() -> PathBuf {
@@ -22,11 +20,7 @@ pub(super) fn peers() -> PathBuf {
 
 /// `${XDG_CACHE_HOME:-$HOME/.cache}/onceward/kafka`.
 pub(super) fn cache() -> Result<PathBuf> {
-    let set = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let folder = set.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?.join("onceward/kafka");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    Ok(folder)
+    cache::folder("kafka")
 }
 
 /// Class path of the broker and the tools of a released version (`4.3.1`).
@@ -62,7 +56,7 @@ fn compiled(libraries: &str, sources: &[PathBuf]) -> Result<PathBuf> {
     once(&format!("classes-{:016x}", fingerprint(&text)), |folder| {
         let mut javac = Command::new("javac");
         javac.args(["-proc:none", "-nowarn", "-cp", libraries, "-d"]).arg(folder).args(sources);
-        run(&mut javac, "install a JDK (Debian: apt-get install default-jdk-headless)")
+        run(&mut javac, "install a JDK (Debian: apt-get install default-jdk-headless)").map(drop)
     })
 }
 
@@ -72,34 +66,12 @@ fn fetch(pom: &Path, arguments: &[String], folder: &Path) -> Result<()> {
     maven.arg("--file").arg(pom).arg("dependency:copy-dependencies").args(arguments);
     maven.arg("-DincludeScope=runtime").arg(format!("-DoutputDirectory={}", folder.display()));
     maven.arg(format!("-Dmaven.repo.local={}", cache()?.join("maven").display()));
-    run(&mut maven, "install Maven (Debian: apt-get install maven)")
+    run(&mut maven, "install Maven (Debian: apt-get install maven)").map(drop)
 }
 
-fn run(command: &mut Command, fix: &str) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{name}`: {fix}"))?;
-    let said = || [output.stdout.as_slice(), output.stderr.as_slice()].map(String::from_utf8_lossy).concat();
-    ensure!(output.status.success(), "`{name}` failed with {}:\n{}", output.status, said());
-    Ok(())
-}
-
-/// The cached folder `name`; if there is none, `fill` makes it, in one process at a time.
+/// One lock for all: two Mavens in one local repository get into each other's way.
 fn once(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let (cache, done) = (cache()?, cache()?.join(name));
-    if done.is_dir() {
-        return Ok(done);
-    }
-    // One lock for all: two Mavens in one local repository get into each other's way.
-    let lock = File::create(cache.join("lock")).context("the lock of the cache")?;
-    flock(&lock, FlockOperation::LockExclusive).context("the lock of the cache")?;
-    if !done.is_dir() {
-        let unfinished = cache.join(format!("{name}.part"));
-        let _ = fs::remove_dir_all(&unfinished);
-        fs::create_dir_all(&unfinished)?;
-        fill(&unfinished)?;
-        fs::rename(&unfinished, &done).with_context(|| done.display().to_string())?;
-    }
-    Ok(done)
+    cache::once("kafka", name, fill)
 }
 
 /// FNV-1a: names a folder, protects nothing.

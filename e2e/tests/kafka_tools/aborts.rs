@@ -13,7 +13,7 @@ const ABORT: [&str; 2] = ["transactions", "abort"];
 const REASON: &str = "its readers cannot wait any longer";
 
 fn shape(topic: &str) -> Shape {
-    Shape { rows: 8_000, sinks: 2, ..Shape::new(topic) }
+    Shape { rows: 16_000, sinks: 2, ..Shape::new(topic) }
 }
 
 /// What one forced abort is to throw away: the first sink's transaction, and its rows.

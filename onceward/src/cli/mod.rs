@@ -10,7 +10,10 @@ pub use self::settle::{
     secrets_dir,
 };
 
+pub use self::worker::{Purpose, WorkerArgs};
+
 mod settle;
+mod worker;
 
 /// Exactly-once stream pipelines: SQL over files and streams, killed at any moment, nothing lost and nothing doubled.
 #[derive(Debug, Parser)]
@@ -47,6 +50,9 @@ pub enum Command {
     Transactions(TransactionsArgs),
     /// List the named steps at which a run can be made to die, for tests
     Crashpoints(CrashpointsArgs),
+    /// Run a pipeline as a worker of a cluster: what a controller starts in a pod
+    #[command(hide = true)]
+    Worker(Box<WorkerArgs>),
     /// Print a shell completion script
     Completion(CompletionArgs),
 }

@@ -89,7 +89,8 @@ pub(crate) fn show(findings: &[Finding], screen: Screen) {
     }
 }
 
-fn describe(finding: &Finding) -> String {
+/// A finding in one line: `file:line:column: field: what; fix`.
+pub(crate) fn describe(finding: &Finding) -> String {
     let mut text = finding.origin.clone();
     if finding.place.set_by.is_none() {
         let _ = write!(text, ":{}:{}", finding.place.line, finding.place.column);

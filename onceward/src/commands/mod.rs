@@ -8,7 +8,9 @@ pub mod lint;
 pub(crate) mod manifest;
 pub mod run;
 pub mod settle;
+mod signals;
 pub mod transactions;
+pub mod worker;
 
 use crate::checker;
 use crate::screen::Gone;

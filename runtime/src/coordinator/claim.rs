@@ -51,11 +51,17 @@ pub struct Won {
     pub earlier: Vec<(Attempt, Claim)>,
 }
 
-/// Claims the next attempt of `log`.
+/// Claims the next attempt of `log`, which must be of the pipeline `identity`, if there is one, and becomes its if it is
+/// nobody's yet.
 ///
 /// # Errors
 /// [`CoordinatorError::Outrun`] when somebody else claims at the same time; a log that is damaged.
-pub async fn claim(context: &Context, log: &Log, cause: Cause, depth: Depth) -> Result<Won, CoordinatorError> {
+pub async fn claim(
+    context: &Context,
+    log: &Log,
+    (cause, identity): (Cause, Option<PipelineId>),
+    depth: Depth,
+) -> Result<Won, CoordinatorError> {
     // The pipeline id comes from the log, so the claim is made from the listing that its number is made from: with any
     // newer attempt the create below finds its name taken.
     let listing = loop {
@@ -71,9 +77,13 @@ pub async fn claim(context: &Context, log: &Log, cause: Cause, depth: Depth) -> 
                 // Between two attempts of this process another one has taken over: claiming again would fence it.
                 return Err(CoordinatorError::Fenced { by: attempt });
             }
+            if identity.is_some_and(|identity| identity != newest.pipeline) {
+                // Another pipeline has begun the log since it was looked at.
+                return Err(CoordinatorError::Outrun { by: attempt });
+            }
             newest.pipeline
         }
-        None => PipelineId(context.random.u128()),
+        None => identity.unwrap_or_else(|| PipelineId(context.random.u128())),
     };
     let nonce = Nonce(context.random.u128());
     context.progress.tries_claim(nonce);

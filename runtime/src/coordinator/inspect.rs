@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use checkpoint::claim::{Depth, Found};
-use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
+use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Slot};
 use checkpoint::manifest::{Manifest, StatePart};
 use checkpoint::paths;
 use checkpoint::record::{Claim, Completed, DecisionId, Entry, Origin, Outcome, Position, Record, Released, Settled};
@@ -122,6 +122,13 @@ pub struct Newest {
     pub finished: bool,
 }
 
+impl Newest {
+    /// All state in it.
+    pub fn size_bytes(&self) -> u64 {
+        state_bytes(&self.manifest)
+    }
+}
+
 /// A log that has been claimed at least once, as a reader sees it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -133,6 +140,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Slot of the newest attempt's newest record; 0 if it has none yet.
+    pub fn newest_slot(&self) -> Slot {
+        self.history.first().filter(|found| found.at.attempt == self.highest).map_or(Slot(0), |found| found.at.slot)
+    }
+
     /// The newest attempt may be at work: it has not left by itself. Whether it lives is nothing that a log tells.
     pub fn may_be_running(&self) -> bool {
         let is_left = |found: &&Found| matches!(found.entry.record, Record::Released(_));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use api::pipeline::RestartStrategy;
 use checkpoint::claim::Depth;
-use checkpoint::ids::{Attempt, LogIndex};
+use checkpoint::ids::{Attempt, LogIndex, PipelineId, Slot};
 use checkpoint::manifest::{Manifest, OperatorPlan};
 use checkpoint::record::{Cause, DecisionId, ManifestRef, SinkClaim};
 use checkpoint::recovery::Intent;
@@ -25,7 +25,7 @@ pub use progress::{Phase, Progress};
 use crate::clock::{Clock, Random};
 use crate::connectors::{SinkConnector, SourceConnector};
 use crate::metrics::Metrics;
-use crate::run::{Observer, StopSignal};
+use crate::run::{Decided, Observer, RunEvent, StopSignal};
 use crate::store::CheckpointStore;
 
 pub mod claim;
@@ -87,6 +87,8 @@ pub struct Start {
     pub intent: Intent,
     /// The newest checkpoint that is known from elsewhere.
     pub floor: Option<DecisionId>,
+    /// Whose log it must be; a log that is begun gets this id. None: whoever's it is, or one that is drawn.
+    pub identity: Option<PipelineId>,
 }
 
 /// An end as it was meant to be. Rows are counted since the log began.
@@ -137,7 +139,7 @@ pub async fn run_attempt(
 ) -> Result<Ended, CoordinatorError> {
     let log = Log::new(Arc::clone(&context.store), start.log, Arc::clone(&context.clock));
     context.progress.set(Phase::Claiming);
-    let won = claim::claim(context, &log, start.cause.clone(), depth(&start.intent)).await?;
+    let won = claim::claim(context, &log, (start.cause.clone(), start.identity), depth(&start.intent)).await?;
     let ended = recover_and_run(context, start, &log, won, (worker, stop)).await;
     match ended {
         Err(error) if matches!(error.next(), Next::Stop(_)) => match claim::rival(context, &log).await {
@@ -172,6 +174,7 @@ async fn recover_and_run(
     let attempt = won.claimed.attempt();
     context.progress.set(Phase::Recovering { attempt });
     let newest = newest_manifest(log, &won).await?;
+    tell_of_log(context, log, &won, newest.as_ref());
     // An earlier attempt of this process has decided already: whatever was asked for is done, also if nobody was told.
     let is_done = won.claimed.newest().is_some_and(|(at, _)| context.progress.is_ours(log.index, at.attempt));
     let only_settles = start.only_settles();
@@ -203,6 +206,39 @@ async fn recover_and_run(
     };
     let drive = drive::Drive::new(context, log.clone(), committers, (won.claim.pipeline, attempt), worker);
     drive.run(*restored, is_first, stop.clone()).await
+}
+
+/// What the log says, now that it is final.
+fn tell_of_log(
+    context: &Context,
+    log: &Log,
+    won: &claim::Won,
+    newest: Option<&(checkpoint::record::Claim, Manifest, bool)>,
+) {
+    let decided = won.claimed.newest().zip(newest).map(|((at, completed), (_, manifest, _))| Decided {
+        attempt: at.attempt,
+        epoch: completed.epoch,
+        handle: log.handle(at),
+        size_bytes: manifests::state_bytes(manifest),
+    });
+    let owed = newest.filter(|(_, _, is_settled)| !is_settled).map(|(_, manifest, _)| by_sink(manifest));
+    context.observer.event(RunEvent::LogRead {
+        pipeline_id: won.claim.pipeline,
+        log: log.index,
+        attempt: won.claimed.attempt(),
+        slot: Slot(0),
+        newest: decided,
+        owed: owed.unwrap_or_default(),
+    });
+}
+
+/// Committables by sink.
+pub(crate) fn by_sink(manifest: &Manifest) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for committable in &manifest.committables {
+        *counts.entry(committable.sink.clone()).or_default() += 1;
+    }
+    counts
 }
 
 /// The newest decision's claim and content, and whether it is known to be settled.

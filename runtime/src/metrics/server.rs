@@ -1,6 +1,7 @@
-//! Serves `/metrics`, `/healthz` and `/readyz`.
+//! Serves `/metrics`, `/healthz`, `/readyz`, and `/state` where somebody keeps a report.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -9,6 +10,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::Metrics;
+use crate::run::Observer;
 use crate::tasks::{self, Task};
 
 /// The address cannot be served.
@@ -31,11 +33,11 @@ impl MetricsServer {
     ///
     /// # Errors
     /// [`ServeError`] names the address.
-    pub async fn bind(address: SocketAddr, metrics: Metrics) -> Result<Self, ServeError> {
+    pub async fn bind(address: SocketAddr, metrics: Metrics, observer: Arc<dyn Observer>) -> Result<Self, ServeError> {
         let failed = |source| ServeError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let router = router(metrics);
+        let router = router(metrics, observer);
         let task = tasks::spawn("metrics", async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::warn!(%error, "metrics are no longer served");
@@ -50,10 +52,11 @@ impl MetricsServer {
     }
 }
 
-fn router(metrics: Metrics) -> Router {
+fn router(metrics: Metrics, observer: Arc<dyn Observer>) -> Router {
     let ready = metrics.ready.clone();
     Router::new()
         .route("/metrics", get(move || std::future::ready(text(&metrics))))
+        .route("/state", get(move || std::future::ready(state(observer.as_ref()))))
         .route("/healthz", get(|| std::future::ready("ok\n")))
         .route(
             "/readyz",
@@ -70,5 +73,13 @@ fn text(metrics: &Metrics) -> axum::response::Response {
     match metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn state(observer: &dyn Observer) -> axum::response::Response {
+    match observer.report().map(|report| serde_json::to_string(&report)) {
+        Some(Ok(text)) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }

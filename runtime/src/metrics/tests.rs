@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::run::{Observer, RunEvent};
 
 fn metrics() -> Metrics {
     Metrics::new(&Names {
@@ -47,22 +50,30 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
     answer
 }
 
+/// Keeps no report.
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: RunEvent) {}
+}
+
 #[tokio::test]
 async fn the_server_is_ready_only_while_an_attempt_processes_records() {
     let metrics = metrics();
-    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone()).await.unwrap();
+    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Arc::new(Silent)).await.unwrap();
     assert!(get(server.address(), "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 503"));
     metrics.ready.set(1);
     assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 200"));
     metrics.checkpoints.total.with_label_values(&["completed"]).inc();
+    assert!(get(server.address(), "/state").await.starts_with("HTTP/1.1 404"), "nobody keeps a report");
     let text = get(server.address(), "/metrics").await;
     assert!(text.contains("onceward_checkpoints_total{pipeline=\"revenue\",result=\"completed\"} 1"), "{text}");
 }
 
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it() {
-    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics()).await.unwrap();
-    let taken = MetricsServer::bind(server.address(), metrics()).await.err().unwrap();
+    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics(), Arc::new(Silent)).await.unwrap();
+    let taken = MetricsServer::bind(server.address(), metrics(), Arc::new(Silent)).await.err().unwrap();
     assert!(taken.to_string().contains(&server.address().to_string()));
 }

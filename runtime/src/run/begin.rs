@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use checkpoint::ids::LogIndex;
+use checkpoint::ids::{LogIndex, PipelineId};
 use checkpoint::manifest::Manifest;
 use checkpoint::paths;
 use checkpoint::record::{DecisionId, Position, bounded};
 use checkpoint::recovery::{Intent, Refusal, foresee};
 
+use super::identity::{Floor, Whose};
 use super::supervise::{Supervisor, refuse_or_fail};
 use super::{FailureReason, ForceAbort, RestartBudget, RunError, StartFrom};
 use crate::connectors::{Classification, Retry, SinkConnector, SinkError};
@@ -32,12 +33,14 @@ pub(super) struct Task {
     pub(super) intent: Intent,
     /// The newest decision that must be in the log, unless a person waived it.
     pub(super) floor: Option<DecisionId>,
+    /// Whose log it must be.
+    pub(super) identity: Option<PipelineId>,
 }
 
 impl Task {
     /// A log that holds nothing yet.
-    pub(super) fn fresh(log: LogIndex) -> Self {
-        Self { log, intent: Intent::Run, floor: None }
+    pub(super) fn fresh(log: LogIndex, identity: Option<PipelineId>) -> Self {
+        Self { log, intent: Intent::Run, floor: None, identity }
     }
 }
 
@@ -46,27 +49,26 @@ impl Supervisor {
     pub(super) async fn begin(&mut self) -> Result<Begin, RunError> {
         let log = claim::current_log(&self.context).await.map_err(|error| refuse_or_fail(&error))?;
         let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
+        let owner = inspect::pipeline(&reader).await.map_err(|error| refuse_or_fail(&error))?;
         let intent = self.intent(log)?;
-        let floor = self.floor(&reader, &intent).await?;
+        let (intent, whose) = self.of_identity(log, owner, intent).await?;
+        let floor = self.floor(owner, &intent).await;
         let seen = inspect::look(&reader, depth(&intent)).await.map_err(|error| refuse_or_fail(&error))?;
-        let Some(seen) = seen else {
-            if !self.check_world(None).await? {
-                return Ok(Begin::Cut);
-            }
-            return match intent {
-                Intent::Run | Intent::Supersede => Ok(Begin::In(Task::fresh(log))),
-                Intent::CommitOnly => Ok(Begin::Finished(Ended::NothingToSettle)),
-                Intent::Rewind | Intent::AcceptLoss { .. } | Intent::ForceAbort { .. } | Intent::GoBack { .. } => {
-                    Err(RunError::Refused { message: Refusal::NothingDecided.to_string() })
-                }
-            };
-        };
-        if intent == Intent::Run && seen.is_superseded() {
+        self.tell_of_log(&reader, owner, seen.as_ref());
+        let Some(seen) = seen else { return self.begin_first(&reader, intent, floor).await };
+        let is_elsewhere = whose == Whose::Another || (self.identity().is_some() && seen.is_superseded());
+        if intent == Intent::CommitOnly && is_elsewhere {
+            // Nothing of this pipeline is owed here: whoever it is that runs is left alone.
+            return Ok(Begin::Finished(Ended::NothingToSettle));
+        }
+        self.check_goes_on(&reader, whose, &seen)?;
+        if (intent == Intent::Run || whose == Whose::Another) && seen.is_superseded() {
             // A fresh start that died before it had a log of its own: finish what it began.
+            self.check_begun_anew(&reader, floor)?;
             if !self.check_world(None).await? {
                 return Ok(Begin::Cut);
             }
-            return Ok(Begin::In(Task::fresh(log.next())));
+            return Ok(Begin::In(Task::fresh(log.next(), self.identity())));
         }
         let intent = match (intent, &seen.newest) {
             // Going back to the newest is going on from it.
@@ -91,7 +93,22 @@ impl Supervisor {
                           twice; say `--accept-duplicates` if that is acceptable"
                     .to_owned(),
             }),
-            intent => Ok(Begin::In(Task { log, intent, floor })),
+            intent => Ok(Begin::In(Task { log, intent, floor: floor.newest(), identity: self.identity() })),
+        }
+    }
+
+    /// In a store that holds no log.
+    async fn begin_first(&mut self, log: &Log, intent: Intent, floor: Floor) -> Result<Begin, RunError> {
+        self.check_begun_anew(log, floor)?;
+        if !self.check_world(None).await? {
+            return Ok(Begin::Cut);
+        }
+        match intent {
+            Intent::Run | Intent::Supersede => Ok(Begin::In(Task::fresh(log.index, self.identity()))),
+            Intent::CommitOnly => Ok(Begin::Finished(Ended::NothingToSettle)),
+            Intent::Rewind | Intent::AcceptLoss { .. } | Intent::ForceAbort { .. } | Intent::GoBack { .. } => {
+                Err(RunError::Refused { message: Refusal::NothingDecided.to_string() })
+            }
         }
     }
 
@@ -178,39 +195,21 @@ impl Supervisor {
             };
             let error = error.into();
             let pause = self.pause(&mut budget, &error, begun, true)?;
-            self.tell_of_pause(None, &error, pause);
+            self.tell_of_pause(None, &error, true, pause);
             if !self.wait(pause).await {
                 return Ok(false);
             }
         }
     }
 
-    /// The newest decision that the targets give evidence of: its output is visible there. Asked before the log is read,
-    /// as a pipeline that runs goes on deciding: what is visible now is in the log by then.
-    async fn floor(&self, log: &Log, intent: &Intent) -> Result<Option<DecisionId>, RunError> {
-        if self.options.accept_rewind || *intent == Intent::Supersede {
-            return Ok(None);
-        }
-        let pipeline = inspect::pipeline(log).await.map_err(|error| refuse_or_fail(&error))?;
-        let Some(pipeline) = pipeline else { return Ok(None) };
-        let mut floor = None;
-        for sink in self.context.setup.sinks.values() {
-            // A target that does not answer is told by its own check, if it is needed at all.
-            floor = floor.max(sink.committer().newest_visible(pipeline).await.unwrap_or_default());
-        }
-        Ok(floor)
-    }
-
     /// Everything that a claim would come to refuse, as far as it is known by now.
-    async fn check_log(
-        &self,
-        log: &Log,
-        seen: &Seen,
-        intent: &Intent,
-        floor: Option<DecisionId>,
-    ) -> Result<(), RunError> {
-        if let Some(refusal) = foresee(seen.history.clone(), intent.clone(), floor) {
-            return Err(refuse_or_fail(&CoordinatorError::refused(log, &refusal)));
+    async fn check_log(&self, log: &Log, seen: &Seen, intent: &Intent, floor: Floor) -> Result<(), RunError> {
+        if *intent == Intent::Supersede {
+            self.check_begun_anew(log, floor)?;
+        }
+        let known = floor.newest().filter(|_| *intent != Intent::Supersede);
+        if let Some(refusal) = foresee(seen.history.clone(), intent.clone(), known) {
+            return Err(floor.refuse(log, &refusal));
         }
         let Some(newest) = &seen.newest else { return Ok(()) };
         if *intent == Intent::Rewind && self.is_visible(&newest.manifest).await {

@@ -1,9 +1,11 @@
 //! What a run tells its observer, as it happens.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::report::WorkerReport;
 use checkpoint::commit::CommitOutcome;
-use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
+use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Slot};
 use checkpoint::recovery::AbortOutcome;
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +14,29 @@ use super::FailureReason;
 /// Takes events in order. Must not block: it is called from the coordinator.
 pub trait Observer: Send + Sync {
     fn event(&self, event: RunEvent);
+
+    /// What it has made of them, if it keeps that: served at `/state`.
+    fn report(&self) -> Option<WorkerReport> {
+        None
+    }
 }
 
 /// One event; as JSON an object whose field `event` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all_fields = "camelCase")]
 pub enum RunEvent {
+    /// What the log says: read before anything is claimed, and again by each attempt once it is final.
+    #[serde(rename = "log.read")]
+    LogRead {
+        pipeline_id: PipelineId,
+        log: LogIndex,
+        attempt: Attempt,
+        /// Of its newest record; 0 if it has none yet.
+        slot: Slot,
+        newest: Option<Decided>,
+        /// Pieces of its output that are not known to be visible, by sink.
+        owed: BTreeMap<String, u64>,
+    },
     /// The attempt owns the log; all earlier ones are sealed.
     #[serde(rename = "claimed")]
     Claimed { pipeline_id: PipelineId, log: LogIndex, attempt: Attempt },
@@ -36,9 +55,13 @@ pub enum RunEvent {
     /// Everything that was decided is done, and that stands in the log; nothing was run.
     #[serde(rename = "settled")]
     Settled { nothing_to_do: bool },
-    /// The attempt goes on from this checkpoint; its commits are done.
+    /// The first checkpoint of a new log is decided: where it begins, and no state.
+    #[serde(rename = "begun")]
+    Begun { attempt: Attempt, epoch: Epoch, slot: Slot, handle: String, size_bytes: u64 },
+    /// The attempt goes on from this checkpoint; its commits are done. `decided_by`: an earlier attempt, or this one if
+    /// recovery has decided what to go on from.
     #[serde(rename = "restored")]
-    Restored { attempt: Attempt, epoch: Epoch, handle: String },
+    Restored { attempt: Attempt, decided_by: Attempt, epoch: Epoch, slot: Slot, handle: String, size_bytes: u64 },
     /// All tasks have their state; records flow.
     #[serde(rename = "running")]
     Running { attempt: Attempt, tasks: u32 },
@@ -46,12 +69,15 @@ pub enum RunEvent {
     CheckpointCompleted {
         attempt: Attempt,
         epoch: Epoch,
+        slot: Slot,
         handle: String,
         durations: Durations,
         /// State in the checkpoint, and how much of it was written for this one.
         size_bytes: u64,
         written_bytes: u64,
         committables: u64,
+        /// The same by sink.
+        owed: BTreeMap<String, u64>,
         /// Rows that this decision makes visible.
         rows: u64,
         /// Rows read since the log began.
@@ -64,15 +90,18 @@ pub enum RunEvent {
     /// Nothing is rolled back; the next checkpoint decides what this one would have.
     #[serde(rename = "checkpoint.failed")]
     CheckpointFailed { attempt: Attempt, epoch: Epoch, reason: String, consecutive: u32 },
+    /// Everything that the epoch decided for this sink is visible.
+    #[serde(rename = "sink.committed")]
+    SinkCommitted { attempt: Attempt, epoch: Epoch, sink: String },
     /// Everything that the epoch decided is visible.
     #[serde(rename = "commit.completed")]
     CommitCompleted { attempt: Attempt, epoch: Epoch, committables: u64, rows: u64, duration_us: u64 },
     /// A commit failed and is tried again.
     #[serde(rename = "commit.retried")]
     CommitRetried { attempt: Attempt, epoch: Epoch, sink: String, tries: u32, message: String, retry_in_ms: u64 },
-    /// The attempt ended and another one takes over.
+    /// The attempt ended and another one takes over. `counted`: against the restart policy.
     #[serde(rename = "attempt.failed")]
-    AttemptFailed { attempt: Option<Attempt>, message: String, retry_in_ms: u64 },
+    AttemptFailed { attempt: Option<Attempt>, message: String, counted: bool, retry_in_ms: u64 },
     /// A stop was asked for; the last checkpoint is on its way.
     #[serde(rename = "stopping")]
     Stopping { attempt: Attempt },
@@ -86,6 +115,16 @@ pub enum RunEvent {
     Finished { rows_in: u64, rows_out: u64, already: bool },
     #[serde(rename = "failed")]
     Failed { reason: Option<FailureReason>, message: String, exit_code: u8 },
+}
+
+/// A decided checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decided {
+    pub attempt: Attempt,
+    pub epoch: Epoch,
+    pub handle: String,
+    pub size_bytes: u64,
 }
 
 /// How a decided piece of output ended in a recovery.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkpoint::ids::{Attempt, Epoch};
+use checkpoint::ids::{Attempt, Epoch, PipelineId};
 use checkpoint::record::DecisionId;
 
 use self::collect::collect;
@@ -18,7 +18,7 @@ use crate::store::{CheckpointStore, LocalStore};
 
 pub use api::control::FailureReason;
 pub use assemble::{Assembled, assemble};
-pub use event::{CommittableEnd, Durations, FormerOutput, Observer, RunEvent};
+pub use event::{CommittableEnd, Decided, Durations, FormerOutput, Observer, RunEvent};
 pub use restart::{RestartBudget, Verdict, retry_delay};
 pub use stop::{StopHandle, StopSignal, stop_channel};
 pub use workers::{Employed, InProcess, Workers};
@@ -27,6 +27,7 @@ mod assemble;
 mod begin;
 mod collect;
 mod event;
+mod identity;
 mod restart;
 mod stop;
 mod supervise;
@@ -43,6 +44,12 @@ pub struct RunOptions {
     pub accept_duplicates: bool,
     /// The log may end before the floor that is known outside of it.
     pub accept_rewind: bool,
+    /// Id of a log that is begun, instead of one that is drawn: a start that does not know whether the one before it has
+    /// begun a log finds that one. A log of another id is finished with, as by [`StartFrom::Fresh`], and this one's
+    /// begun. Not with [`StartFrom::Handle`]: the log that a handle names is gone on with whatever its id.
+    pub identity: Option<PipelineId>,
+    /// The newest decision that somebody has heard of, of the pipeline with this id: a log that ends before it has lost it.
+    pub floor: Option<(PipelineId, DecisionId)>,
     pub accept_loss: Option<AcceptLoss>,
     /// How long a stop may take before the run ends undecided.
     pub grace: Duration,
@@ -58,6 +65,8 @@ impl Default for RunOptions {
             start: StartFrom::Newest,
             accept_duplicates: false,
             accept_rewind: false,
+            identity: None,
+            floor: None,
             accept_loss: None,
             grace: Duration::from_secs(25),
             secrets: PathBuf::from("secrets"),
@@ -171,7 +180,8 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     stop: StopSignal,
 ) -> Result<Outcome, RunError> {
-    let assembled = assemble(pipeline, &Secrets::new(&options.secrets))?;
+    let assembled = assemble(pipeline, &Secrets::new(&options.secrets));
+    let assembled = assembled.inspect_err(|error| tell_of_failure(observer.as_ref(), error))?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let store = Arc::new(LocalStore::new(&assembled.store, Arc::clone(&random)));
     let world = World { store, clock: Arc::new(SystemClock), random, workers: Arc::new(InProcess) };
@@ -190,14 +200,15 @@ pub async fn run_in(
     stop: StopSignal,
 ) -> Result<Outcome, RunError> {
     let ended = start(world, assembled, options, Arc::clone(&observer), stop).await;
-    if let Err(error) = &ended {
-        let reason = match error {
-            RunError::Failed { reason, .. } => Some(*reason),
-            RunError::Refused { .. } | RunError::Fenced { .. } => None,
-        };
-        observer.event(RunEvent::Failed { reason, message: error.to_string(), exit_code: error.exit_code() });
-    }
-    ended
+    ended.inspect_err(|error| tell_of_failure(observer.as_ref(), error))
+}
+
+fn tell_of_failure(observer: &dyn Observer, error: &RunError) {
+    let reason = match error {
+        RunError::Failed { reason, .. } => Some(*reason),
+        RunError::Refused { .. } | RunError::Fenced { .. } => None,
+    };
+    observer.event(RunEvent::Failed { reason, message: error.to_string(), exit_code: error.exit_code() });
 }
 
 async fn start(
@@ -217,7 +228,7 @@ async fn start(
     // Bound before anything is claimed; both end with the run.
     let _served = match options.metrics {
         Some(address) => {
-            let server = MetricsServer::bind(address, metrics.clone()).await;
+            let server = MetricsServer::bind(address, metrics.clone(), Arc::clone(&observer)).await;
             let server = server.map_err(|error| metrics_failed(crate::metrics::with_cause(&error)))?;
             Some((server, collect(metrics.clone(), progress.statistics())))
         }

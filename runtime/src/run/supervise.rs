@@ -40,7 +40,7 @@ enum Series {
 impl Supervisor {
     /// The whole run.
     pub(super) async fn run(mut self) -> Result<Outcome, RunError> {
-        let Task { log, intent, floor } = match self.begin().await? {
+        let Task { log, intent, floor, identity } = match self.begin().await? {
             Begin::In(task) => task,
             Begin::Finished(ended) => return Ok(self.outcome(ended)),
             Begin::Cut => return Ok(self.cut()),
@@ -52,7 +52,7 @@ impl Supervisor {
                 Cause::Start
             }
         };
-        let start = Start { log, cause, intent, floor };
+        let start = Start { log, cause, intent, floor, identity };
         match self.series(start).await? {
             Series::Cut => Ok(self.cut()),
             Series::Ended(ended) => Ok(self.outcome(ended)),
@@ -86,7 +86,7 @@ impl Supervisor {
 
     /// Finishes what the current log has decided; the next log of the store path takes over.
     pub(super) async fn supersede(&mut self, log: LogIndex) -> Result<Begin, RunError> {
-        let start = Start { log, cause: Cause::CommitOnly, intent: Intent::Supersede, floor: None };
+        let start = Start { log, cause: Cause::CommitOnly, intent: Intent::Supersede, floor: None, identity: None };
         match self.series(start).await? {
             Series::Cut => return Ok(Begin::Cut),
             Series::Ended(_) => {}
@@ -103,7 +103,7 @@ impl Supervisor {
                 outputs: kept.map(|SinkClaim { name, target, .. }| FormerOutput { sink: name, target }).collect(),
             });
         }
-        Ok(Begin::In(Task::fresh(log.next())))
+        Ok(Begin::In(Task::fresh(log.next(), self.identity())))
     }
 
     /// Attempts until one ends as it was meant to.
@@ -147,17 +147,24 @@ impl Supervisor {
             let pause = self.pause(&mut budget, &error, begun, counted)?;
             start.cause =
                 if counted { Cause::Failure { reason: bounded(&error.to_string()) } } else { Cause::CommitBlocked };
-            self.tell_of_pause(phase.attempt(), &error, pause);
+            self.tell_of_pause(phase.attempt(), &error, counted, pause);
             if !self.wait(pause).await {
                 return Ok(Series::Cut);
             }
         }
     }
 
-    pub(super) fn tell_of_pause(&self, attempt: Option<Attempt>, error: &CoordinatorError, pause: Duration) {
+    pub(super) fn tell_of_pause(
+        &self,
+        attempt: Option<Attempt>,
+        error: &CoordinatorError,
+        counted: bool,
+        pause: Duration,
+    ) {
         self.context.observer.event(RunEvent::AttemptFailed {
             attempt,
             message: error.to_string(),
+            counted,
             retry_in_ms: pause.as_millis() as u64,
         });
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use api::pipeline::Pipeline;
 use checkpoint::ids::{Attempt, Epoch};
 use runtime::dataflow::{self, Definition};
-use runtime::run::{AcceptLoss, Outcome, RunError, RunOptions, StartFrom, StopHandle, stop_channel};
+use runtime::run::{AcceptLoss, Outcome, RunError, RunOptions, StartFrom, stop_channel};
 use runtime::{crashpoint, tasks};
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::signals::Signals;
 use super::{DONE, Error, FAILED, REFUSED, io, manifest};
 use crate::cli::{Output, RunArgs, secrets_dir};
 use crate::screen::{Screen, with_causes};
@@ -68,6 +68,8 @@ async fn drive(pipeline: Pipeline, args: &RunArgs, screen: Screen) -> Result<u8,
     let (stop, stopped) = stop_channel();
     let (reporter, events) = Reporter::channel();
     let output = args.output;
+    let stopping =
+        || screen.tell("stopping with a last checkpoint; once more ends it at once, and nothing is lost either way");
     let told = {
         let (name, stop) = (name.clone(), stop.clone());
         tasks::spawn_blocking("report", move || report(&name, output, screen, &events, &stop))
@@ -78,7 +80,7 @@ async fn drive(pipeline: Pipeline, args: &RunArgs, screen: Screen) -> Result<u8,
         tasks::spawn("run", async move { runtime::run::run(&pipeline, options, Arc::new(reporter), stopped).await });
     let ended = tokio::select! {
         ended = &mut run => ended,
-        code = signals.obey(&stop, screen) => return Ok(code),
+        code = signals.obey(&stop, stopping) => return Ok(code),
     };
     let code = match ended {
         Ok(ended) => conclude(ended, screen),
@@ -90,7 +92,7 @@ async fn drive(pipeline: Pipeline, args: &RunArgs, screen: Screen) -> Result<u8,
     // The reporter ends with the run, which held its only sender; a reader that does not read can keep it.
     tokio::select! {
         _ = told => Ok(code),
-        code = signals.obey(&stop, screen) => Ok(code),
+        code = signals.obey(&stop, stopping) => Ok(code),
     }
 }
 
@@ -129,39 +131,6 @@ fn options(args: &RunArgs) -> RunOptions {
         grace: args.grace,
         secrets: secrets_dir(&args.file, args.secrets_dir.as_deref()),
         metrics: args.metrics,
-    }
-}
-
-/// `SIGINT` and `SIGTERM`: the first asks for a stop, the second ends the process.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// Never waited for: being listened to, it no longer kills, and a file that grows past a limit is an error with a name.
-    _file_size: Signal,
-    asked: bool,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(io("listen for signals"));
-        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        let file_size = listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-        Ok(Self { interrupt, terminate, _file_size: file_size, asked: false })
-    }
-
-    /// Returns the exit code, 128 + signal, once told twice.
-    async fn obey(&mut self, stop: &StopHandle, screen: Screen) -> u8 {
-        loop {
-            let number = tokio::select! {
-                _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-                _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            };
-            if self.asked {
-                return u8::try_from(128 + number).unwrap_or(u8::MAX);
-            }
-            self.asked = true;
-            screen.tell("stopping with a last checkpoint; once more ends it at once, and nothing is lost either way");
-            stop.stop();
-        }
+        ..RunOptions::default()
     }
 }

@@ -165,6 +165,9 @@ impl Teller<'_> {
             RunEvent::Failed { .. }
             | RunEvent::StoppedUndecided { .. }
             | RunEvent::CommitCompleted { .. }
+            | RunEvent::SinkCommitted { .. }
+            | RunEvent::LogRead { .. }
+            | RunEvent::Begun { .. }
             | RunEvent::Recovering { .. }
             | RunEvent::RecoveryEnded { .. }
             | RunEvent::Settled { .. } => {}

@@ -84,11 +84,13 @@ impl Running<'_> {
         self.context.observer.event(RunEvent::CheckpointCompleted {
             attempt: self.attempt,
             epoch,
+            slot: at.slot,
             handle,
             durations,
             size_bytes: size.state_bytes,
             written_bytes: size.written_bytes,
             committables: manifest.committables.len() as u64,
+            owed: self.ledger.owed(),
             rows: size.rows,
             rows_in: manifest.rows_in,
         });

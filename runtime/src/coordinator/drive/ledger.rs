@@ -32,6 +32,8 @@ pub(super) struct Ledger {
     /// Of the newest decision.
     pub(super) handle: Option<String>,
     pub(super) last_failure: String,
+    /// Committables of the newest decision that are not done, by sink.
+    open: BTreeMap<String, u64>,
     declined: Option<String>,
 }
 
@@ -57,6 +59,7 @@ impl Ledger {
             handle: Some(handle),
             decided,
             last_failure: String::new(),
+            open: BTreeMap::new(),
             declined: None,
         }
     }
@@ -102,6 +105,7 @@ impl Ledger {
             self.decided = manifest;
         }
         self.decided_at = now;
+        self.open = self.committables_by_sink().into_iter().map(|(sink, count)| (sink.to_owned(), count)).collect();
         let barrier = self.timing.as_ref().map_or(now, |timing| timing.begun);
         self.read = (self.read.1, barrier);
         let parts: BTreeMap<&str, u64> = stored_parts(&self.decided).collect();
@@ -113,6 +117,22 @@ impl Ledger {
         self.known_parts = parts.into_keys().map(str::to_owned).collect();
         let rows = self.decided.committables.iter().map(|committable| committable.rows).sum();
         Size { state_bytes, written_bytes, rows }
+    }
+
+    /// One of them is done; whether it was its sink's last.
+    pub(super) fn committed(&mut self, sink: &str) -> bool {
+        let Some(open) = self.open.get_mut(sink) else { return false };
+        *open = open.saturating_sub(1);
+        let is_last = *open == 0;
+        if is_last {
+            self.open.remove(sink);
+        }
+        is_last
+    }
+
+    /// By sink, as they were decided.
+    pub(super) fn owed(&self) -> BTreeMap<String, u64> {
+        self.open.clone()
     }
 
     /// How long records of the newest decision have waited by `now`, from reading on: at most and at least.

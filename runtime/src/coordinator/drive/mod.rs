@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::control::{Acknowledgement, Deployment, FailureKind, FromWorker, TaskId, ToWorker};
+use checkpoint::commit::CommitOutcome;
 use checkpoint::coordinator::{Acknowledged, Coordinator, Event, Settings};
 use checkpoint::ids::{Attempt, PipelineId};
-use checkpoint::record::ManifestRef;
+use checkpoint::record::{DecisionId, ManifestRef};
 use checkpoint::recovery::Restored;
 use futures::StreamExt;
 
@@ -19,6 +20,7 @@ use self::ledger::Ledger;
 use super::commit::Committers;
 use super::error::CoordinatorError;
 use super::log::Log;
+use super::manifests::state_bytes;
 use super::port::WorkerPort;
 use super::progress::Phase;
 use super::{Context, Ended, compatibility};
@@ -111,9 +113,8 @@ impl<'a> Drive<'a> {
         self.context.progress.set(Phase::Running { attempt, decided, open_commits: 0, pending: None });
         if !is_first {
             compatibility::check_state(setup, &restored.manifest)?;
-            let (epoch, handle) = (restored.decision.epoch, self.log.handle(restored.at));
-            self.context.observer.event(RunEvent::Restored { attempt, epoch, handle });
         }
+        self.tell_of_restore(&restored, is_first);
         let snapshots = compatibility::snapshots(setup, &restored.manifest).await?;
         for (name, sink) in &setup.sinks {
             let sink = Arc::clone(sink);
@@ -160,6 +161,18 @@ impl<'a> Drive<'a> {
             failure: None,
         };
         running.run(&mut stop).await
+    }
+
+    fn tell_of_restore(&self, restored: &Restored, is_first: bool) {
+        let (_, attempt) = self.owner;
+        let DecisionId { attempt: decided_by, epoch } = restored.decision;
+        let (slot, handle, size_bytes) =
+            (restored.at.slot, self.log.handle(restored.at), state_bytes(&restored.manifest));
+        self.context.observer.event(if is_first {
+            RunEvent::Begun { attempt, epoch, slot, handle, size_bytes }
+        } else {
+            RunEvent::Restored { attempt, decided_by, epoch, slot, handle, size_bytes }
+        });
     }
 
     /// All tasks of the attempt, restored.
@@ -292,6 +305,7 @@ impl Running<'_> {
             Done::Committed { event, sink } => {
                 crashpoint::hit("coordinator.committed")?;
                 self.context.metrics.commits.ended(&sink);
+                self.committed(&event, sink);
                 Some(event)
             }
             Done::Swept => {
@@ -307,6 +321,18 @@ impl Running<'_> {
                 None
             }
         })
+    }
+
+    /// One piece of the newest decision is done; whoever wants to know of sinks hears of the last one of each.
+    fn committed(&mut self, event: &Event, sink: String) {
+        if let Event::Committed {
+            decision, outcome: CommitOutcome::Committed | CommitOutcome::AlreadyCommitted, ..
+        } = event
+            && self.ledger.committed(&sink)
+        {
+            let DecisionId { attempt, epoch } = *decision;
+            self.context.observer.event(RunEvent::SinkCommitted { attempt, epoch, sink });
+        }
     }
 
     fn tell_progress(&self) {

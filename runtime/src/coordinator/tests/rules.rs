@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use api::control::FailureKind;
 use bytes::Bytes;
-use checkpoint::ids::{Attempt, Epoch, LogIndex};
-use checkpoint::record::DecisionId;
+use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId};
+use checkpoint::record::{Cause, DecisionId};
 use checkpoint::recovery::Intent;
 
 use super::world::{FINISHED, Script, TOTAL, World, attempt, plan};
 use crate::clock::Clock;
-use crate::coordinator::{CoordinatorError, Ended, Log, Next, inspect};
+use crate::coordinator::{CoordinatorError, Ended, Log, Next, Start, inspect, run_attempt};
 use crate::run::{FailureReason, RunEvent, StopSignal, stop_channel};
 use crate::store::memory::NoFaults;
 
@@ -299,4 +299,18 @@ async fn going_back_emits_again_what_came_after_and_is_decided_first() {
     let again = inspect::inspect(Arc::new(world.store.clone()), true).await.unwrap().unwrap();
     assert_eq!(again.newest_attempt, Attempt(2));
     assert!(again.checkpoints[0].epoch > Epoch(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_another_pipeline_has_begun_meanwhile_is_not_claimed() {
+    let world = World::new();
+    assert_eq!(world.run(1, Intent::Run).await.unwrap(), FINISHED);
+    let records = world.records();
+    let context = world.context(world.setup(), 2, Arc::new(NoFaults));
+    let identity = Some(PipelineId(1));
+    let start = Start { log: LogIndex(0), cause: Cause::Start, intent: Intent::Run, floor: None, identity };
+    let mut script = Script::new(&world.sink);
+    let error = run_attempt(&context, &start, &mut script, &StopSignal::never()).await.unwrap_err();
+    assert!(matches!(error, CoordinatorError::Outrun { by: Attempt(1) }), "{error}");
+    assert_eq!((error.next(), world.records()), (Next::Leave, records));
 }

@@ -20,19 +20,21 @@ use crate::connectors::{
 const SECONDS_TO_DECIDE: u64 = 5;
 
 #[derive(Default)]
-struct Target {
+pub(super) struct Target {
     /// Rows by handle, with the attempt that wrote them.
-    prepared: BTreeMap<String, (Attempt, Vec<i64>)>,
-    committed: BTreeMap<String, Vec<i64>>,
-    refused: u32,
+    pub(super) prepared: BTreeMap<String, (Attempt, Vec<i64>)>,
+    pub(super) committed: BTreeMap<String, Vec<i64>>,
+    pub(super) refused: u32,
+    /// What it says of itself, of whatever pipeline.
+    pub(super) newest_visible: Option<DecisionId>,
 }
 
 /// A target that takes no commit for a while, again and again.
 #[derive(Clone)]
-struct Stuck {
-    clock: RuntimeClock,
-    seconds: Vec<Range<u64>>,
-    target: Arc<Mutex<Target>>,
+pub(super) struct Stuck {
+    pub(super) clock: RuntimeClock,
+    pub(super) seconds: Vec<Range<u64>>,
+    pub(super) target: Arc<Mutex<Target>>,
 }
 
 impl SinkConnector for Stuck {
@@ -82,7 +84,7 @@ impl SinkWriter for Writer {
                 timeout_ms: 600_000,
                 commit_budget_ms: 600_000 - SECONDS_TO_DECIDE * 1_000,
             }),
-            handle: format!("{attempt}/{epoch}/{}", self.identity.subtask.0),
+            handle: format!("{}/{attempt}/{epoch}/{}", self.identity.pipeline, self.identity.subtask.0),
         };
         self.sink.target.lock().unwrap().prepared.insert(committable.handle.clone(), (attempt, rows));
         Ok(Box::new(|| Ok(vec![committable])))
@@ -131,11 +133,15 @@ impl Committer for Stuck {
     }
 
     fn abort_leftovers<'a>(&'a self, earlier: &'a Earlier) -> BoxFuture<'a, Result<u64, SinkError>> {
-        let before = earlier.before;
+        let (before, of) = (earlier.before, earlier.pipeline.to_string());
         let mut target = self.target.lock().unwrap();
         let all = target.prepared.len();
-        target.prepared.retain(|_, (attempt, _)| *attempt >= before);
+        target.prepared.retain(|handle, (attempt, _)| *attempt >= before || !handle.starts_with(&of));
         Box::pin(ready(Ok((all - target.prepared.len()) as u64)))
+    }
+
+    fn newest_visible(&self, _: PipelineId) -> BoxFuture<'_, Result<Option<DecisionId>, SinkError>> {
+        Box::pin(ready(Ok(self.target.lock().unwrap().newest_visible)))
     }
 }
 

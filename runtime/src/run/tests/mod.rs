@@ -13,6 +13,7 @@ use crate::store::MemoryStore;
 use crate::worker::Plan;
 
 mod blocked;
+mod identity;
 
 /// An endless generator of ten rows a second, with this restart policy; checkpoints are far apart.
 fn pipeline(restart_policy: &Value) -> Pipeline {

@@ -1,0 +1,215 @@
+//! Where to from here: what a Pipeline's pods should come to.
+
+use api::report::{WorkerReport, WorkerState};
+
+use super::delay::{Verdict, delay};
+use super::lives::{Ended, Life, Worker};
+use crate::build::Configuration;
+use crate::names::Purpose;
+use crate::observe::Observed;
+use crate::status::Knowledge;
+
+/// What is wanted next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The pod with this number does what is wanted.
+    Have(u64),
+    /// One that failed by itself is replaced then.
+    Wait { until_ms: u64 },
+    /// A pod is to be made now.
+    Replace { purpose: Purpose },
+    /// The pod with this number has to go first.
+    Stopping(u64),
+    /// Nothing more is to be done until somebody changes something.
+    Rest(Stop),
+    /// A deleted Pipeline may go; with what is left undone.
+    LetGo { left: Option<String> },
+}
+
+/// Why nothing runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Suspended,
+    Finished,
+    /// It will not go on by itself.
+    Failed {
+        reason: String,
+        message: String,
+    },
+    /// The worker cannot run this manifest.
+    Refused {
+        message: String,
+    },
+}
+
+/// What the pipeline as a whole is to do.
+enum Course {
+    Run,
+    /// Only what is decided is to become visible, and then this.
+    Settle(Stop),
+    Nothing(Stop),
+}
+
+pub(super) fn goal(
+    observed: &Observed,
+    configuration: &Configuration,
+    workers: &[Worker<'_>],
+    knowledge: &Knowledge,
+) -> Goal {
+    let scene = Scene { observed, hash: &configuration.hash, workers, knowledge };
+    match scene.course() {
+        Course::Run => scene.run(),
+        Course::Settle(stop) => scene.settle(stop),
+        Course::Nothing(stop) => Goal::Rest(stop),
+    }
+}
+
+struct Scene<'a> {
+    observed: &'a Observed,
+    hash: &'a str,
+    workers: &'a [Worker<'a>],
+    knowledge: &'a Knowledge,
+}
+
+impl Scene<'_> {
+    fn newest(&self, purpose: Purpose) -> Option<&Worker<'_>> {
+        self.workers.iter().rev().find(|worker| worker.purpose == purpose)
+    }
+
+    fn is_deleting(&self) -> bool {
+        self.observed.pipeline.metadata.deletion_timestamp.is_some()
+    }
+
+    fn course(&self) -> Course {
+        if self.is_deleting() || self.observed.pipeline.spec.suspend {
+            return Course::Settle(Stop::Suspended);
+        }
+        let Some(worker) = self.newest(Purpose::Run).filter(|worker| worker.configuration == self.hash) else {
+            return Course::Run;
+        };
+        let Some(ended) = worker.ended().filter(|ended| ended.disrupted.is_none()) else { return Course::Run };
+        let message = || worker.report.as_ref().and_then(|report| report.message.clone()).unwrap_or_default();
+        match (ended.code, worker.state()) {
+            (Some(0), Some(WorkerState::Finished)) => Course::Nothing(Stop::Finished),
+            (Some(1), Some(WorkerState::Failed)) => {
+                let reason = worker.report.as_ref().and_then(|report| report.reason.clone());
+                let reason = reason.unwrap_or_else(|| "Failed".to_owned());
+                Course::Settle(Stop::Failed { reason, message: message() })
+            }
+            (Some(2), _) => Course::Nothing(Stop::Refused { message: message() }),
+            (Some(3), _) if !self.workers.iter().any(|other| other.serial > worker.serial) => {
+                // None of ours: somebody else runs on this store.
+                Course::Nothing(Stop::Failed { reason: "FencedByForeign".to_owned(), message: message() })
+            }
+            _ => Course::Run,
+        }
+    }
+
+    fn run(&self) -> Goal {
+        let wanted = self.newest(Purpose::Run).filter(|worker| worker.configuration == self.hash);
+        let is_wanted = |worker: &Worker<'_>| wanted.is_some_and(|wanted| wanted.serial == worker.serial);
+        if let Some(other) = self.workers.iter().find(|worker| worker.may_work() && !is_wanted(worker)) {
+            return Goal::Stopping(other.serial);
+        }
+        match wanted {
+            Some(worker) if worker.life == Life::Leaving => Goal::Stopping(worker.serial),
+            Some(worker) if worker.may_work() => Goal::Have(worker.serial),
+            Some(worker) => self.again(worker),
+            None => Goal::Replace { purpose: Purpose::Run },
+        }
+    }
+
+    /// After a pod of the present configuration has ended or is lost.
+    fn again(&self, worker: &Worker<'_>) -> Goal {
+        let now = Goal::Replace { purpose: worker.purpose };
+        match worker.ended() {
+            // Also a commit-only pod that could not even be tried: it would be the same again at once.
+            Some(ended) if worker.failed_by_itself() || matches!(ended.code, Some(1 | 2)) => {
+                self.after_delay(ended, now)
+            }
+            Some(_) | None => now,
+        }
+    }
+
+    fn after_delay(&self, ended: &Ended, now: Goal) -> Goal {
+        let policy = &self.observed.pipeline.spec.restart_policy;
+        // This failure is counted already.
+        let before = self.knowledge.restarts.since_reset.saturating_sub(1);
+        match delay(policy, before) {
+            Verdict::AfterMs(delay) => {
+                let until_ms = ended.at_ms.unwrap_or(self.observed.now_ms).saturating_add(delay);
+                if self.observed.now_ms >= until_ms { now } else { Goal::Wait { until_ms } }
+            }
+            Verdict::Never => Goal::Rest(Stop::Failed {
+                reason: "RestartLimitReached".to_owned(),
+                message: format!("the restart policy allows no more; the last one ended with {}", ended.reason),
+            }),
+        }
+    }
+
+    fn settle(&self, then: Stop) -> Goal {
+        if let Some(left) = self.overdue() {
+            return Goal::LetGo { left: Some(left) };
+        }
+        let is_at_work = |worker: &&Worker<'_>| worker.may_work();
+        if let Some(worker) = self.workers.iter().filter(is_at_work).find(|worker| worker.purpose == Purpose::Run) {
+            return Goal::Stopping(worker.serial);
+        }
+        if let Some(worker) = self.workers.iter().find(is_at_work) {
+            return if worker.life == Life::Leaving {
+                Goal::Stopping(worker.serial)
+            } else {
+                Goal::Have(worker.serial)
+            };
+        }
+        if self.is_settled() {
+            return if self.is_deleting() { Goal::LetGo { left: None } } else { Goal::Rest(then) };
+        }
+        match self.workers.last().filter(|worker| worker.purpose == Purpose::Commit) {
+            Some(worker) => self.again(worker),
+            None => Goal::Replace { purpose: Purpose::Commit },
+        }
+    }
+
+    /// Whether everything that was decided is visible or proven lost, as the last words of the newest pod say. A pod that
+    /// left none proves nothing.
+    fn is_settled(&self) -> bool {
+        let Some(newest) = self.workers.last() else {
+            let made = self.observed.pipeline.status.as_ref().map_or(0, |status| status.workers.serial);
+            return made == 0;
+        };
+        let Some(report) = newest.report.as_ref().filter(|_| newest.ended().is_some()) else { return false };
+        match report.state {
+            WorkerState::Settled | WorkerState::Finished | WorkerState::Stopped => report.pending_commits.is_empty(),
+            WorkerState::Failed => report.pending_commits.is_empty() || is_loss(report),
+            // Nothing was claimed: there is nothing of it.
+            WorkerState::Refused => newest.purpose == Purpose::Commit || self.knowledge.log.is_none(),
+            WorkerState::Starting
+            | WorkerState::Recovering
+            | WorkerState::Running
+            | WorkerState::Restarting
+            | WorkerState::Stopping
+            | WorkerState::StoppedUndecided
+            | WorkerState::Fenced => false,
+        }
+    }
+
+    /// A deletion does not wait for ever: what it leaves behind.
+    fn overdue(&self) -> Option<String> {
+        let metadata = &self.observed.pipeline.metadata;
+        let since = u64::try_from(metadata.deletion_timestamp.as_ref()?.0.as_millisecond()).ok()?;
+        let timeout = self.observed.pipeline.spec.deletion_timeout.as_millis();
+        if self.observed.now_ms < since.saturating_add(timeout) || self.is_settled() {
+            return None;
+        }
+        let pending: u64 = self.knowledge.pending.iter().map(|pending| pending.committables).sum();
+        Some(format!(
+            "deletionTimeout has passed with {pending} decided pieces of output known not to be visible; checkpoints are \
+             kept: `onceward commit` finishes them"
+        ))
+    }
+}
+
+fn is_loss(report: &WorkerReport) -> bool {
+    report.reason.as_deref() == Some("CommitLost")
+}

@@ -1,0 +1,159 @@
+//! The pure heart: what is to be done, and what is to be said, from one observation. Level-triggered: it asks what is, never
+//! what has happened, so that a missed event changes nothing.
+
+mod delay;
+mod goal;
+mod lives;
+
+use api::pipeline::PipelineStatus;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+
+pub(crate) use self::delay::counted;
+pub use self::goal::{Goal, Stop};
+pub use self::lives::{Ended, Life, Worker};
+
+use self::goal::goal;
+use crate::build::{self, Configuration};
+use crate::names::{self, Purpose};
+use crate::observe::{Observed, Settings};
+use crate::status::{self, Knowledge};
+
+/// How often a worker that runs is asked.
+const POLL_MS: u64 = 2_000;
+/// What is at rest is looked at again now and then, in case an event was lost.
+const REST_MS: u64 = 300_000;
+
+/// One request to the API server. Each may be sent twice, and by two controllers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    AddFinalizer,
+    RemoveFinalizer,
+    ApplyConfigMap(Box<ConfigMap>),
+    CreatePod(Box<Pod>),
+    /// With the uid as a precondition. `at_once`: nobody waits for its kubelet.
+    DeletePod {
+        name: String,
+        uid: String,
+        at_once: bool,
+    },
+    DeleteConfigMap {
+        name: String,
+        uid: String,
+    },
+}
+
+/// What follows from an observation: the status is written before the steps are taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub status: PipelineStatus,
+    pub steps: Vec<Step>,
+    pub look_again_ms: u64,
+}
+
+/// Decides.
+pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
+    let configuration = build::configuration(&observed.pipeline, settings);
+    let workers = lives::workers(observed);
+    let knowledge = Knowledge::of(observed, &workers);
+    let goal = goal(observed, &configuration, &workers, &knowledge);
+    let mut plan = Plan { observed, settings, configuration: &configuration, workers: &workers, steps: vec![] };
+    let refused = plan.pursue(&goal, &knowledge).err();
+    plan.tidy();
+    let steps = plan.steps;
+    let status = status::report(observed, &configuration, &workers, &knowledge, &goal, refused.as_deref());
+    let look_again_ms = match &goal {
+        Goal::Wait { until_ms } => until_ms.saturating_sub(observed.now_ms).clamp(1, REST_MS),
+        Goal::Have(_) | Goal::Replace { .. } | Goal::Stopping(_) => POLL_MS,
+        Goal::Rest(_) | Goal::LetGo { .. } => REST_MS,
+    };
+    Decision { status, steps, look_again_ms }
+}
+
+struct Plan<'a> {
+    observed: &'a Observed,
+    settings: &'a Settings,
+    configuration: &'a Configuration,
+    workers: &'a [Worker<'a>],
+    steps: Vec<Step>,
+}
+
+impl Plan<'_> {
+    /// The steps to the goal.
+    ///
+    /// # Errors
+    /// The pod cannot be built from this manifest, in words.
+    fn pursue(&mut self, goal: &Goal, knowledge: &Knowledge) -> Result<(), String> {
+        let metadata = &self.observed.pipeline.metadata;
+        let held = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == names::FINALIZER);
+        let leaving = metadata.deletion_timestamp.is_some();
+        if !held && !leaving {
+            self.steps.push(Step::AddFinalizer);
+        }
+        match goal {
+            Goal::LetGo { .. } if held => self.steps.push(Step::RemoveFinalizer),
+            Goal::LetGo { .. } | Goal::Have(_) | Goal::Wait { .. } | Goal::Rest(_) => {}
+            Goal::Stopping(serial) => self.stop(*serial),
+            Goal::Replace { purpose } => self.create(*purpose, knowledge)?,
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, serial: u64) {
+        let worker = self.workers.iter().find(|worker| worker.serial == serial);
+        if let Some(worker) = worker.filter(|worker| worker.life != Life::Leaving) {
+            self.delete(worker, worker.life == Life::Lost);
+        }
+    }
+
+    fn create(&mut self, purpose: Purpose, knowledge: &Knowledge) -> Result<(), String> {
+        let pipeline = &self.observed.pipeline;
+        let recorded = pipeline.status.as_ref().map_or(0, |status| status.workers.serial);
+        let serial = self.workers.iter().map(|worker| worker.serial).max().unwrap_or(0).max(recorded).saturating_add(1);
+        let restore_from = pipeline.spec.restore_from.as_ref().map(|from| from.handle.clone());
+        let worker = build::Worker {
+            purpose,
+            serial,
+            floor: knowledge.floor(),
+            pipeline_id: knowledge.log.map(|log| log.pipeline_id.to_string()),
+            restore_from: restore_from.filter(|_| knowledge.log.is_none()),
+        };
+        let pod = build::pod(pipeline, self.configuration, &worker, self.settings)?;
+        let name = self.configuration.config_map.metadata.name.as_ref();
+        if !self.observed.config_maps.iter().any(|found| found.metadata.name.as_ref() == name) {
+            self.steps.push(Step::ApplyConfigMap(Box::new(self.configuration.config_map.clone())));
+        }
+        self.steps.push(Step::CreatePod(Box::new(pod)));
+        Ok(())
+    }
+
+    /// Pods that tell nothing any more, and configurations that no pod runs.
+    fn tidy(&mut self) {
+        let newest = |purpose| self.workers.iter().rev().find(|worker| worker.purpose == purpose).map(|one| one.serial);
+        let kept = [newest(Purpose::Run), newest(Purpose::Commit)];
+        let old: Vec<&Worker<'_>> = self
+            .workers
+            .iter()
+            .filter(|worker| matches!(worker.life, Life::Ended(_) | Life::Lost) && !kept.contains(&Some(worker.serial)))
+            .collect();
+        for worker in old {
+            self.delete(worker, worker.life == Life::Lost);
+        }
+        for found in &self.observed.config_maps {
+            let metadata = &found.metadata;
+            let hash = metadata.labels.as_ref().and_then(|labels| labels.get(names::CONFIGURATION));
+            let is_used = hash.is_some_and(|hash| {
+                *hash == self.configuration.hash || self.workers.iter().any(|worker| worker.configuration == *hash)
+            });
+            if let (false, Some(name), Some(uid)) = (is_used, &metadata.name, &metadata.uid) {
+                self.steps.push(Step::DeleteConfigMap { name: name.clone(), uid: uid.clone() });
+            }
+        }
+    }
+
+    fn delete(&mut self, worker: &Worker<'_>, at_once: bool) {
+        let metadata = &worker.pod.metadata;
+        if let (Some(name), Some(uid)) = (&metadata.name, &metadata.uid) {
+            self.steps.push(Step::DeletePod { name: name.clone(), uid: uid.clone(), at_once });
+        }
+    }
+}

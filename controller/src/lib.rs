@@ -1,0 +1,19 @@
+//! Turns `Pipeline`s into worker pods and reports on them. One turn: observe -> decide -> report -> apply; only the
+//! first and the last two touch the API server, and each step of theirs is one request.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`observe`] | what one decision is made from: the Pipeline, its pods, what their workers say |
+//! | [`decide`] | the pure heart: observation in, steps and status out |
+//! | [`build`] | objects from a manifest: pod, configuration; the user's pod template merged in |
+//! | [`status`] | conditions, phase, and when they are worth a write |
+//! | [`cluster`] | requests to the API server and to workers, and the loop |
+//! | [`names`] | labels, names and hashes |
+//!
+//! Nothing here is needed for safety: two controllers, stale caches and lost writes cost at most a pod that the log fences.
+pub mod build;
+pub mod cluster;
+pub mod decide;
+pub mod names;
+pub mod observe;
+pub mod status;

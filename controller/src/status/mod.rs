@@ -1,0 +1,154 @@
+//! What is said of a Pipeline. Everything comes from the observation; of the status that is there already only counters and
+//! the floor are gone on with.
+
+mod conditions;
+mod knowledge;
+
+use api::pipeline::{
+    CheckpointStatus, Completed, Failed, PendingCommitStatus, Phase, PipelineStatus, Restored, Workers,
+};
+use api::report::{PendingCommit, WorkerState};
+
+pub use self::conditions::rfc3339;
+pub use self::knowledge::Knowledge;
+
+use self::conditions::{Facts, conditions};
+use crate::build::Configuration;
+use crate::decide::{Goal, Life, Stop, Worker};
+use crate::names::{self, Purpose};
+use crate::observe::Observed;
+
+/// Commits take a moment after every checkpoint; they are news when they take longer.
+const QUIET_COMMIT_MS: u64 = 10_000;
+/// Checkpoints alone are worth a write this often.
+const FIGURES_MS: u64 = 30_000;
+
+/// The status.
+pub fn report(
+    observed: &Observed,
+    configuration: &Configuration,
+    workers: &[Worker<'_>],
+    knowledge: &Knowledge,
+    goal: &Goal,
+    refused: Option<&str>,
+) -> PipelineStatus {
+    let pipeline = &observed.pipeline;
+    let before = pipeline.status.clone().unwrap_or_default();
+    let current = match goal {
+        Goal::Have(serial) => workers.iter().find(|worker| worker.serial == *serial),
+        Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) | Goal::Rest(_) | Goal::LetGo { .. } => None,
+    };
+    let runs = |worker: &&Worker<'_>| worker.purpose == Purpose::Run && worker.state() == Some(WorkerState::Running);
+    let running = current.filter(runs).filter(|worker| worker.life == Life::Running);
+    let ready = u32::from(running.is_some());
+    let updated = running.filter(|worker| worker.configuration == configuration.hash);
+    let is_wanted = !matches!(goal, Goal::Rest(_) | Goal::LetGo { .. }) && !pipeline.spec.suspend;
+    let pending: Vec<_> = knowledge.pending.iter().filter(|one| is_news(one, observed.now_ms)).map(pending).collect();
+    let phase = phase(observed, goal, running.is_some(), knowledge);
+    let mut restarts = knowledge.restarts.clone();
+    restarts.next_time = match goal {
+        Goal::Wait { until_ms } => Some(rfc3339(*until_ms)),
+        Goal::Have(_) | Goal::Replace { .. } | Goal::Stopping(_) | Goal::Rest(_) | Goal::LetGo { .. } => None,
+    };
+    let mut status = PipelineStatus {
+        observed_generation: pipeline.metadata.generation,
+        phase: Some(phase),
+        parallelism: running.and_then(|worker| worker.report.as_ref()).map_or(0, |report| report.parallelism),
+        selector: names::selector(pipeline),
+        workers: Workers {
+            desired: u32::from(is_wanted),
+            ready,
+            updated: u32::from(updated.is_some()),
+            serial: workers.iter().map(|worker| worker.serial).max().unwrap_or(0).max(before.workers.serial),
+        },
+        conditions: vec![],
+        checkpoints: checkpoints(knowledge),
+        pending_commits: pending,
+        restarts,
+        log: knowledge.log_status(),
+        actions: before.actions.clone(),
+    };
+    let facts = Facts { observed, status: &status, goal, current, knowledge, refused };
+    status.conditions = conditions(&facts, &before);
+    status
+}
+
+fn phase(observed: &Observed, goal: &Goal, is_running: bool, knowledge: &Knowledge) -> Phase {
+    let pipeline = &observed.pipeline;
+    if pipeline.metadata.deletion_timestamp.is_some() {
+        return Phase::Deleting;
+    }
+    match goal {
+        Goal::Rest(Stop::Suspended) => Phase::Suspended,
+        Goal::Rest(Stop::Finished) => Phase::Finished,
+        Goal::Rest(Stop::Failed { .. }) => Phase::Failed,
+        Goal::Rest(Stop::Refused { .. }) => Phase::Pending,
+        _ if pipeline.spec.suspend => Phase::Suspending,
+        Goal::Have(_) if is_running => Phase::Running,
+        // Once it has run, everything but running is a restart.
+        _ if knowledge.checkpoints.newest.is_some() || knowledge.restarts.total > 0 => Phase::Restarting,
+        Goal::Have(_) | Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) | Goal::LetGo { .. } => {
+            Phase::Starting
+        }
+    }
+}
+
+fn is_news(pending: &PendingCommit, now_ms: u64) -> bool {
+    pending.tries > 1 || now_ms.saturating_sub(pending.since_ms) >= QUIET_COMMIT_MS
+}
+
+fn pending(pending: &PendingCommit) -> PendingCommitStatus {
+    PendingCommitStatus {
+        sink: pending.sink.clone(),
+        attempt: pending.attempt.0,
+        epoch: pending.epoch.0,
+        committables: pending.committables,
+        since_time: rfc3339(pending.since_ms),
+        attempts: pending.tries,
+        last_error: pending.last_error.clone(),
+    }
+}
+
+fn checkpoints(knowledge: &Knowledge) -> CheckpointStatus {
+    let known = &knowledge.checkpoints;
+    CheckpointStatus {
+        last_completed: known.newest.as_ref().map(|newest| Completed {
+            attempt: newest.attempt.0,
+            epoch: newest.epoch.0,
+            handle: newest.handle.clone(),
+            completed_time: rfc3339(newest.time_ms),
+            duration_milliseconds: newest.duration_ms,
+            size_bytes: newest.size_bytes,
+        }),
+        last_failed: known.failed.as_ref().map(|failed| Failed {
+            attempt: failed.attempt.0,
+            epoch: failed.epoch.0,
+            failed_time: rfc3339(failed.time_ms),
+            message: failed.reason.clone(),
+        }),
+        consecutive_failures: known.consecutive_failures,
+        restored_from: known.restored_from.as_ref().map(|restored| Restored {
+            attempt: restored.attempt.0,
+            epoch: restored.epoch.0,
+            handle: restored.handle.clone(),
+        }),
+    }
+}
+
+/// Whether a new status is worth a write now: every change but that of checkpoints at once, those every 30 s.
+/// `written_ms`: when this controller wrote the last one.
+pub fn is_due(before: Option<&PipelineStatus>, after: &PipelineStatus, written_ms: Option<u64>, now_ms: u64) -> bool {
+    let Some(before) = before else { return true };
+    if before == after {
+        return false;
+    }
+    let without_figures = |status: &PipelineStatus| {
+        let checkpoints =
+            CheckpointStatus { restored_from: status.checkpoints.restored_from.clone(), ..<_>::default() };
+        PipelineStatus { checkpoints, log: None, ..status.clone() }
+    };
+    let is_first = before.checkpoints.last_completed.is_none() && after.checkpoints.last_completed.is_some();
+    is_first
+        || without_figures(before) != without_figures(after)
+        || written_ms.is_none_or(|written| now_ms.saturating_sub(written) >= FIGURES_MS)
+}

@@ -1,0 +1,81 @@
+//! Helm itself, built once by Go into the cache, and the project's chart.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use crate::cache;
+
+const VERSION: &str = "v4.3.1";
+const FIX: &str = "install Go 1.26 or newer (https://go.dev/dl) and put it on the path or into /usr/local/go";
+
+/// `charts/onceward`.
+pub fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/onceward")
+}
+
+/// Helm with a home of its own, and no cluster unless a call names one.
+pub struct Helm {
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Helm {
+    /// # Errors
+    /// It is not in the cache and cannot be built.
+    pub fn new() -> Result<Self> {
+        let folder = cache::once("helm", VERSION, |folder| {
+            let mut go = Command::new(go());
+            go.arg("install").arg(format!("helm.sh/helm/v4/cmd/helm@{VERSION}"));
+            // No other toolchain is fetched, and no C compiler asked for.
+            go.env("GOBIN", folder).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
+            cache::run(&mut go, FIX).map(drop)
+        })?;
+        Ok(Self { program: folder.join("helm"), home: tempfile::tempdir()? })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).stdin(Stdio::null()).env("KUBECONFIG", "/dev/null");
+        for (name, folder) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+        {
+            command.env(name, self.home.path().join(folder));
+        }
+        command
+    }
+
+    /// What a successful call prints.
+    ///
+    /// # Errors
+    /// It fails; with what it said.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        cache::run(&mut self.command(arguments), FIX)
+    }
+
+    /// What a call that must fail says.
+    ///
+    /// # Errors
+    /// It does not fail.
+    pub fn refusal(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).output().context("Helm runs")?;
+        ensure!(!output.status.success(), "accepted: {}", arguments.join(" "));
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// The chart as release `onceward` in `onceward-system`; `arguments`: values.
+    ///
+    /// # Errors
+    /// Helm refuses it.
+    pub fn render(&self, arguments: &[&str]) -> Result<String> {
+        let chart = chart().display().to_string();
+        let begin = ["template", "onceward", chart.as_str(), "--namespace", "onceward-system"];
+        self.run(&[begin.as_slice(), arguments].concat())
+    }
+}
+
+fn go() -> PathBuf {
+    let usual = PathBuf::from("/usr/local/go/bin/go");
+    if usual.is_file() { usual } else { PathBuf::from("go") }
+}
