@@ -30,7 +30,7 @@ var commands = map[string]func() *cobra.Command{
 	"controller-manager": controllermanager.NewControllerManagerCommand,
 	"kubelet":            func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 	"proxy":              proxy.NewProxyCommand,
-	"scheduler":          scheduler.NewSchedulerCommand,
+	"scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 }
 
 func main() {

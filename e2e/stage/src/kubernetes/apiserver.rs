@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -156,12 +155,12 @@ impl Apiserver {
         bail!("the API server is not ready after {MOST_START:?}: {}", self.process.said())
     }
 
-    /// `SIGSTOP`: connections stay open and nothing is answered.
+    /// `SIGSTOP`; returns when it has stopped. Connections stay open and nothing is answered.
     ///
     /// # Errors
     /// What the system says.
     pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.pause()
     }
 
     /// `SIGCONT`.
@@ -169,7 +168,7 @@ impl Apiserver {
     /// # Errors
     /// What the system says.
     pub fn resume(&self) -> Result<()> {
-        self.process.signal(Signal::CONT)
+        self.process.resume()
     }
 
     /// Everything that the present process said.

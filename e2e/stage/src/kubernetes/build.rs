@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cache;
 
-/// Packages between two words about the build; there are some 2,500.
+/// Packages between two words about the build; there are some 2,700.
 const TOLD: usize = 250;
 /// Lines of a failed build that are worth reading.
 const LAST: usize = 40;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 pub(super) struct Component {
     name: &'static str,
@@ -57,10 +57,23 @@ impl Component {
         Ok(())
     }
 
-    /// `SIGSTOP` or `SIGCONT`.
-    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+    /// `SIGSTOP`; returns when it has stopped: until then its threads go on with what they have at hand.
+    pub(super) fn pause(&self) -> Result<()> {
+        let pid = self.pid()?;
+        kill_process(pid, Signal::STOP)?;
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED)?.context("it is a child")?;
+        ensure!(status.stopped(), "{} ended instead: {}", self.name, self.said());
+        Ok(())
+    }
+
+    /// `SIGCONT`.
+    pub(super) fn resume(&self) -> Result<()> {
+        Ok(kill_process(self.pid()?, Signal::CONT)?)
+    }
+
+    fn pid(&self) -> Result<Pid> {
         let process = self.process.as_ref().with_context(|| format!("{} does not run", self.name))?;
-        Ok(kill_process(Pid::from_child(process), signal)?)
+        Ok(Pid::from_child(process))
     }
 
     /// Lets go of it, as a starter does that is gone.

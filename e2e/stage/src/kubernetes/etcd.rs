@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use rustix::process::Signal;
 
 use super::component::Component;
 use crate::ports::Port;
@@ -73,12 +72,12 @@ impl Etcd {
         bail!("etcd does not serve after {MOST_START:?}: {}", self.process.said())
     }
 
-    /// `SIGSTOP`: connections stay open and nothing is answered.
+    /// `SIGSTOP`; returns when it has stopped. Connections stay open and nothing is answered.
     ///
     /// # Errors
     /// What the system says.
     pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.pause()
     }
 
     /// `SIGCONT`.
@@ -86,7 +85,7 @@ impl Etcd {
     /// # Errors
     /// What the system says.
     pub fn resume(&self) -> Result<()> {
-        self.process.signal(Signal::CONT)
+        self.process.resume()
     }
 
     fn is_healthy(&self) -> Result<bool> {

@@ -24,59 +24,71 @@ struct Difference {
     who: Refuses,
     /// Shows it: a base, a pointer, a value.
     sample: (&'static str, &'static str, Value),
-    /// What the one that refuses says of it.
+    /// Part of the path that the one that refuses names.
+    at: &'static str,
+    /// Part of what it says.
     says: &'static str,
 }
 
 fn differences() -> Vec<Difference> {
-    let row = |what, why, sample, says| Difference { what, why, who: Refuses::Reader, sample, says };
+    let row = |what, why, sample, at, says| Difference { what, why, who: Refuses::Reader, sample, at, says };
     vec![
         row(
-            "a field set to null that has a default",
-            "the server takes the default; a reader of files asks what was meant",
-            ("files", "/spec/parallelism", Value::Null),
+            "a field set to null",
+            "the server takes it for absent; a reader of files asks what was meant",
+            ("kafka", "/spec/parallelism", Value::Null),
+            "",
             "has no value",
         ),
         row(
             "a whole number written as 2.0",
             "JSON has one kind of number; in a file it was probably meant as a fraction",
-            ("files", "/spec/checkpoint/retain", json!(7.0)),
+            ("kafka", "/spec/checkpoint/retain", json!(7.0)),
+            "",
             "is not a whole number",
         ),
         row(
             "a name with a dot",
             "the server takes what DNS takes; names of files and transactions are built from it, and one could be another's beginning",
             ("files", "/metadata/name", json!("a.b")),
+            "",
             "cannot be a resource's name",
         ),
         row(
             "a query that reads itself",
             "no rule of a schema reads SQL",
             ("files", "/spec/transforms/0/sql", json!("SELECT id FROM dear")),
+            "",
             "reads itself",
         ),
         row(
             "a query that reads a later one",
             "no rule of a schema reads SQL",
             ("kafka", "/spec/transforms/0/sql", json!("SELECT * FROM large")),
+            "",
             "which stands after it",
         ),
         row(
             "a value that its column cannot hold",
             "no rule of a schema reads a text as a column's type does",
             ("generator", "/spec/sources/0/columns/0/generate/sequence/start", json!("x")),
-            "is no BIGINT",
+            ".generate.",
+            "",
         ),
     ]
 }
 
-/// Which rows explain this; none, if something that was said is in no row.
+/// Which rows explain this; none, if something that was said is in no row. What is said of a part of something that is
+/// refused as a whole counts as said of the whole.
 fn explained(who: Refuses, said: &[(String, String)]) -> Vec<&'static str> {
     let rows = differences();
-    let of = |(_, words): &(String, String)| {
-        rows.iter().find(|row| row.who == who && words.contains(row.says)).map(|row| row.what)
+    let is_part = |path: &str| said.iter().any(|(whole, _)| path.starts_with(&format!("{whole}.")));
+    let of = |(path, words): &(String, String)| {
+        let fits = |row: &&Difference| row.who == who && path.contains(row.at) && words.contains(row.says);
+        rows.iter().find(fits).map(|row| row.what)
     };
-    said.iter().map(of).collect::<Option<_>>().unwrap_or_default()
+    let wholes = said.iter().filter(|(path, _)| !is_part(path));
+    wholes.map(of).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// What both said: (the server's causes, the reader's faults), `None` for yes.

@@ -56,7 +56,8 @@ async fn a_paused_process_holds_its_answer_back() -> Result<()> {
     server.etcd.pause()?;
     let waits = stored("late");
     tokio::pin!(waits);
-    ensure!(tokio::time::timeout(SILENCE, &mut waits).await.is_err(), "stored by a stopped etcd");
+    let early = tokio::time::timeout(SILENCE, &mut waits).await;
+    ensure!(early.is_err(), "answered with a stopped etcd: {early:?}");
     server.etcd.resume()?;
     ensure!(waits.await?.is_success(), "what waited is stored");
     Ok(())

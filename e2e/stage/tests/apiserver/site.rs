@@ -90,11 +90,10 @@ pub(crate) fn names(field: &str, said: &[(String, String)]) -> bool {
     let (parent, last) = field.rsplit_once('.').unwrap_or(("", &field));
     said.iter().any(|(path, words)| {
         let path = plain(path);
+        // The server writes so of the whole object.
+        let is_whole = path.is_empty() || path == "<nil>";
         let inside = path.starts_with(&format!("{field}."));
-        path == field
-            || inside
-            || (path == parent && words.contains(last))
-            || (path.is_empty() && words.contains(&field))
+        path == field || inside || (path == parent && words.contains(last)) || (is_whole && words.contains(&field))
     })
 }
 
