@@ -14,14 +14,14 @@ mod positions;
 mod schema;
 mod sinks;
 mod sources;
+mod storage;
 mod values;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use self::checkpoint::{
-    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, LocalStorage, Never, RestartPolicy, RestartStrategy,
-    Storage,
+    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, Never, RestartPolicy, RestartStrategy,
 };
 pub use self::columns::{Column, ColumnType, Generate, InvalidColumnType, Literal, Random, Sequence};
 pub(crate) use self::connections::{BROKER, SECRET_KEY, SECRET_NAME};
@@ -42,6 +42,8 @@ pub use self::sources::{
     CsvFormat, Decoder, EventTime, FilesSource, Format, GeneratorSource, JsonFormat, OnError, ParquetFormat, RawFormat,
     Source, SourceInput,
 };
+pub(crate) use self::storage::{BUCKET, ENDPOINT, PREFIX, REGION};
+pub use self::storage::{LocalStorage, S3Credentials, S3Storage, Storage, StoragePlace};
 pub use self::values::{InvalidRecipe, Recipe, Value};
 
 /// API group of all kinds.
