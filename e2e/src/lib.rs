@@ -1,5 +1,6 @@
 //! The stage on which the shipped binary is run, killed, paused and judged.
 
+pub mod cache;
 pub mod chaos;
 pub mod decisions;
 pub mod generated;
@@ -7,6 +8,7 @@ pub mod http;
 pub mod kafka;
 pub mod kills;
 pub mod pairs;
+pub mod s3;
 pub mod seeds;
 pub mod site;
 pub mod stage;
