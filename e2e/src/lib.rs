@@ -10,6 +10,7 @@ pub mod kafka;
 pub mod kills;
 pub mod pairs;
 pub mod promtool;
+pub mod s3;
 pub mod seeds;
 pub mod site;
 pub mod stage;

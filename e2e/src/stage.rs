@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use onceward::checker::expected::Expected;
 use onceward::workload::{Workload, Written};
 
+use crate::s3::Bucket;
 pub use crate::site::{SLOW, Site, binary};
 
 /// A [`Site`] with a workload in it.
@@ -35,6 +36,18 @@ impl Stage {
         site.state.clone_from(&written.state);
         site.sinks = vec![written.windows.clone(), written.copy.clone()];
         Ok(Self { site, workload, written })
+    }
+
+    /// Keeps its checkpoints in a bucket of a server that keeps objects as files: the log is read there as anywhere.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn in_bucket(workload: Workload, bucket: &Bucket) -> Result<Self> {
+        let mut stage = Self::new(workload)?;
+        stage.edit_manifest("local: {path: state}", &bucket.storage())?;
+        bucket.write_secrets(stage.folder())?;
+        stage.site.state = bucket.objects();
+        Ok(stage)
     }
 
     /// The independent checker finds nothing missing, doubled or wrong.

@@ -26,8 +26,9 @@ impl PipelineSpec {
         for files in self.sinks.iter_mut().filter_map(|sink| sink.files.as_mut()) {
             files.path = resolve(base, &files.path).ok_or_else(unicode)?;
         }
-        let local = &mut self.checkpoint.storage.local;
-        local.path = resolve(base, &local.path).ok_or_else(unicode)?;
+        if let Some(local) = &mut self.checkpoint.storage.local {
+            local.path = resolve(base, &local.path).ok_or_else(unicode)?;
+        }
         Ok(())
     }
 }

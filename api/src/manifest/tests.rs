@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pipeline::{Duration, Literal, RestartStrategy};
+use crate::pipeline::{Duration, Literal, RestartStrategy, StoragePlace};
 
 /// The manifest that the documentation shows, with everything in it.
 const FULL: &str = r#"apiVersion: onceward.dev/v1alpha1
@@ -87,6 +87,39 @@ fn documented_manifest_is_accepted_whole() {
     assert_eq!(country[0], Literal::Text("DE".to_owned()));
     let RestartStrategy::ExponentialDelay(delay) = spec.restart_policy.strategy() else { panic!("another strategy") };
     assert_eq!(delay.multiplier.thousandths(), 1500);
+}
+
+#[test]
+fn checkpoints_live_in_a_folder_or_in_a_bucket() {
+    let bucket = "storage: {s3: {bucket: shop-state, prefix: prod/revenue, region: eu-central-1, endpoint: \"https://s3.example.com\", \
+                  credentials: {accessKeyId: {secret: s3, key: id}, secretAccessKey: {secret: s3, key: secret}}}}";
+    let local = "storage: {local: {path: state}}";
+    assert_eq!(said_of(local, bucket), Vec::<String>::new());
+    let storage = accepted(&SMALL.replace(local, bucket), &[]).pipeline.spec.checkpoint.storage;
+    let Some(StoragePlace::S3(s3)) = storage.place() else { panic!("a bucket") };
+    assert_eq!((s3.bucket.as_str(), s3.prefix.as_str()), ("shop-state", "prod/revenue"));
+    assert_eq!(s3.credentials.as_ref().unwrap().secret_access_key.key, "secret");
+    assert_eq!(said_of(local, "storage: {s3: {bucket: shop, prefix: p}}"), Vec::<String>::new());
+    for (from, to, said) in [
+        ("s3: {bucket", "local: {path: x}, s3: {bucket", "checkpoint.storage: set exactly one of local, s3"),
+        ("shop-state", "Shop_State", "bucket: `Shop_State` cannot be a bucket's name"),
+        ("shop-state", "Shop_State", "write shop-state"),
+        ("prefix: prod/revenue", "prefix: /prod//revenue/", "write prod/revenue"),
+        ("prefix: prod/revenue", "prefix: prod/../revenue", "cannot be a prefix"),
+        ("prefix: prod/revenue, ", "", "`prefix` is missing"),
+        ("eu-central-1", "eu_central_1", "write it as eu-central-1"),
+        ("https://s3.example.com", "s3.example.com", "write it as https://s3.example.com or http://minio:9000"),
+        ("https://s3.example.com", "https://s3.example.com/shop-state", "without a path"),
+        (", secretAccessKey: {secret: s3, key: secret}", "", "`secretAccessKey` is missing"),
+        ("endpoint:", "endPoint:", "did you mean `endpoint`?"),
+        ("accessKeyId: {secret: s3, key: id}", "accessKeyId: AKIA", "accessKeyId: must be"),
+    ] {
+        assert!(bucket.contains(from), "{from}");
+        let found = said_of(local, &bucket.replace(from, to));
+        assert!(found.iter().any(|line| line.contains(said)), "{to}: wanted {said}, got {found:#?}");
+    }
+    let found = said_of(local, "storage: {}");
+    assert!(found.iter().any(|line| line.contains("set exactly one of local, s3")), "{found:#?}");
 }
 
 #[test]
@@ -251,7 +284,7 @@ fn overrides_set_fields_by_name_and_index() {
     assert_eq!(pipeline.spec.sinks[0].name, "first");
     assert_eq!(pipeline.metadata.name.as_deref(), Some("other"));
     assert_eq!(pipeline.spec.restart_policy.strategy(), RestartStrategy::Never);
-    assert_eq!(pipeline.spec.checkpoint.storage.local.path, "5");
+    assert_eq!(pipeline.spec.checkpoint.storage.local.unwrap().path, "5");
 }
 
 #[test]
@@ -336,7 +369,7 @@ fn relative_paths_resolve_against_the_manifests_folder() {
     spec.resolve_paths(std::path::Path::new("/jobs/a[1]")).unwrap();
     assert_eq!(spec.sources[0].files.as_ref().unwrap().path, "/jobs/a[[]1[]]/data/orders*.jsonl");
     assert_eq!(spec.sinks[0].files.as_ref().unwrap().path, "/abs/out");
-    assert_eq!(spec.checkpoint.storage.local.path, "/jobs/a[1]/.onceward/revenue");
+    assert_eq!(spec.checkpoint.storage.local.unwrap().path, "/jobs/a[1]/.onceward/revenue");
 }
 
 #[test]

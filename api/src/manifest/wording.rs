@@ -1,7 +1,10 @@
 //! Turns a schema's patterns into words: what is wrong with a text and what to write instead.
 
 use super::finding::nearest;
-use crate::pipeline::{BROKER, ColumnType, Duration, Factor, MOMENT, SECRET_KEY, SECRET_NAME, TOPIC, Until};
+use crate::pipeline::{
+    BROKER, BUCKET, ColumnType, Duration, ENDPOINT, Factor, MOMENT, PREFIX, REGION, SECRET_KEY, SECRET_NAME, TOPIC,
+    Until,
+};
 
 /// Patterns that have words of their own here; the schema holds the same texts.
 pub(super) const NAME: &str = "^[a-z_][a-z0-9_]*$";
@@ -66,10 +69,36 @@ pub(super) fn mismatch(pattern: &str, text: &str) -> (String, Option<String>) {
             let rule = "letters, digits and . _ - only, and no two dots at its beginning";
             (format!("`{shown}` cannot be a secret's key: {rule}"), None)
         }
+        BUCKET | PREFIX | REGION | ENDPOINT => of_bucket(pattern, &shown),
         _ if pattern.contains(MOMENT) => {
             (format!("`{shown}` is no position in a log"), Some(position(pattern, &shown)))
         }
         _ => typed(pattern, &shown),
+    }
+}
+
+/// Patterns of checkpoint storage in a bucket.
+fn of_bucket(pattern: &str, shown: &str) -> (String, Option<String>) {
+    match pattern {
+        BUCKET => {
+            let rule = "only a-z, 0-9, . and -, a letter or digit at both ends";
+            (
+                format!("`{shown}` cannot be a bucket's name: {rule}"),
+                rewrite(shown, '-').map(|name| format!("write {name}")),
+            )
+        }
+        PREFIX => {
+            let rule = "letters, digits and . _ = - in parts joined by single slashes, none of which begins with a dot";
+            let parts = shown.split('/').filter(|part| !part.is_empty());
+            let plain = parts.map(|part| part.trim_start_matches('.')).collect::<Vec<_>>().join("/");
+            let fix = (!plain.is_empty() && plain != shown).then(|| format!("write {plain}"));
+            (format!("`{shown}` cannot be a prefix: {rule}"), fix)
+        }
+        REGION => (format!("`{shown}` cannot be a region's name"), Some("write it as eu-central-1".to_owned())),
+        _ => {
+            let fix = "write it as https://s3.example.com or http://minio:9000, without a path";
+            (format!("`{shown}` is not where a store is reached"), Some(fix.to_owned()))
+        }
     }
 }
 

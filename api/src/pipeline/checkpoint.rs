@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
 use super::factor::Factor;
+use super::storage::Storage;
 
 /// How often, how long, how many, and where.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -42,23 +43,6 @@ impl CheckpointSpec {
         let one = self.interval.as_millis().saturating_add(self.timeout.as_millis());
         Duration::from_millis(one.saturating_mul(u64::from(self.tolerable_failed_checkpoints) + 1))
     }
-}
-
-/// Exactly one field is set.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Storage {
-    /// A folder on this machine's disk.
-    pub local: LocalStorage,
-}
-
-/// A folder on this machine's disk.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LocalStorage {
-    /// One folder per pipeline, created when missing; a relative one resolves against the manifest's folder.
-    #[schemars(length(min = 1, max = 1024))]
-    pub path: String,
 }
 
 /// What happens after a failure that can heal. Exactly one field is set.

@@ -16,14 +16,14 @@ mod schema;
 mod sinks;
 mod sources;
 mod status;
+mod storage;
 mod values;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use self::checkpoint::{
-    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, LocalStorage, Never, RestartPolicy, RestartStrategy,
-    Storage,
+    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, Never, RestartPolicy, RestartStrategy,
 };
 pub use self::cluster::{PodTemplate, RestoreFrom};
 pub use self::columns::{Column, ColumnType, Generate, InvalidColumnType, Literal, Random, Sequence};
@@ -49,6 +49,8 @@ pub use self::status::{
     Actions, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus, PendingCommitStatus, Phase,
     PipelineStatus, Restarts, Restored, Workers,
 };
+pub(crate) use self::storage::{BUCKET, ENDPOINT, PREFIX, REGION};
+pub use self::storage::{LocalStorage, S3Credentials, S3Storage, Storage, StoragePlace};
 pub use self::values::{InvalidRecipe, Recipe, Value};
 
 /// API group of all kinds.

@@ -9,7 +9,7 @@ pub mod judge;
 mod libraries;
 pub mod meter;
 pub mod peers;
-mod ports;
+pub(crate) mod ports;
 pub mod proxy;
 pub mod writer;
 

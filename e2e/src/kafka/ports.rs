@@ -16,8 +16,8 @@ const COUNT: u16 = 10_000;
 
 /// A port of 127.0.0.1 that no other test takes while this lives.
 #[derive(Debug)]
-pub(super) struct Port {
-    pub(super) number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     /// The lock goes with the file.
     _lock: File,
 }
@@ -25,7 +25,7 @@ pub(super) struct Port {
 impl Port {
     /// # Errors
     /// No port is free, or the cache cannot be written.
-    pub(super) fn reserve() -> Result<Self> {
+    pub(crate) fn reserve() -> Result<Self> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let folder = cache()?.join("ports");
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;

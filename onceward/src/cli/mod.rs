@@ -196,6 +196,10 @@ pub struct CheckpointsArgs {
     #[arg(long)]
     pub verify: bool,
 
+    /// Folder of secrets, one folder each with a file for each key [default: `secrets` beside the manifest]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub secrets_dir: Option<PathBuf>,
+
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }

@@ -1,29 +1,34 @@
 //! `onceward checkpoints`: what a pipeline could be restored from, and whether it could.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use runtime::clock::SystemRandom;
+use runtime::clock::{SystemClock, SystemRandom};
 use runtime::coordinator::inspect::{CheckpointSummary, LogSummary, inspect};
-use runtime::store::LocalStore;
+use runtime::secrets::Secrets;
+use runtime::store::Place;
 use serde_json::json;
 
+use super::settle::block_on;
 use super::{DONE, Error, FAILED, REFUSED, io, manifest};
-use crate::cli::{CheckpointsArgs, Output};
+use crate::cli::{CheckpointsArgs, Output, secrets_dir};
 use crate::screen::{Screen, Style, thousands, with_causes};
 
 /// Lists the checkpoints, newest first; exit code 1 if something is damaged, 2 if there is no such manifest.
 ///
 /// # Errors
-/// A store that does not answer, [`Error::Gone`].
+/// [`Error::Gone`], threads that cannot be had.
 pub fn execute(args: &CheckpointsArgs, screen: Screen) -> Result<u8, Error> {
-    let Some(path) = store_path(&args.target, screen)? else { return Ok(REFUSED) };
-    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().map_err(io("start threads"))?;
-    let store = Arc::new(LocalStore::new(&path, Arc::new(SystemRandom)));
-    let summary = threads.block_on(inspect(store, args.verify));
+    let Some(place) = place(args, screen)? else { return Ok(REFUSED) };
+    let store = match place.open(Arc::new(SystemClock), Arc::new(SystemRandom)) {
+        Ok(store) => store,
+        Err(error) => return Ok(refuse(&error, screen)),
+    };
+    // A bucket's client lives in these threads, as long as its answers are read.
+    let summary = block_on(inspect(store, args.verify))?;
     let Some(log) = summary.map_err(|error| Error::Other(with_causes(&error)))? else {
         if args.output == Output::Text {
-            screen.say(format!("no checkpoints in {}", path.display()))?;
+            screen.say(format!("no checkpoints in {place}"))?;
         }
         return Ok(DONE);
     };
@@ -39,15 +44,36 @@ pub fn execute(args: &CheckpointsArgs, screen: Screen) -> Result<u8, Error> {
     Ok(code)
 }
 
+fn refuse(error: &dyn std::error::Error, screen: Screen) -> u8 {
+    screen.fault(with_causes(error));
+    REFUSED
+}
+
 /// The store of a manifest, or a store's own folder; `None` if the manifest was refused.
-fn store_path(target: &Path, screen: Screen) -> Result<Option<PathBuf>, Error> {
-    let folder = target.to_str().and_then(|text| text.strip_prefix("file://")).map_or(target, Path::new);
+fn place(args: &CheckpointsArgs, screen: Screen) -> Result<Option<Place>, Error> {
+    let target = &args.target;
+    if target.to_str().is_some_and(|text| text.starts_with("s3://")) {
+        screen.fault("a bucket is found through a manifest, which knows endpoint and credentials; name that instead");
+        return Ok(None);
+    }
+    let folder = target.to_str().and_then(|text| text.strip_prefix("file://")).map_or(target.as_path(), Path::new);
     if folder.is_dir() {
-        return std::path::absolute(folder).map(Some).map_err(io(format!("find the folder {}", folder.display())));
+        let absolute = std::path::absolute(folder);
+        return absolute
+            .map(|path| Some(Place::Local(path)))
+            .map_err(io(format!("find the folder {}", folder.display())));
     }
     let loaded = manifest::load(target, &[])?;
     manifest::show(&loaded.findings, screen);
-    Ok(loaded.manifest.map(|manifest| PathBuf::from(manifest.pipeline.spec.checkpoint.storage.local.path)))
+    let Some(manifest) = loaded.manifest else { return Ok(None) };
+    let secrets = Secrets::new(secrets_dir(target, args.secrets_dir.as_deref()));
+    match Place::of(&manifest.pipeline.spec.checkpoint.storage, &secrets) {
+        Ok(place) => Ok(Some(place)),
+        Err(error) => {
+            refuse(&error, screen);
+            Ok(None)
+        }
+    }
 }
 
 fn show_json(log: &LogSummary, screen: Screen) -> Result<(), Error> {

@@ -1,7 +1,6 @@
 //! From a manifest to everything that an attempt runs: graph, connectors, and what the coordinator knows of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::dataflow::graph::{Graph, StageInput};
 use crate::dataflow::{self, Definition};
 use crate::metrics::Names;
 use crate::secrets::Secrets;
+use crate::store::Place;
 use crate::worker::{Plan, source_operator};
 
 /// A manifest made ready to run; nothing has been opened or written but its secrets read.
@@ -30,7 +30,7 @@ pub struct Assembled {
     pub setup: Setup,
     pub names: Names,
     /// Where the checkpoint log lives.
-    pub store: PathBuf,
+    pub store: Place,
 }
 
 /// Plans `pipeline` (paths resolved, validated), reads the secrets that it names and makes its connectors.
@@ -48,6 +48,7 @@ pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, Run
     }
     let connections = connection::resolve(spec, secrets).map_err(|error| refused(&error))?;
     let clusters = clusters(&connections).map_err(|error| refused(&error))?;
+    let store = Place::of(&spec.checkpoint.storage, secrets).map_err(|error| refused(&error))?;
     let sources = build_sources(pipeline, &graph, &clusters)?;
     let mut sinks: BTreeMap<String, Arc<dyn SinkConnector>> = BTreeMap::new();
     for sink in &spec.sinks {
@@ -71,7 +72,7 @@ pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, Run
         former_sink: former_sink(clusters, spec.checkpoint.clone()),
     };
     let plan = Plan { graph: Arc::new(graph), sources, sinks, max_parallelism: spec.max_parallelism };
-    Ok(Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::from(&spec.checkpoint.storage.local.path) })
+    Ok(Assembled { plan: Arc::new(plan), setup, names, store })
 }
 
 /// Connectors of the sources that the graph reads, with the columns it reads.

@@ -14,8 +14,8 @@ use super::supervise::{Supervisor, refuse_or_fail};
 use super::{FailureReason, ForceAbort, RestartBudget, RunError, StartFrom};
 use crate::connectors::{Classification, Retry, SinkConnector, SinkError};
 use crate::coordinator::inspect::{self, Newest, Seen};
-use crate::coordinator::{CoordinatorError, Ended, Log, claim, compatibility, depth};
-use crate::store::probe::probe;
+use crate::coordinator::{CoordinatorError, Ended, Log, Next, claim, compatibility, depth};
+use crate::store::probe::{ProbeError, probe};
 use crate::tasks;
 
 /// What there is to do.
@@ -44,16 +44,59 @@ impl Task {
     }
 }
 
+/// Why nothing can begin.
+enum Stuck {
+    /// For good.
+    Ended(RunError),
+    /// As long as the store does not answer.
+    Unanswered(CoordinatorError),
+}
+
+impl From<RunError> for Stuck {
+    fn from(error: RunError) -> Self {
+        Self::Ended(error)
+    }
+}
+
+impl From<CoordinatorError> for Stuck {
+    fn from(error: CoordinatorError) -> Self {
+        match (error.next(), &error) {
+            (Next::Restart, CoordinatorError::Store(_)) => Self::Unanswered(error),
+            _ => Self::Ended(refuse_or_fail(&error)),
+        }
+    }
+}
+
 impl Supervisor {
-    /// Looks and judges.
+    /// Looks and judges. A store that is reached over a network and does not answer is waited for, as the restart policy
+    /// says: nothing is claimed yet.
     pub(super) async fn begin(&mut self) -> Result<Begin, RunError> {
-        let log = claim::current_log(&self.context).await.map_err(|error| refuse_or_fail(&error))?;
+        let mut budget = RestartBudget::new(self.context.setup.restart);
+        // Bounded by the restart policy.
+        loop {
+            let begun = self.context.clock.monotonic();
+            let error = match self.look().await {
+                Ok(begin) => return Ok(begin),
+                Err(Stuck::Unanswered(error)) if self.context.store.is_remote() => error,
+                Err(Stuck::Unanswered(error)) => return Err(refuse_or_fail(&error)),
+                Err(Stuck::Ended(error)) => return Err(error),
+            };
+            let pause = self.pause(&mut budget, &error, begun, true)?;
+            self.tell_of_pause(None, &error, true, pause);
+            if !self.wait(pause).await {
+                return Ok(Begin::Cut);
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Begin, Stuck> {
+        let log = claim::current_log(&self.context).await?;
         let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
-        let owner = inspect::pipeline(&reader).await.map_err(|error| refuse_or_fail(&error))?;
+        let owner = inspect::pipeline(&reader).await?;
         let intent = self.intent(log)?;
         let (intent, whose) = self.of_identity(log, owner, intent).await?;
         let floor = self.floor(owner, &intent).await;
-        let seen = inspect::look(&reader, depth(&intent)).await.map_err(|error| refuse_or_fail(&error))?;
+        let seen = inspect::look(&reader, depth(&intent)).await?;
         self.tell_of_log(&reader, owner, seen.as_ref());
         let Some(seen) = seen else { return self.begin_first(&reader, intent, floor).await };
         let is_elsewhere = whose == Whose::Another || (self.identity().is_some() && seen.is_superseded());
@@ -87,18 +130,19 @@ impl Supervisor {
             return Ok(Begin::Cut);
         }
         match intent {
-            Intent::Supersede => self.supersede(log).await,
+            Intent::Supersede => Ok(self.supersede(log).await?),
             Intent::GoBack { .. } if !self.options.accept_duplicates => Err(RunError::Refused {
                 message: "it is not the newest checkpoint: everything that became visible after it would appear \
                           twice; say `--accept-duplicates` if that is acceptable"
                     .to_owned(),
-            }),
+            }
+            .into()),
             intent => Ok(Begin::In(Task { log, intent, floor: floor.newest(), identity: self.identity() })),
         }
     }
 
     /// In a store that holds no log.
-    async fn begin_first(&mut self, log: &Log, intent: Intent, floor: Floor) -> Result<Begin, RunError> {
+    async fn begin_first(&mut self, log: &Log, intent: Intent, floor: Floor) -> Result<Begin, Stuck> {
         self.check_begun_anew(log, floor)?;
         if !self.check_world(None).await? {
             return Ok(Begin::Cut);
@@ -107,7 +151,7 @@ impl Supervisor {
             Intent::Run | Intent::Supersede => Ok(Begin::In(Task::fresh(log.index, self.identity()))),
             Intent::CommitOnly => Ok(Begin::Finished(Ended::NothingToSettle)),
             Intent::Rewind | Intent::AcceptLoss { .. } | Intent::ForceAbort { .. } | Intent::GoBack { .. } => {
-                Err(RunError::Refused { message: Refusal::NothingDecided.to_string() })
+                Err(RunError::Refused { message: Refusal::NothingDecided.to_string() }.into())
             }
         }
     }
@@ -152,7 +196,7 @@ impl Supervisor {
 
     /// Targets that cannot be written, or are gone although decided output may wait there; a store that is unfit. `false`:
     /// stopped while it waited for one.
-    async fn check_world(&mut self, newest: Option<&Newest>) -> Result<bool, RunError> {
+    async fn check_world(&mut self, newest: Option<&Newest>) -> Result<bool, Stuck> {
         let newest = newest.filter(|newest| !newest.is_settled);
         let owed =
             |sink: &str| newest.is_some_and(|newest| newest.manifest.committables.iter().any(|c| c.sink == sink));
@@ -165,10 +209,13 @@ impl Supervisor {
             let timeout = sink.transaction_timeout().unwrap_or_default();
             self.context.metrics.sink(&name).transaction_timeout_seconds.set(timeout.as_secs_f64());
         }
-        probe(self.context.store.as_ref(), self.context.random.as_ref())
-            .await
-            .map_err(|error| RunError::Failed { reason: FailureReason::Store, message: error.to_string() })?;
-        Ok(true)
+        match probe(self.context.store.as_ref(), self.context.random.as_ref()).await {
+            Ok(()) => Ok(true),
+            Err(ProbeError::Unreachable(error)) => Err(CoordinatorError::Store(error).into()),
+            Err(error @ ProbeError::Unfit { .. }) => {
+                Err(RunError::Failed { reason: FailureReason::Store, message: error.to_string() }.into())
+            }
+        }
     }
 
     /// A system that is reached over a network and does not answer is waited for, as the restart policy says; whatever a
@@ -203,20 +250,20 @@ impl Supervisor {
     }
 
     /// Everything that a claim would come to refuse, as far as it is known by now.
-    async fn check_log(&self, log: &Log, seen: &Seen, intent: &Intent, floor: Floor) -> Result<(), RunError> {
+    async fn check_log(&self, log: &Log, seen: &Seen, intent: &Intent, floor: Floor) -> Result<(), Stuck> {
         if *intent == Intent::Supersede {
             self.check_begun_anew(log, floor)?;
         }
         let known = floor.newest().filter(|_| *intent != Intent::Supersede);
         if let Some(refusal) = foresee(seen.history.clone(), intent.clone(), known) {
-            return Err(floor.refuse(log, &refusal));
+            return Err(floor.refuse(log, &refusal).into());
         }
         let Some(newest) = &seen.newest else { return Ok(()) };
         if *intent == Intent::Rewind && self.is_visible(&newest.manifest).await {
             let refusal = Refusal::RewindOfCommitted { decision: newest.decision };
-            return Err(RunError::Refused { message: refusal.to_string() });
+            return Err(RunError::Refused { message: refusal.to_string() }.into());
         }
-        self.check_manifest(log, seen, newest, intent).await.map_err(|error| refuse_or_fail(&error))
+        Ok(self.check_manifest(log, seen, newest, intent).await?)
     }
 
     /// Whether the manifest fits what it would go on from.

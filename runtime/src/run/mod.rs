@@ -14,7 +14,7 @@ use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::coordinator::{Context, Progress};
 use crate::metrics::{Metrics, MetricsServer};
 use crate::secrets::Secrets;
-use crate::store::{CheckpointStore, LocalStore};
+use crate::store::CheckpointStore;
 
 pub use api::control::FailureReason;
 pub use assemble::{Assembled, assemble};
@@ -182,9 +182,11 @@ pub async fn run(
 ) -> Result<Outcome, RunError> {
     let assembled = assemble(pipeline, &Secrets::new(&options.secrets));
     let assembled = assembled.inspect_err(|error| tell_of_failure(observer.as_ref(), error))?;
-    let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let store = Arc::new(LocalStore::new(&assembled.store, Arc::clone(&random)));
-    let world = World { store, clock: Arc::new(SystemClock), random, workers: Arc::new(InProcess) };
+    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let store = assembled.store.open(Arc::clone(&clock), Arc::clone(&random));
+    let store = store.map_err(|error| RunError::Refused { message: error.to_string() });
+    let store = store.inspect_err(|error| tell_of_failure(observer.as_ref(), error))?;
+    let world = World { store, clock, random, workers: Arc::new(InProcess) };
     run_in(world, assembled, options, observer, stop).await
 }
 

@@ -7,10 +7,15 @@ use crate::connectors::Retry;
 
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub use place::Place;
+pub use s3::S3Store;
 
+pub mod conformance;
 mod local;
 pub mod memory;
+mod place;
 pub mod probe;
+pub mod s3;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +42,10 @@ pub trait CheckpointStore: Send + Sync {
     fn remove_litter<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
         let _ = prefix;
         Box::pin(std::future::ready(Ok(0)))
+    }
+    /// Whether it is reached over a network, and so may be away for a while without anything being wrong.
+    fn is_remote(&self) -> bool {
+        false
     }
     /// The address of an object as people see it: `file:///...`.
     fn address(&self, name: &str) -> String;

@@ -17,6 +17,7 @@ use runtime::metrics::Names;
 use runtime::run::{
     self, AcceptLoss, Assembled, Observer, Outcome, RunError, RunEvent, RunOptions, StartFrom, StopHandle, stop_channel,
 };
+use runtime::store::Place;
 use runtime::tasks::{self, Task, TaskError};
 use runtime::worker::{Plan, source_operator};
 use tokio::runtime::Runtime;
@@ -179,7 +180,7 @@ fn assemble(world: &Arc<World>, job: &Job<'_>, parallelism: u32) -> Assembled {
         former_sink: Arc::new(|_| None),
     };
     let names = Names { pipeline: "simulation".into(), ..Names::default() };
-    Assembled { plan: Arc::new(plan), setup, names, store: PathBuf::new() }
+    Assembled { plan: Arc::new(plan), setup, names, store: Place::Local(PathBuf::new()) }
 }
 
 struct SimObserver {

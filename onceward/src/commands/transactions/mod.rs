@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use api::pipeline::Pipeline;
 use runtime::clock::{SystemClock, SystemRandom};
-use runtime::run::assemble;
+use runtime::run::{RunError, assemble};
 use runtime::secrets::Secrets;
-use runtime::store::LocalStore;
 use runtime::transactions::{self, Judged, Known, Tools};
 
 use super::settle::{block_on, load};
@@ -56,9 +55,10 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(pipeline: Pipeline, reach: &'a Reach, screen: Screen) -> Result<Self, runtime::run::RunError> {
+    fn of(pipeline: Pipeline, reach: &'a Reach, screen: Screen) -> Result<Self, RunError> {
         let assembled = assemble(&pipeline, &Secrets::new(reach.secrets()))?;
-        let store = Arc::new(LocalStore::new(&assembled.store, Arc::new(SystemRandom)));
+        let store = assembled.store.open(Arc::new(SystemClock), Arc::new(SystemRandom));
+        let store = store.map_err(|error| RunError::Refused { message: error.to_string() })?;
         let tools = Tools { setup: assembled.setup, store, clock: Arc::new(SystemClock) };
         Ok(Self { pipeline, reach, screen, tools })
     }

@@ -1,0 +1,120 @@
+//! versitygw as a child process: an S3 server that keeps each object as a file, so that what it holds can be read past it.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cache;
+use crate::kafka::ports::Port;
+
+const VERSION: &str = "v1.8.0";
+const MODULE: &str = "github.com/versity/versitygw/cmd/versitygw";
+const LOOK: Duration = Duration::from_millis(10);
+/// A server that does not listen after so many looks is taken for stuck.
+const MOST_LOOKS: u32 = 3_000;
+
+/// Who may do everything. Both are canaries too: they must never be printed.
+pub const ACCESS_KEY_ID: &str = "canary-key-id";
+pub const SECRET_ACCESS_KEY: &str = "canary-s3cret-key";
+
+/// A server with a folder of its own and a port that stays its own while it is down.
+pub struct Gateway {
+    folder: tempfile::TempDir,
+    port: Port,
+    process: Option<Child>,
+}
+
+impl Gateway {
+    /// Starts one; it holds nothing.
+    ///
+    /// # Errors
+    /// It cannot be built, or does not listen.
+    pub fn start() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("onceward-s3-").tempdir()?;
+        fs::create_dir(folder.path().join("buckets"))?;
+        let mut gateway = Self { folder, port: Port::reserve()?, process: None };
+        gateway.start_again()?;
+        Ok(gateway)
+    }
+
+    /// Starts the killed server again, on its port and with what it held.
+    ///
+    /// # Errors
+    /// It runs already, or does not listen.
+    pub fn start_again(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "it runs already");
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"))?;
+        let mut command = Command::new(binary()?);
+        command.args(["--quiet", "--keep-alive", "--port", &self.address(), "posix"]).arg(self.buckets());
+        command.env("ROOT_ACCESS_KEY", ACCESS_KEY_ID).env("ROOT_SECRET_KEY", SECRET_ACCESS_KEY);
+        let mut process = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        for _ in 0..MOST_LOOKS {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number)).is_ok() {
+                self.process = Some(process);
+                return Ok(());
+            }
+            if let Some(status) = process.try_wait()? {
+                anyhow::bail!("the server ended with {status}: {}", self.log());
+            }
+            std::thread::sleep(LOOK);
+        }
+        let _ = process.kill();
+        let _ = process.wait();
+        anyhow::bail!("the server does not listen: {}", self.log())
+    }
+
+    /// `SIGKILL`; what it held stays.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.kill()?;
+        process.wait()?;
+        Ok(())
+    }
+
+    /// `127.0.0.1:<port>`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.number)
+    }
+
+    /// One folder for each bucket.
+    pub fn buckets(&self) -> PathBuf {
+        self.folder.path().join("buckets")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// The server's binary, built when it is not there yet.
+fn binary() -> Result<PathBuf> {
+    let folder = cache::once("s3", &format!("versitygw-{VERSION}"), |folder| {
+        let mut go = Command::new(compiler());
+        go.args(["install", &format!("{MODULE}@{VERSION}")]).env("GOBIN", folder).env("GOFLAGS", "-trimpath");
+        // No other toolchain is fetched.
+        go.env("GOTOOLCHAIN", "local").current_dir(folder);
+        cache::run(&mut go, "install Go 1.26 or newer (https://go.dev/dl)").map(drop)
+    })?;
+    Ok(folder.join("versitygw"))
+}
+
+/// Where Go's own archive puts it, if it is not on the path.
+fn compiler() -> PathBuf {
+    let usual = Path::new("/usr/local/go/bin/go");
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&paths).any(|folder| folder.join("go").is_file());
+    if !on_path && usual.is_file() { usual.to_owned() } else { PathBuf::from("go") }
+}
