@@ -7,7 +7,7 @@ use serde_json::Value;
 
 fn stage(seed: u64) -> Result<Stage> {
     let stage = Stage::new(Workload { seed, records: 30_000, customers: 800, ..Workload::default() })?;
-    stage.edit_manifest("    interval: 100ms", "    interval: 100ms\n    retain: 50")?;
+    stage.edit_manifest("    interval: 100ms", "    interval: 100ms\n    retain: 1000")?;
     Ok(stage)
 }
 
