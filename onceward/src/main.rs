@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     };
     match &cli.command {
         Command::Worker(args) => telemetry::begin(args.log_format, Detail::Attempts),
+        Command::Controller(args) => telemetry::begin(args.log_format, Detail::Attempts),
         _ => telemetry::begin(LogFormat::Text, Detail::Warnings),
     }
     let screen = Screen::of_process();
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Commit(args) => commands::settle::execute(args, screen),
         Command::Transactions(args) => commands::transactions::execute(args, screen),
         Command::Worker(args) => commands::worker::execute(args),
+        Command::Controller(args) => commands::controller::execute(args),
         Command::Crashpoints(args) => commands::crashpoints::execute(args, screen),
         Command::Checkpoints(args) => commands::checkpoints::execute(args, screen),
     };

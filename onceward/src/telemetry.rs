@@ -38,7 +38,7 @@ pub enum Detail {
 pub fn begin(format: LogFormat, detail: Detail) {
     let is_said = std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty());
     let filter = if detail == Detail::Attempts && !is_said {
-        EnvFilter::new("warn,onceward=info")
+        EnvFilter::new("warn,onceward=info,controller=info")
     } else {
         EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).with_env_var(VARIABLE).from_env_lossy()
     };

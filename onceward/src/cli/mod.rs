@@ -10,8 +10,10 @@ pub use self::settle::{
     secrets_dir,
 };
 
+pub use self::controller::ControllerArgs;
 pub use self::worker::{Purpose, WorkerArgs};
 
+mod controller;
 mod settle;
 mod worker;
 
@@ -48,6 +50,8 @@ pub enum Command {
     Commit(CommitArgs),
     /// Look at the transactions of a pipeline's sinks, commit or abort them
     Transactions(TransactionsArgs),
+    /// Look after the Pipelines of a Kubernetes cluster
+    Controller(ControllerArgs),
     /// List the named steps at which a run can be made to die, for tests
     Crashpoints(CrashpointsArgs),
     /// Run a pipeline as a worker of a cluster: what a controller starts in a pod

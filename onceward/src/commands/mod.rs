@@ -2,6 +2,7 @@
 
 pub mod checkpoints;
 pub mod completion;
+pub mod controller;
 pub mod crashpoints;
 pub mod demo;
 pub mod lint;

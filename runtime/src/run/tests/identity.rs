@@ -101,7 +101,8 @@ impl Site {
     async fn start(&self, options: RunOptions, takes_commits: bool, dying: Option<Arc<Dying>>) -> End {
         let mut assembled = assemble(&pipeline(&json!({})), &Secrets::new("/nowhere")).unwrap();
         assembled.setup.interval = Duration::from_secs(1);
-        let seconds = if takes_commits { Vec::new() } else { vec![0..u64::MAX] };
+        let always = 0..u64::MAX;
+        let seconds = if takes_commits { Vec::new() } else { vec![always] };
         let stuck = Stuck { clock: self.clock, seconds, target: Arc::clone(&self.target) };
         let sink: Arc<dyn SinkConnector> = Arc::new(stuck);
         assembled.setup.sinks.insert("out".into(), Arc::clone(&sink));
@@ -121,7 +122,7 @@ impl Site {
         let stopping = async {
             tokio::time::sleep(Duration::from_millis(3_500)).await;
             stop.stop();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             biased;
@@ -246,15 +247,19 @@ async fn a_log_of_another_identity_is_finished_with_and_followed_wherever_a_star
 
 #[tokio::test(start_paused = true)]
 async fn a_pipeline_whose_log_was_handed_over_is_fenced_for_ever() {
-    let site = Site::new();
-    site.run(of(A)).await.assert_stopped();
     // Handed over, and the next log not begun: it would be easy to take it.
     let mut nth = 1;
-    while !site.is_handed_over(0) {
+    let site = loop {
+        let site = Site::new();
+        site.run(of(A)).await.assert_stopped();
         site.start(of(B), true, Some(Dying::before(nth))).await;
+        if site.is_handed_over(0) {
+            break site;
+        }
         nth += 1;
-        assert!(site.logs().len() == 1 && nth < 50, "log 0 was never handed over alone");
-    }
+        assert!(nth < 50, "log 0 was never handed over");
+    };
+    assert_eq!(site.logs().len(), 1, "the next log is begun");
     let before = site.objects();
     site.run(of(A)).await.assert_fenced();
     let commit_only = RunOptions { start: StartFrom::CommitOnly { always: true }, ..of(A) };

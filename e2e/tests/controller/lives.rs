@@ -1,0 +1,122 @@
+//! Lives of a Pipeline from `kubectl apply` to its deletion, judged by its output.
+
+use anyhow::{Context as _, Result, ensure};
+use api::pipeline::Phase;
+use e2e::generated::{Generated, Source};
+use e2e::site::Site as Folder;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Api;
+use serde_json::{Value, json};
+
+use crate::site::Cluster;
+
+/// The generated pipeline with the paths of its folder in it, as an object for the server.
+fn manifest(generated: &Generated, name: &str) -> Result<(Folder, Value)> {
+    let folder = generated.site()?;
+    let text = std::fs::read_to_string(&folder.manifest)?;
+    let mut manifest: Value = serde_yaml_ng::from_str(&text)?;
+    manifest["metadata"]["name"] = name.into();
+    let absolute = |value: &mut Value| {
+        let path = folder.folder().join(value.as_str().unwrap_or_default());
+        *value = path.to_string_lossy().into_owned().into();
+    };
+    absolute(&mut manifest["spec"]["checkpoint"]["storage"]["local"]["path"]);
+    for sink in manifest["spec"]["sinks"].as_array_mut().context("sinks")? {
+        absolute(&mut sink["files"]["path"]);
+    }
+    Ok((folder, manifest))
+}
+
+fn generated(rows: u64) -> Generated {
+    let source = |seed, step_ms| Source { seed, rows, step_ms, rows_per_second: None };
+    Generated { web: source(3, 7), shop: source(4, 11), parallelism: 2 }
+}
+
+#[tokio::test]
+async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_exactly() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let generated = generated(150_000);
+    let (folder, manifest) = manifest(&generated, "lives")?;
+    let made = cluster.create(&manifest).await?;
+    let running = |status: &api::pipeline::PipelineStatus| {
+        status.phase == Some(Phase::Running) && status.checkpoints.last_completed.is_some()
+    };
+    let first = cluster.status("lives", "it runs and has a checkpoint", running).await?;
+    let log = first.log.context("the log is known")?;
+    let uid = made.metadata.uid.context("a uid")?.replace('-', "");
+    ensure!(log.pipeline_id == uid, "the log is another one's: {log:?}, {uid}");
+    let handle = first.checkpoints.last_completed.context("a checkpoint")?.handle;
+    let known = folder.checkpoints()?;
+    ensure!(known.iter().any(|known| known["handle"] == handle.as_str()), "{handle} is not among {known:?}");
+
+    cluster.kubelet.kill()?;
+    let killed = |status: &api::pipeline::PipelineStatus| {
+        status.restarts.total == 1 && status.phase == Some(Phase::Running) && status.checkpoints.restored_from.is_some()
+    };
+    cluster.status("lives", "it runs again, restored", killed).await?;
+
+    cluster.kill_controller()?;
+    cluster.kubelet.kill()?;
+    cluster.start_controller()?;
+    let killed =
+        |status: &api::pipeline::PipelineStatus| status.restarts.total == 2 && status.phase == Some(Phase::Running);
+    cluster.status("lives", "it is replaced by a controller that saw nothing of it", killed).await?;
+
+    cluster.patch("lives", json!({ "spec": { "suspend": true } })).await?;
+    cluster.phase("lives", Phase::Suspended).await?;
+    folder.assert_all_decided_is_visible()?;
+    cluster.patch("lives", json!({ "spec": { "suspend": false } })).await?;
+    let done = cluster.phase("lives", Phase::Finished).await?;
+    ensure!(done.restarts.total == 2, "{:?}", done.restarts);
+    generated.assert_exact(&folder)?;
+    let ready = done.conditions.iter().find(|condition| condition.kind == "Ready").context("Ready")?;
+    ensure!((ready.status.as_str(), ready.reason.as_str()) == ("False", "Finished"), "{ready:?}");
+
+    cluster.delete("lives").await?;
+    cluster.gone("lives").await?;
+    generated.assert_exact(&folder)
+}
+
+/// A worker dies between a decision and its commit, and the Pipeline is deleted before anybody goes on.
+#[tokio::test]
+async fn what_was_decided_for_a_deleted_pipeline_becomes_visible_before_it_goes() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let generated = generated(100_000);
+    let (folder, mut manifest) = manifest(&generated, "deleted")?;
+    manifest["spec"]["restartPolicy"] = json!({ "fixedDelay": { "attempts": 3, "delay": "10m" } });
+    cluster.kubelet.arm("coordinator.decided:3=kill");
+    cluster.create(&manifest).await?;
+    let waits = |status: &api::pipeline::PipelineStatus| status.restarts.next_time.is_some();
+    cluster.status("deleted", "the policy's delay runs", waits).await?;
+    let owed = folder.assert_all_decided_is_visible().is_err();
+    ensure!(owed, "nothing is owed: this proves nothing");
+    cluster.delete("deleted").await?;
+    cluster.gone("deleted").await?;
+    folder.assert_all_decided_is_visible()?;
+    ensure!(cluster.kubelet.started() == ["run", "commit"], "{:?}", cluster.kubelet.started());
+    Ok(())
+}
+
+/// What is applied becomes objects that Kubernetes accepts as they are, owned by the Pipeline.
+#[tokio::test]
+async fn objects_are_owned_immutable_and_restricted() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let (_folder, manifest) = manifest(&generated(400_000), "objects")?;
+    let made = cluster.create(&manifest).await?;
+    cluster.phase("objects", Phase::Running).await?;
+    let pods = Api::<Pod>::namespaced(cluster.client(), "default").list(&<_>::default()).await?.items;
+    let config_maps = Api::<ConfigMap>::namespaced(cluster.client(), "default").list(&<_>::default()).await?.items;
+    let ours: Vec<_> = config_maps.iter().filter(|found| found.immutable == Some(true)).collect();
+    let ([pod], [config_map]) = (pods.as_slice(), ours.as_slice()) else {
+        anyhow::bail!("{} pods, {} configurations", pods.len(), ours.len())
+    };
+    for owners in [&pod.metadata.owner_references, &config_map.metadata.owner_references] {
+        let owner = owners.iter().flatten().next().context("an owner")?;
+        ensure!(Some(&owner.uid) == made.metadata.uid.as_ref() && owner.controller == Some(true), "{owner:?}");
+    }
+    let spec = pod.spec.as_ref().context("a spec")?;
+    ensure!(spec.restart_policy.as_deref() == Some("Never") && spec.automount_service_account_token == Some(false));
+    ensure!(spec.security_context.as_ref().and_then(|context| context.run_as_non_root) == Some(true));
+    cluster.delete("objects").await?;
+    cluster.gone("objects").await
+}
