@@ -15,7 +15,7 @@ const TOLD: usize = 250;
 const LAST: usize = 40;
 const FIX: &str = "install Go 1.26 or newer (https://go.dev/dl) into /usr/local/go, or put it on the path";
 
-/// The executable. From cold this takes some nine minutes of a processor and 4 GB of Go's own caches; it is told on
+/// The executable. From cold this takes some twelve minutes of a processor and 4 GB of Go's own caches; it is told on
 /// standard error.
 ///
 /// # Errors
