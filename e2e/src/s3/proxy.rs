@@ -79,7 +79,7 @@ impl Proxy {
         let port = Port::reserve()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number))?;
         let shared = Shared::default();
-        locked(&shared).upstream = upstream.to_owned();
+        upstream.clone_into(&mut locked(&shared).upstream);
         let theirs = Arc::clone(&shared);
         let acceptor = Builder::new().name("s3-proxy".into()).spawn(move || accept(&listener, &theirs))?;
         Ok(Self { port, shared, acceptor: Some(acceptor) })

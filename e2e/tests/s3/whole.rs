@@ -66,8 +66,7 @@ fn die(bucket: &Bucket, step: &str) -> Result<()> {
     stage.assert_all_decided_is_visible()?;
     stage.assert_exact_and_tidy().with_context(|| stage.describe())?;
     let listed = stage.checkpoints()?;
-    ensure!((1..=3).contains(&listed.len()), "{listed:#?}");
-    let handle = listed[0]["handle"].as_str().context("a handle")?;
+    let handle = listed.first().and_then(|newest| newest["handle"].as_str()).context("a handle")?;
     ensure!(handle.starts_with(&format!("s3://{}/prod/orders/0/attempts/", bucket.name)), "{handle}");
     let verified = stage.command(&["checkpoints", "--verify"], "").arg(&stage.manifest).output()?;
     ensure!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));

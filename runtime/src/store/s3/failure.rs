@@ -111,11 +111,10 @@ impl Told {
             Some(301 | 308) => (Retry::Never, Some(REGION)),
             Some(501) => (Retry::Never, Some(CONDITION)),
             Some(302..=399 | 404 | 405) => (Retry::Backoff, Some(NO_STORE)),
-            Some(_) => (Retry::Backoff, None),
             None if self.cause.contains("redirect without LOCATION") => (Retry::Never, Some(REGION)),
             None if self.cause.contains("certificate") => (Retry::Never, Some(CERTIFICATE)),
             None if self.of_machine => (Retry::Backoff, Some(NOBODY)),
-            None => (Retry::Backoff, None),
+            Some(_) | None => (Retry::Backoff, None),
         }
     }
 

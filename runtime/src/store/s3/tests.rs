@@ -16,9 +16,12 @@ use crate::tasks::{self, Task};
 const ID: &str = "AKIA-hunter2-canary";
 const SECRET: &str = "secret-hunter2-canary";
 
+/// Status, headers, body.
+type Answer = (u16, Vec<(&'static str, String)>, String);
+
 /// Gives the same answer to everything, and keeps what it was asked.
 struct Scripted {
-    answer: Mutex<Option<(u16, Vec<(&'static str, String)>, String)>>,
+    answer: Mutex<Option<Answer>>,
     asked: AtomicUsize,
     conditions: Mutex<Vec<Option<String>>>,
 }
