@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use crate::cache;
+use stage::cache;
 
 const VERSION: &str = "v4.3.1";
 const FIX: &str = "install Go 1.26 or newer (https://go.dev/dl) and put it on the path or into /usr/local/go";

@@ -1,6 +1,5 @@
 //! The stage on which the shipped binary is run, killed, paused and judged.
 
-pub mod cache;
 pub mod chaos;
 pub mod decisions;
 pub mod generated;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::cache::{self, run};
+use stage::cache::{self, run};
 
 const FIX: &str = "put promtool 2.42 or newer on the path (Debian: apt-get update; the rest is done here)";
 

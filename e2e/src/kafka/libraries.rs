@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::cache::{self, run};
+use stage::cache::{self, run};
 
 /// Where the stage's own files lie: `pom.xml`, settings of Maven and of logging, Java sources.
 pub(super) fn stage() -> PathBuf {

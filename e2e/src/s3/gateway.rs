@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::cache;
+use stage::cache;
 use crate::kafka::ports::Port;
 
 const VERSION: &str = "v1.8.0";

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use e2e::cache::run;
+use stage::cache::run;
 use e2e::helm::{Helm, chart};
 use e2e::site::binary;
 
