@@ -19,7 +19,11 @@ const EDGES: [(&str, &[&str]); 7] = [
 const CHECKPOINT_MAY_USE: [&str; 4] = ["schemars", "serde", "serde_json", "thiserror"];
 /// Beginnings of crate names that a crate must never use, and why.
 const BANNED_CRATES: [(&str, &[&str], &str); 3] = [
-    ("controller", &["object_store", "rdkafka", "kafka-protocol", "datafusion"], "it never touches the data or the store"),
+    (
+        "controller",
+        &["object_store", "rdkafka", "kafka-protocol", "datafusion"],
+        "it never touches the data or the store",
+    ),
     ("api", &["arrow", "datafusion", "parquet", "tokio", "rdkafka"], "the shared words know no engine"),
     ("runtime", &["kube", "k8s-openapi"], "the runtime knows no Kubernetes"),
 ];

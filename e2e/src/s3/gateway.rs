@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use stage::cache;
 use crate::kafka::ports::Port;
+use stage::cache;
 
 const VERSION: &str = "v1.8.0";
 const MODULE: &str = "github.com/versity/versitygw/cmd/versitygw";

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use stage::cache::run;
 use e2e::helm::{Helm, chart};
 use e2e::site::binary;
+use stage::cache::run;
 
 use crate::{EVERYTHING, objects, only, parse, read};
 

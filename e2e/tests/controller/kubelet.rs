@@ -34,14 +34,12 @@ struct State {
     addresses: u8,
     /// Crash points of processes to come, in order.
     faults: Vec<String>,
-    /// Names of pods in the order of their starts, with their purpose.
-    started: Vec<(String, String)>,
-    killed: u32,
+    /// Purposes of pods in the order of their starts.
+    started: Vec<String>,
     failure: Option<String>,
 }
 
 struct Running {
-    pod: String,
     process: Child,
     last_words: PathBuf,
     is_told: bool,
@@ -78,7 +76,7 @@ impl Kubelet {
 
     /// Purposes of all pods that were started.
     pub(crate) fn started(&self) -> Vec<String> {
-        self.with(|state| state.started.iter().map(|(_, purpose)| purpose.clone()).collect())
+        self.with(|state| state.started.clone())
     }
 
     pub(crate) fn failure(&self) -> Option<String> {
@@ -92,7 +90,6 @@ impl Kubelet {
             let running = state.running.values_mut().next().context("a worker")?;
             ensure!(running.process.try_wait()?.is_none(), "it had ended before it was killed");
             running.process.kill()?;
-            state.killed += 1;
             Ok(())
         })
     }
@@ -129,7 +126,7 @@ impl Kubelet {
             }
         }
         // What is gone from the server has no business here.
-        let uids: Vec<String> = pods.iter().filter_map(ResourceExtUid::uid_of).collect();
+        let uids: Vec<String> = pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
         self.with(|state| state.running.retain(|uid, _| uids.contains(uid)));
         Ok(())
     }
@@ -168,15 +165,15 @@ impl Kubelet {
         let process = command.spawn()?;
         let purpose = pod.labels().get("onceward.dev/purpose").cloned().unwrap_or_default();
         self.with(|state| {
-            state.started.push((name.clone(), purpose));
-            state.running.insert(uid, Running { pod: name.clone(), process, last_words, is_told: false });
+            state.started.push(purpose);
+            state.running.insert(uid, Running { process, last_words, is_told: false });
         });
         let now = k8s_openapi::jiff::Timestamp::now();
         self.patch(
             &name,
             json!({
                 "phase": "Running", "podIP": address.to_string(), "podIPs": [{ "ip": address.to_string() }],
-                "containerStatuses": [container_status(json!({ "running": { "startedAt": now } }))],
+                "containerStatuses": [container_status(&json!({ "running": { "startedAt": now } }))],
             }),
         )
         .await
@@ -208,7 +205,7 @@ impl Kubelet {
         let ended = json!({ "terminated": { "exitCode": code, "reason": if code == 0 { "Completed" } else { "Error" },
             "message": message, "startedAt": pod.metadata.creation_timestamp, "finishedAt": now } });
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
-        let status = json!({ "phase": phase, "containerStatuses": [container_status(ended)] });
+        let status = json!({ "phase": phase, "containerStatuses": [container_status(&ended)] });
         self.patch(&pod.name_any(), status).await
     }
 
@@ -219,17 +216,7 @@ impl Kubelet {
     }
 }
 
-fn container_status(state: Value) -> Value {
+fn container_status(state: &Value) -> Value {
     json!({ "name": "worker", "image": "", "imageID": "", "ready": state.get("running").is_some(), "restartCount": 0,
         "state": state })
-}
-
-trait ResourceExtUid {
-    fn uid_of(&self) -> Option<String>;
-}
-
-impl ResourceExtUid for Pod {
-    fn uid_of(&self) -> Option<String> {
-        self.metadata.uid.clone()
-    }
 }

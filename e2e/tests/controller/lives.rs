@@ -27,15 +27,18 @@ fn manifest(generated: &Generated, name: &str) -> Result<(Folder, Value)> {
     Ok((folder, manifest))
 }
 
-fn generated(rows: u64) -> Generated {
-    let source = |seed, step_ms| Source { seed, rows, step_ms, rows_per_second: None };
-    Generated { web: source(3, 7), shop: source(4, 11), parallelism: 2 }
+/// Lasts for as many seconds as it must at least.
+fn generated(seconds: u64) -> Generated {
+    const ROWS_PER_SECOND: u64 = 4_000;
+    let source =
+        |seed, step_ms, rows_per_second| Source { seed, rows: seconds * ROWS_PER_SECOND, step_ms, rows_per_second };
+    Generated { web: source(3, 7, Some(ROWS_PER_SECOND)), shop: source(4, 11, None), parallelism: 2 }
 }
 
 #[tokio::test]
 async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_exactly() -> Result<()> {
     let mut cluster = Cluster::start().await?;
-    let generated = generated(150_000);
+    let generated = generated(30);
     let (folder, manifest) = manifest(&generated, "lives")?;
     let made = cluster.create(&manifest).await?;
     let running = |status: &api::pipeline::PipelineStatus| {
@@ -81,7 +84,7 @@ async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_ex
 #[tokio::test]
 async fn what_was_decided_for_a_deleted_pipeline_becomes_visible_before_it_goes() -> Result<()> {
     let cluster = Cluster::start().await?;
-    let generated = generated(100_000);
+    let generated = generated(60);
     let (folder, mut manifest) = manifest(&generated, "deleted")?;
     manifest["spec"]["restartPolicy"] = json!({ "fixedDelay": { "attempts": 3, "delay": "10m" } });
     cluster.kubelet.arm("coordinator.decided:3=kill");
@@ -101,7 +104,7 @@ async fn what_was_decided_for_a_deleted_pipeline_becomes_visible_before_it_goes(
 #[tokio::test]
 async fn objects_are_owned_immutable_and_restricted() -> Result<()> {
     let cluster = Cluster::start().await?;
-    let (_folder, manifest) = manifest(&generated(400_000), "objects")?;
+    let (_folder, manifest) = manifest(&generated(60), "objects")?;
     let made = cluster.create(&manifest).await?;
     cluster.phase("objects", Phase::Running).await?;
     let pods = Api::<Pod>::namespaced(cluster.client(), "default").list(&<_>::default()).await?.items;
