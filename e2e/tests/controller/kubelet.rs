@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use kube::{Api, Client, ResourceExt as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+/// Addresses given away, by all kubelets of this process: the port is the same everywhere.
+static ADDRESSES: AtomicU16 = AtomicU16::new(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Shared by the test and the loop.
@@ -30,8 +33,6 @@ pub(crate) struct Kubelet {
 struct State {
     /// By uid of the pod.
     running: BTreeMap<String, Running>,
-    /// Addresses given away.
-    addresses: u8,
     /// Crash points of processes to come, in order.
     faults: Vec<String>,
     /// Purposes of pods in the order of their starts.
@@ -142,10 +143,9 @@ impl Kubelet {
         for (file, text) in config_maps.get(&config_map.name).await?.data.unwrap_or_default() {
             std::fs::write(folder.join(file), text)?;
         }
-        let address = self.with(|state| {
-            state.addresses += 1;
-            Ipv4Addr::new(127, 0, 1, state.addresses)
-        });
+        let number = ADDRESSES.fetch_add(1, Ordering::Relaxed);
+        let [high, low] = number.to_be_bytes();
+        let address = Ipv4Addr::new(127, 1, high, low);
         let last_words = folder.join("termination-log");
         std::fs::write(&last_words, "")?;
         let container = spec.containers.first().context("a container")?;

@@ -67,7 +67,6 @@ async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_ex
 
     cluster.patch("lives", json!({ "spec": { "suspend": true } })).await?;
     cluster.phase("lives", Phase::Suspended).await?;
-    folder.assert_all_decided_is_visible()?;
     cluster.patch("lives", json!({ "spec": { "suspend": false } })).await?;
     let done = cluster.phase("lives", Phase::Finished).await?;
     ensure!(done.restarts.total == 2, "{:?}", done.restarts);

@@ -88,8 +88,10 @@ fn a_copy_of_a_deleted_record_that_lands_below_its_seal_changes_nothing() -> Res
     stage.crash_at("coordinator.all_committed", 2, &[])?;
     let log = stage.log()?;
     ensure!(!log.contains_key("0/attempts/1/1"), "retention has not deleted it: {:?}", log.keys());
-    let highest = log.iter().rev().find(|(name, _)| name.starts_with("0/attempts/1/") && is_record(name));
-    let (name, highest) = highest.context("a record")?;
+    let records = log.iter().filter(|(name, _)| name.starts_with("0/attempts/1/"));
+    // By number: 10 comes after 9.
+    let highest = records.filter_map(|(name, bytes)| Some((number(name)?, name, bytes))).max();
+    let (_, name, highest) = highest.context("a record")?;
     ensure!(String::from_utf8_lossy(highest).contains("sealed"), "{name} is no seal");
     let newest = stage.checkpoints()?.first().cloned();
     let answers = proxy.release()?;
@@ -100,6 +102,7 @@ fn a_copy_of_a_deleted_record_that_lands_below_its_seal_changes_nothing() -> Res
     Ok(())
 }
 
-fn is_record(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|last| last.parse::<u64>().is_ok())
+/// Of a record; None for what else is in an attempt's folder.
+fn number(name: &str) -> Option<u64> {
+    name.rsplit('/').next()?.parse().ok()
 }
