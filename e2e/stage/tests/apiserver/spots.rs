@@ -24,9 +24,14 @@ impl Spot {
         if literal { "literal" } else { self.schema["type"].as_str().expect("every node has a type") }
     }
 
-    /// The field in the schema: items of lists as `[]`. Digits stand in indices only.
+    /// The field in the schema: items of lists as `[]`.
     pub(crate) fn general(&self) -> String {
-        self.field.chars().filter(|c| !c.is_ascii_digit()).collect()
+        let mut is_index = false;
+        let kept = self.field.chars().filter(|c| {
+            is_index = *c == '[' || (is_index && c.is_ascii_digit());
+            !(is_index && c.is_ascii_digit())
+        });
+        kept.collect()
     }
 
     /// Its manifest with another value there.
