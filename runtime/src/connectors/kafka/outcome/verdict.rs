@@ -15,7 +15,7 @@ pub enum Outcome {
     /// It has an end, which is not everywhere yet, and where: ask again.
     Ending(String),
     /// It has ended so, and its marker will never come to some partitions by itself, where it holds readers back: which.
-    /// ([`super::mend`].)
+    /// (Whoever ends it once more writes it.)
     Torn(Marker, String),
     /// It cannot be told, and why. Not to be guessed.
     Unknown(String),
