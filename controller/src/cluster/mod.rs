@@ -5,7 +5,7 @@ mod reconcile;
 mod reports;
 
 pub use self::reconcile::{Options, run};
-pub use self::reports::Reports;
+pub use self::reports::{Ask, Reports};
 
 use std::sync::Arc;
 

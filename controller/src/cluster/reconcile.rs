@@ -13,7 +13,7 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
-use super::{Error, Reports, SharedClock, apply};
+use super::{Ask, Error, SharedClock, apply};
 use crate::decide::{Decision, decide};
 use crate::names::{self, MANAGER};
 use crate::observe::{Observed, Settings};
@@ -32,12 +32,12 @@ pub struct Options {
     /// Empty: every namespace.
     pub namespace: Option<String>,
     pub clock: SharedClock,
+    pub workers: Arc<dyn Ask>,
 }
 
 struct Context {
     client: Client,
     options: Options,
-    reports: Reports,
     pods: Store<Pod>,
     config_maps: Store<ConfigMap>,
     nodes: Store<Node>,
@@ -72,7 +72,6 @@ pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()
     let context = Arc::new(Context {
         client,
         options,
-        reports: Reports::default(),
         pods: pod_store,
         config_maps: config_store,
         nodes: node_store,
@@ -154,7 +153,7 @@ impl Context {
             let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Running"))?;
             Some((pod.name_any(), status.pod_ip.clone()?))
         });
-        let asked = addresses.map(|(pod, address)| async move { (pod, self.reports.ask(&address).await) });
+        let asked = addresses.map(|(pod, address)| async move { (pod, self.options.workers.ask(&address).await) });
         let answers = future::join_all(asked.collect::<Vec<_>>()).await;
         let reports: BTreeMap<_, _> =
             answers.into_iter().filter_map(|(pod, report)| report.map(|report| (pod, report))).collect();

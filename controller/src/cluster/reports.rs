@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use api::report::WorkerReport;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Uri;
 use hyper::body::Bytes;
@@ -17,7 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Far more than a report has.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Asks. Cheap to clone; connections are kept.
+/// The one way in which the controller hears of workers.
+pub trait Ask: Send + Sync {
+    /// What the worker at this address of a pod says; None if nothing that can be understood.
+    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<WorkerReport>>;
+}
+
+/// Asks over HTTP. Cheap to clone; connections are kept.
 #[derive(Clone)]
 pub struct Reports {
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -33,9 +41,14 @@ impl Default for Reports {
     }
 }
 
+impl Ask for Reports {
+    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<WorkerReport>> {
+        self.answer_of(address).boxed()
+    }
+}
+
 impl Reports {
-    /// What the worker at this address of a pod says; None if nothing that can be understood.
-    pub async fn ask(&self, address: &str) -> Option<WorkerReport> {
+    async fn answer_of(&self, address: &str) -> Option<WorkerReport> {
         let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
         let uri: Uri = format!("http://{host}:{}/state", names::PORT).parse().ok()?;
         match tokio::time::timeout(PATIENCE, self.get(uri)).await {

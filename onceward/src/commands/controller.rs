@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use controller::cluster::{self, Options, SystemClock};
+use controller::cluster::{self, Options, Reports, SystemClock};
 use controller::observe::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,7 +29,12 @@ async fn control(args: &ControllerArgs) -> Result<u8, Error> {
     let version = client.apiserver_version().await.map_err(unreachable)?;
     tracing::info!(server = %version.git_version, "looking after Pipelines");
     let settings = Settings { image: args.worker_image.clone(), service_account: args.worker_service_account.clone() };
-    let options = Options { settings, namespace: args.watch_namespace.clone(), clock: Arc::new(SystemClock) };
+    let options = Options {
+        settings,
+        namespace: args.watch_namespace.clone(),
+        clock: Arc::new(SystemClock),
+        workers: Arc::new(Reports::default()),
+    };
     cluster::run(client, options, stop).await;
     tracing::info!("stopped as told");
     Ok(DONE)
