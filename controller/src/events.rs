@@ -53,7 +53,9 @@ fn of_workers(pipeline: &Pipeline, before: &PipelineStatus, after: &PipelineStat
             continue;
         }
         all.push(match reason.as_str() {
-            SPEC_CHANGED => normal("WorkerReplaced", "Replace", "SpecChanged: the worker takes a last checkpoint first"),
+            SPEC_CHANGED => {
+                normal("WorkerReplaced", "Replace", "SpecChanged: the worker takes a last checkpoint first")
+            }
             REQUESTED => normal("WorkerReplaced", "Replace", "Requested: the worker takes a last checkpoint first"),
             "Evicted" | "NodeLost" | "Disrupted" => {
                 warning("WorkerDisrupted", "Replace", format!("{reason}: {}", last()))
@@ -87,12 +89,9 @@ fn of_the_end(before: &PipelineStatus, after: &PipelineStatus) -> Option<Told> {
                 other => warning("PipelineFailed", "Run", format!("{other}: {message}")),
             })
         }
-        Phase::Pending
-        | Phase::Starting
-        | Phase::Running
-        | Phase::Restarting
-        | Phase::Suspending
-        | Phase::Deleting => None,
+        Phase::Pending | Phase::Starting | Phase::Running | Phase::Restarting | Phase::Suspending | Phase::Deleting => {
+            None
+        }
     }
 }
 

@@ -109,12 +109,7 @@ fn spec(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker, set
     })
 }
 
-fn arguments(
-    pipeline: &Pipeline,
-    configuration: &Configuration,
-    worker: &Worker,
-    settings: &Settings,
-) -> Vec<String> {
+fn arguments(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker, settings: &Settings) -> Vec<String> {
     let mut arguments: Vec<String> = [
         "worker",
         "--pipeline",

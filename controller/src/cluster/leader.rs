@@ -187,10 +187,7 @@ fn options() -> PostParams {
 }
 
 /// Somebody else was faster: the next look tells who.
-fn told(
-    written: Result<LeaseObject, kube::Error>,
-    failed: impl FnOnce(kube::Error) -> Error,
-) -> Result<Held, Error> {
+fn told(written: Result<LeaseObject, kube::Error>, failed: impl FnOnce(kube::Error) -> Error) -> Result<Held, Error> {
     match written {
         Ok(_) => Ok(Held::Ours),
         Err(error) if is_code(&error, CONFLICT) => Ok(Held::Theirs),

@@ -10,9 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kube::runtime::reflector::Store;
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -48,7 +46,11 @@ impl Station {
     ///
     /// # Errors
     /// A mistake in this module.
-    pub(super) fn new(caches: usize, leads: watch::Receiver<bool>, clock: SharedClock) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(
+        caches: usize,
+        leads: watch::Receiver<bool>,
+        clock: SharedClock,
+    ) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let version = Opts::new("onceward_build_info", "1; the version that runs");
         let version = IntGaugeVec::new(version, &["version"])?;
@@ -62,10 +64,8 @@ impl Station {
         for reason in ERRORS {
             errors.with_label_values(&[reason]).inc_by(0);
         }
-        let last_success = Gauge::new(
-            "onceward_reconcile_last_success_timestamp_seconds",
-            "When one succeeded last; 0: none yet",
-        )?;
+        let last_success =
+            Gauge::new("onceward_reconcile_last_success_timestamp_seconds", "When one succeeded last; 0: none yet")?;
         let in_progress = IntGauge::new("onceward_reconciles_in_progress", "Reconciles under way")?;
         let leader = IntGauge::new("onceward_leader", "1 while this controller is the active one")?;
         registry.register(Box::new(version))?;

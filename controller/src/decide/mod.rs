@@ -176,7 +176,8 @@ impl Plan<'_> {
         let open = Kind::ALL.into_iter().find_map(|kind| {
             let id = kind.open(pipeline)?;
             let savepoint = kind == Kind::Savepoint;
-            let is_taken = told.is_some_and(|told| (told.id.as_str(), told.savepoint) == (id, savepoint) && told.taken.is_some());
+            let is_taken =
+                told.is_some_and(|told| (told.id.as_str(), told.savepoint) == (id, savepoint) && told.taken.is_some());
             (!is_taken).then_some((id, savepoint))
         });
         let (Some((id, savepoint)), Some(address), Some(_)) = (open, address, &self.settings.controller_key) else {

@@ -108,8 +108,7 @@ fn actions(pipeline: &Pipeline, running: Option<&Worker<'_>>) -> Actions {
         let Some(open) = kind.open(pipeline) else { return answered() };
         let told = told.filter(|told| told.id == open && told.savepoint == (kind == Kind::Savepoint));
         let Some(taken) = told.and_then(|told| told.taken.as_ref()) else { return answered() };
-        let taken =
-            Restored { attempt: taken.attempt.0, epoch: taken.epoch.0, handle: taken.handle.clone() };
+        let taken = Restored { attempt: taken.attempt.0, epoch: taken.epoch.0, handle: taken.handle.clone() };
         Some(ActionStatus { requested_at: open.to_owned(), taken: Some(taken), message: None })
     };
     Actions {

@@ -61,7 +61,9 @@ fn in_words(observed: &Observed, decision: &Decision, in_full: bool) -> Value {
             }
             Step::DeletePod { uid, at_once, .. } => json!({ "DeletePod": { "uid": uid, "atOnce": at_once } }),
             Step::DeleteConfigMap { name, .. } => json!({ "DeleteConfigMap": name }),
-            Step::Ask { address, id, savepoint } => json!({ "Ask": { "address": address, "id": id, "savepoint": savepoint } }),
+            Step::Ask { address, id, savepoint } => {
+                json!({ "Ask": { "address": address, "id": id, "savepoint": savepoint } })
+            }
         })
         .collect();
     let before = observed.pipeline.status.clone().unwrap_or_default();

@@ -52,7 +52,11 @@ fn run() -> String {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { image: "onceward:test".to_owned(), service_account: "default".to_owned(), controller_key: Some("key".to_owned()) }
+    Settings {
+        image: "onceward:test".to_owned(),
+        service_account: "default".to_owned(),
+        controller_key: Some("key".to_owned()),
+    }
 }
 
 /// The manifest of all scenes.

@@ -94,7 +94,8 @@ impl Release {
         for argument in container["args"].as_array().context("arguments")? {
             let argument = argument.as_str().context("a text")?;
             let key = self.folder.join("signing-key");
-            command.arg(argument.replace(MOUNTS[0], &key.to_string_lossy()).replace("0.0.0.0:8080", &address.to_string()));
+            command
+                .arg(argument.replace(MOUNTS[0], &key.to_string_lossy()).replace("0.0.0.0:8080", &address.to_string()));
         }
         let name = format!("onceward-controller-{number}");
         command.env_clear().env("HOSTNAME", &name).env("KUBECONFIG", self.folder.join("controller.conf"));
@@ -122,9 +123,10 @@ impl Release {
             let subjects = binding["subjects"].as_array().into_iter().flatten();
             subjects.into_iter().any(|subject| subject["name"] == ACCOUNT)
         };
-        let bindings = self.objects.iter().filter(|object| {
-            object["kind"].as_str().is_some_and(|kind| kind.ends_with("RoleBinding"))
-        });
+        let bindings = self
+            .objects
+            .iter()
+            .filter(|object| object["kind"].as_str().is_some_and(|kind| kind.ends_with("RoleBinding")));
         let mut all = BTreeSet::new();
         for binding in bindings.filter(bound) {
             let (kind, name) = (&binding["roleRef"]["kind"], &binding["roleRef"]["name"]);

@@ -65,7 +65,8 @@ impl Observer for Silent {
 #[tokio::test]
 async fn the_server_is_ready_only_while_an_attempt_processes_records() {
     let metrics = metrics();
-    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Arc::new(Silent), None).await.unwrap();
+    let server =
+        MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Arc::new(Silent), None).await.unwrap();
     assert!(get(server.address(), "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 503"));
     metrics.ready.set(1);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use api::report::{
-    Checkpoints, CompletedCheckpoint, FailedCheckpoint, LogPosition, MOST_TEXT_BYTES, PendingCommit,
-    Requested, RestoredCheckpoint, WorkerReport, WorkerState,
+    Checkpoints, CompletedCheckpoint, FailedCheckpoint, LogPosition, MOST_TEXT_BYTES, PendingCommit, Requested,
+    RestoredCheckpoint, WorkerReport, WorkerState,
 };
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Slot};
 
