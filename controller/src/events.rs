@@ -48,6 +48,8 @@ fn warning(reason: &'static str, action: &'static str, note: impl Into<String>) 
 fn of_workers(pipeline: &Pipeline, before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
     let mut all = vec![];
     let last = || after.restarts.last_reason.clone().unwrap_or_default();
+    // Where Kubernetes has said more than the one word.
+    let why = |reason: &str| if last() == reason { reason.to_owned() } else { format!("{reason}: {}", last()) };
     for (reason, count) in &after.restarts.reasons {
         if *count <= before.restarts.reasons.get(reason).copied().unwrap_or(0) {
             continue;
@@ -57,10 +59,8 @@ fn of_workers(pipeline: &Pipeline, before: &PipelineStatus, after: &PipelineStat
                 normal("WorkerReplaced", "Replace", "SpecChanged: the worker takes a last checkpoint first")
             }
             REQUESTED => normal("WorkerReplaced", "Replace", "Requested: the worker takes a last checkpoint first"),
-            "Evicted" | "NodeLost" | "Disrupted" => {
-                warning("WorkerDisrupted", "Replace", format!("{reason}: {}", last()))
-            }
-            _ => warning("WorkerFailed", "Replace", format!("{reason}: {}", last())),
+            "Evicted" | "NodeLost" | "Disrupted" => warning("WorkerDisrupted", "Replace", why(reason)),
+            _ => warning("WorkerFailed", "Replace", why(reason)),
         });
     }
     if after.restarts.attempts.total > before.restarts.attempts.total {

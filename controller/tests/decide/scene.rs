@@ -107,6 +107,7 @@ impl PodInWords {
         let mut then = pipeline.clone();
         if self.outdated {
             then.spec.image = Some("onceward:before".to_owned());
+            then.metadata.annotations = None;
         }
         let configuration = build::configuration(&then, &settings());
         let purpose = Purpose::of_label(&self.purpose).expect("a purpose");
