@@ -26,8 +26,12 @@ pub fn events(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
     all.extend(of_the_end(before, after));
     all.extend(of_conditions(before, after));
     let actions = [
-        (&before.actions.checkpoint, &after.actions.checkpoint, ("CheckpointTaken", "CheckpointNotTaken")),
-        (&before.actions.savepoint, &after.actions.savepoint, ("SavepointTaken", "SavepointNotTaken")),
+        (
+            before.actions.checkpoint.as_ref(),
+            after.actions.checkpoint.as_ref(),
+            ("CheckpointTaken", "CheckpointNotTaken"),
+        ),
+        (before.actions.savepoint.as_ref(), after.actions.savepoint.as_ref(), ("SavepointTaken", "SavepointNotTaken")),
     ];
     all.extend(actions.into_iter().filter_map(|(before, after, reasons)| of_action(before, after, reasons)));
     for told in &mut all {
@@ -94,7 +98,8 @@ fn of_conditions(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
     let is_new = |kind: &str, status: &str, reason: Option<&str>| {
         let is_it = |found: &&Condition| found.status == status && reason.is_none_or(|reason| found.reason == reason);
         let now = condition(after, kind).filter(is_it)?;
-        condition(before, kind).filter(is_it).is_none().then(|| now.message.clone())
+        let is_known = condition(before, kind).as_ref().is_some_and(is_it);
+        (!is_known).then(|| now.message.clone())
     };
     let mut all = vec![];
     if let Some(message) = is_new("Accepted", "False", None) {
@@ -124,11 +129,11 @@ fn of_conditions(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
 }
 
 fn of_action(
-    before: &Option<ActionStatus>,
-    after: &Option<ActionStatus>,
+    before: Option<&ActionStatus>,
+    after: Option<&ActionStatus>,
     (taken, not_taken): (&'static str, &'static str),
 ) -> Option<Told> {
-    let answer = after.as_ref().filter(|_| before != after)?;
+    let answer = after.filter(|_| before != after)?;
     Some(match &answer.taken {
         Some(checkpoint) => normal(taken, "Checkpoint", checkpoint.handle.clone()),
         None => warning(not_taken, "Checkpoint", answer.message.clone().unwrap_or_default()),

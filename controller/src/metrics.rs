@@ -2,6 +2,7 @@
 //! the Pipeline.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use api::pipeline::{Phase, Pipeline, PipelineStatus};
 
@@ -100,12 +101,12 @@ const FAMILIES: [Family; 9] = [
 ];
 
 /// In Prometheus' text format.
-pub fn text<'a>(pipelines: impl Iterator<Item = &'a Pipeline> + Clone) -> String {
+pub fn text(pipelines: &[Arc<Pipeline>]) -> String {
     let mut text = String::new();
     let nothing = PipelineStatus::default();
     for Family { name, kind, help, series } in FAMILIES {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for pipeline in pipelines.clone() {
+        for pipeline in pipelines {
             // Names of objects need no escaping.
             let (namespace, own) = (names::namespace(pipeline), names::name(pipeline));
             for (labels, value) in series(pipeline.status.as_ref().unwrap_or(&nothing)) {

@@ -50,7 +50,7 @@ pub(super) async fn turn(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Resu
     if !context.station.leads() {
         return Ok(Action::await_change());
     }
-    context.station.measured(taken(pipeline, &context)).await
+    context.station.measured(Box::pin(taken(pipeline, &context))).await
 }
 
 async fn taken(pipeline: Arc<Pipeline>, context: &Context) -> Result<Action, Error> {

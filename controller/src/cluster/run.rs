@@ -164,7 +164,7 @@ where
         station.is_filled();
     }
     // The caches live as long as the controller.
-    future::pending().await
+    future::pending::<()>().await;
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -124,7 +124,7 @@ impl Station {
         if leads {
             let stores = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let pipelines: Vec<_> = stores.iter().flat_map(Store::state).collect();
-            text += &metrics::text(pipelines.iter().map(AsRef::as_ref));
+            text += &metrics::text(&pipelines);
         }
         Ok(text)
     }
