@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
     pub(crate) controllers: Vec<Replica>,
     pub(crate) release: Release,
     _kubelet: Task<()>,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     server: Apiserver,
 }
 
@@ -44,7 +44,8 @@ impl Cluster {
         let kubelet = Kubelet::new(client.clone(), folder.path())?;
         let task = tasks::spawn("kubelet", kubelet.clone().work());
         let pipelines = Api::namespaced(client, "default");
-        let mut cluster = Self { pipelines, kubelet, controllers: vec![], release, _kubelet: task, folder, server };
+        let mut cluster =
+            Self { pipelines, kubelet, controllers: vec![], release, _kubelet: task, _folder: folder, server };
         cluster
             .until("the resource is served", async |cluster| {
                 Ok(cluster.pipelines.list(&<_>::default()).await.is_ok().then_some(()))
