@@ -1,11 +1,13 @@
 //! The loop: a turn for each Pipeline whenever something of it changes, and now and then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::pipeline::Pipeline;
-use futures::{StreamExt as _, future};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, future};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::ListParams;
 use kube::runtime::controller::Action;
@@ -52,7 +54,16 @@ struct Memory {
 }
 
 /// Runs until `stop` is done.
-pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+pub fn run(
+    client: Client,
+    options: Options,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) -> BoxFuture<'static, ()> {
+    // Not generic, so that it is compiled once, here.
+    look_after(client, options, Box::pin(stop)).boxed()
+}
+
+async fn look_after(client: Client, options: Options, stop: Pin<Box<dyn Future<Output = ()> + Send + Sync>>) {
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     let pods: Api<Pod> = scoped(&client, &options);
     let config_maps: Api<ConfigMap> = scoped(&client, &options);

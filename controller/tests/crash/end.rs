@@ -1,0 +1,112 @@
+//! The end of a run as far as two runs of one scenario must agree in it, and what must hold in each by itself.
+
+use serde_json::{Value, json};
+use stage::inprocess::{CONFIG_MAPS, PIPELINES, PODS};
+
+use crate::world::World;
+
+/// Objects, status and what is visible, without times, versions and how far a run had come at a certain moment.
+pub(crate) fn end(world: &World) -> Value {
+    let mut objects = vec![];
+    for kind in [&PIPELINES, &PODS, &CONFIG_MAPS] {
+        for (key, object) in world.server.list(kind) {
+            let mut object = object.as_ref().clone();
+            timeless(&mut object);
+            objects.push(json!({ "kind": kind.kind, "name": key.name, "object": object }));
+        }
+    }
+    let store = world.store();
+    let logs = store.logs.iter().map(|log| json!({ "id": log.id.to_string(), "owes": log.owed().is_some() }));
+    json!({ "objects": objects, "logs": logs.collect::<Vec<_>>() })
+}
+
+/// Numbers of the log go with the moment at which somebody asked it to stop; that they are the log's newest is judged apart.
+fn timeless(value: &mut Value) {
+    const OF_THE_MOMENT: [&str; 14] = [
+        "attempt",
+        "checkpoints",
+        "creationTimestamp",
+        "epoch",
+        "finishedAt",
+        "floor",
+        "log",
+        "message",
+        "observedGeneration",
+        "podIP",
+        "podIPs",
+        "resourceVersion",
+        "selector",
+        "startedAt",
+    ];
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|field, _| !OF_THE_MOMENT.contains(&field.as_str()) && !field.ends_with("Time"));
+            fields.values_mut().for_each(timeless);
+        }
+        Value::Array(items) => {
+            let floor = items.iter().position(|item| item == "--floor");
+            if let Some(text) = floor.and_then(|place| items.get_mut(place + 1)) {
+                *text = "a floor".into();
+            }
+            items.iter_mut().for_each(timeless);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// What holds at every end.
+///
+/// # Errors
+/// What does not, in words.
+pub(crate) fn judge(world: &World) -> Result<(), String> {
+    let store = world.store();
+    for log in &store.logs {
+        let decided: Vec<u64> = log.decisions.iter().filter_map(|decision| decision.unit).collect();
+        let visible: Vec<u64> = store.visible.iter().filter(|(id, _)| *id == log.id).map(|(_, unit)| *unit).collect();
+        if decided != (1..=decided.len() as u64).collect::<Vec<_>>() {
+            return Err(format!("decided units are {decided:?}"));
+        }
+        if !store.is_blocked && visible != decided {
+            return Err(format!("{decided:?} are decided, {visible:?} are visible"));
+        }
+    }
+    let status = world.status();
+    if let (Some(known), Some(log)) = (&status.checkpoints.last_completed, store.logs.last()) {
+        let newest = log.newest().ok_or("status knows a checkpoint, the log none")?;
+        if (known.attempt, known.epoch) != (newest.attempt.0, newest.epoch.0) {
+            return Err(format!("status has {known:?}, the log {newest:?}"));
+        }
+    }
+    let generation = world.pipeline().and_then(|found| found["metadata"]["generation"].as_i64());
+    if generation.is_some() && status.observed_generation != generation {
+        return Err(format!("generation {generation:?} is not observed: {:?}", status.observed_generation));
+    }
+    history(world)
+}
+
+/// What holds at every moment.
+fn history(world: &World) -> Result<(), String> {
+    let mut wrong = None;
+    let mut highest = None;
+    let mut restarts = 0;
+    world.server.changes(|change| {
+        if change.key.kind != &PIPELINES || wrong.is_some() {
+            return;
+        }
+        let Some(after) = &change.after else {
+            (highest, restarts) = (None, 0);
+            return;
+        };
+        let number = |pointer: &str| after.pointer(pointer).and_then(Value::as_u64);
+        let place = (number("/status/log/floor/attempt"), number("/status/log/floor/epoch"));
+        if place < highest.unwrap_or_default() {
+            wrong = Some(format!("the floor goes back from {highest:?} to {place:?}"));
+        }
+        let total = number("/status/restarts/total").unwrap_or_default();
+        if total < restarts {
+            wrong = Some(format!("restarts go back from {restarts} to {total}"));
+        }
+        (highest, restarts) = (Some(place), total);
+    });
+    wrong.map_or(Ok(()), Err)
+}
