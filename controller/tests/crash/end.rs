@@ -44,9 +44,9 @@ fn timeless(value: &mut Value) {
             fields.values_mut().for_each(timeless);
         }
         Value::Array(items) => {
-            let floor = items.iter().position(|item| item == "--floor");
-            if let Some(text) = floor.and_then(|place| items.get_mut(place + 1)) {
-                *text = "a floor".into();
+            // Whoever was away as a worker died without last words knows of no floor.
+            if let Some(floor) = items.iter().position(|item| item == "--floor") {
+                items.drain(floor..(floor + 2).min(items.len()));
             }
             items.iter_mut().for_each(timeless);
         }
@@ -109,4 +109,14 @@ fn history(world: &World) -> Result<(), String> {
         (highest, restarts) = (Some(place), total);
     });
     wrong.map_or(Ok(()), Err)
+}
+
+/// Lines that only one of them has.
+pub(crate) fn difference(one: &Value, other: &Value) -> String {
+    let (one, other) = (format!("{one:#}"), format!("{other:#}"));
+    let missing = |of: &str, sign: char, from: &str| -> Vec<String> {
+        let known: std::collections::BTreeSet<&str> = from.lines().collect();
+        of.lines().filter(|line| !known.contains(line)).map(|line| format!("{sign} {}", line.trim())).collect()
+    };
+    [missing(&one, '+', &other), missing(&other, '-', &one)].concat().join("\n")
 }

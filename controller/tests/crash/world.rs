@@ -205,9 +205,9 @@ impl World {
 
 /// Lives a scenario; the world at its end, at rest.
 ///
-/// # Panics
+/// # Errors
 /// It does not come to its end, or is not at rest there.
-pub(crate) async fn live(scenario: &Scenario, trouble: Arc<Trouble>) -> World {
+pub(crate) async fn live(scenario: &Scenario, trouble: Arc<Trouble>) -> Result<World, String> {
     let mut world = World::new(scenario.script.clone(), Arc::clone(&trouble));
     world.create(&scenario.spec);
     for _ in 0..trouble.controllers() {
@@ -226,7 +226,13 @@ pub(crate) async fn live(scenario: &Scenario, trouble: Arc<Trouble>) -> World {
         }
         tokio::time::sleep(LOOK).await;
     }
-    assert!(is_over, "{}: it does not come to its end:\n{}", scenario.name, world.told());
+    if !is_over {
+        return Err(format!(
+            "it does not come to its end:
+{}",
+            world.told()
+        ));
+    }
     // A controller that died at the very end is started again, too.
     tokio::time::sleep(SETTLING).await;
     world.tend(u32::MAX);
@@ -234,7 +240,11 @@ pub(crate) async fn live(scenario: &Scenario, trouble: Arc<Trouble>) -> World {
     let before = world.trouble.writes();
     tokio::time::sleep(REST).await;
     let after = world.trouble.writes();
-    assert!(before == after, "{}: at rest it writes:\n{}", scenario.name, world.told());
-    assert!((scenario.ends)(&world), "{}: it does not stay at its end:\n{}", scenario.name, world.told());
-    world
+    if before != after {
+        return Err(format!("at rest it writes, {} times:\n{}", after - before, world.told()));
+    }
+    if !(scenario.ends)(&world) {
+        return Err(format!("it does not stay at its end:\n{}", world.told()));
+    }
+    Ok(world)
 }
