@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stage::inprocess::{CONFIG_MAPS, PIPELINES, PODS};
 
-use crate::world::World;
+use crate::world::{World, bystanders};
 
 /// Objects, status and what is visible, without times, versions and how far a run had come at a certain moment.
 pub(crate) fn end(world: &World) -> Value {
@@ -50,7 +50,9 @@ fn timeless(value: &mut Value) {
             }
             items.iter_mut().for_each(timeless);
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        // A log's id is the Pipeline's uid, written without dashes once the log is known.
+        Value::String(text) => *text = text.replace('-', ""),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -77,6 +79,14 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
             return Err(format!("status has {known:?}, the log {newest:?}"));
         }
     }
+    for (key, object) in bystanders() {
+        let found = world.server.get(&key).ok_or_else(|| format!("{} of another one is gone", key.name))?;
+        if found["metadata"]["labels"] != object["metadata"]["labels"]
+            || found["metadata"]["deletionTimestamp"].is_string()
+        {
+            return Err(format!("{} of another one is changed: {found}", key.name));
+        }
+    }
     let generation = world.pipeline().and_then(|found| found["metadata"]["generation"].as_i64());
     if generation.is_some() && status.observed_generation != generation {
         return Err(format!("generation {generation:?} is not observed: {:?}", status.observed_generation));
@@ -93,7 +103,8 @@ fn history(world: &World) -> Result<(), String> {
         if change.key.kind != &PIPELINES || wrong.is_some() {
             return;
         }
-        let Some(after) = &change.after else {
+        // It goes, or a restored server has forgotten what was said.
+        let Some(after) = change.after.as_ref().filter(|after| after.get("status").is_some()) else {
             (highest, restarts) = (None, 0);
             return;
         };

@@ -6,5 +6,6 @@ mod end;
 mod every_request;
 mod scenarios;
 mod seeds;
+mod steady;
 mod trouble;
 mod world;

@@ -14,7 +14,7 @@ const MOST_TOLD: usize = 6;
 const MOST_REQUESTS: u64 = 1_500;
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use stage::inprocess::{Fate, Fates, Request, WatchFate};
+use stage::inprocess::{Fate, Fates, Request, RuntimeClock, WatchFate};
 
 use crate::dice::Dice;
 
@@ -72,10 +72,19 @@ pub(crate) struct Trouble {
     state: Mutex<State>,
 }
 
+/// A changing request.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) at_ms: u64,
+    pub(crate) name: String,
+    pub(crate) what: String,
+}
+
 #[derive(Default)]
 struct State {
     requests: u64,
-    writes: Vec<String>,
+    writes: Vec<Write>,
+    asked: u64,
     dead: VecDeque<(u64, u32)>,
     struck: BTreeMap<&'static str, u64>,
     dice: Option<Dice>,
@@ -108,6 +117,16 @@ impl Trouble {
         self.state().writes.len() as u64
     }
 
+    /// Those from this one on.
+    pub(crate) fn writes_since(&self, first: u64) -> Vec<Write> {
+        self.state().writes.iter().skip(first as usize).cloned().collect()
+    }
+
+    /// How often workers were asked.
+    pub(crate) fn asked(&self) -> u64 {
+        self.state().asked
+    }
+
     pub(crate) fn requests(&self) -> u64 {
         self.state().requests
     }
@@ -124,11 +143,13 @@ impl Trouble {
 
     pub(crate) fn told(&self) -> String {
         let state = self.state();
-        format!("{:?}: {:?}\n{}", self.plan, state.struck, state.writes.join("\n"))
+        let writes = state.writes.iter().map(|write| format!("{} {}", write.at_ms % 10_000_000, write.what));
+        format!("{:?}: {:?}\n{}", self.plan, state.struck, writes.collect::<Vec<_>>().join("\n"))
     }
 
     /// Whether a worker's answer is lost on its way.
     pub(crate) fn swallows_report(&self) -> bool {
+        self.state().asked += 1;
         self.strikes(&["lost report"]).is_some()
     }
 
@@ -154,21 +175,17 @@ impl Trouble {
         self.state().dice.as_mut().map_or(0, |dice| dice.below(below))
     }
 
-    fn fate(&self, number: u64, request: &Request) -> Fate {
+    fn fate(&self, number: u64, at_ms: u64, request: &Request) -> Fate {
         let is_write = request.verb.is_write();
         let nth = {
             let mut state = self.state();
             state.requests += 1;
             if is_write {
-                let what = format!(
-                    "{number}: {:?} {} {} {} {}",
-                    request.verb,
-                    request.kind.plural,
-                    request.name,
-                    request.subresource,
-                    request.body["metadata"]["name"]
-                );
-                state.writes.push(what);
+                let named = request.body["metadata"]["name"].as_str().unwrap_or_default();
+                let name = if request.name.is_empty() { named } else { &request.name };
+                let (verb, kind, part) = (request.verb, request.kind.plural, &request.subresource);
+                let what = format!("{number}: {verb:?} {kind} {name} {part}");
+                state.writes.push(Write { at_ms, name: name.to_owned(), what });
             }
             state.writes.len() as u64
         };
@@ -225,13 +242,14 @@ impl Trouble {
 pub(crate) struct Line {
     trouble: Arc<Trouble>,
     number: u64,
+    clock: RuntimeClock,
     is_dead: AtomicBool,
     /// How old what it first lists is, in revisions.
     age: u64,
 }
 
 impl Line {
-    pub(crate) fn new(trouble: Arc<Trouble>, number: u64) -> Self {
+    pub(crate) fn new(trouble: Arc<Trouble>, number: u64, clock: RuntimeClock) -> Self {
         let age = match &trouble.plan {
             Plan::Nothing => 0,
             Plan::Death(death) => {
@@ -249,7 +267,7 @@ impl Line {
                 }
             }
         };
-        Self { trouble, number, is_dead: AtomicBool::new(false), age }
+        Self { trouble, number, clock, is_dead: AtomicBool::new(false), age }
     }
 }
 
@@ -258,7 +276,7 @@ impl Fates for Line {
         if self.is_dead.load(Ordering::Relaxed) {
             return Fate::DeadBefore;
         }
-        let fate = self.trouble.fate(self.number, request);
+        let fate = self.trouble.fate(self.number, self.clock.now_ms(), request);
         self.is_dead.store(matches!(fate, Fate::DeadBefore | Fate::DeadAfter), Ordering::Relaxed);
         fate
     }

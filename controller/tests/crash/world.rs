@@ -10,7 +10,7 @@ use controller::observe::Settings;
 use futures::FutureExt as _;
 use futures::future::{self, BoxFuture};
 use serde_json::{Value, json};
-use stage::inprocess::{Key, PIPELINES, PODS, RuntimeClock, Server, Verb};
+use stage::inprocess::{CONFIG_MAPS, Key, PIPELINES, PODS, RuntimeClock, Server, Verb};
 use stage::script::{Cluster, Script, Store};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -96,11 +96,24 @@ pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
     manifest
 }
 
+/// Objects of others, with our labels on them: nobody's business.
+pub(crate) fn bystanders() -> [(Key, Value); 2] {
+    let labels = json!({ "onceward.dev/pipeline": NAME, "app.kubernetes.io/managed-by": "onceward-controller",
+        "onceward.dev/configuration": "c0ffee" });
+    let pod = json!({ "metadata": { "labels": labels }, "spec": { "nodeName": "elsewhere", "containers": [] },
+        "status": { "phase": "Succeeded" } });
+    let config_map = json!({ "metadata": { "labels": labels }, "data": { "a": "b" } });
+    [(Key::new(&PODS, NAMESPACE, "bystander"), pod), (Key::new(&CONFIG_MAPS, NAMESPACE, "bystander"), config_map)]
+}
+
 impl World {
     /// With the cluster at work and no controller.
     pub(crate) fn new(script: Script, trouble: Arc<Trouble>) -> Self {
         let server = Server::default();
         let cluster = Cluster::new(server.clone(), script);
+        for (key, object) in bystanders() {
+            server.put(&key, object);
+        }
         let mut tasks = JoinSet::new();
         tasks.spawn(cluster.clone().work());
         Self { server, cluster, trouble, tasks, controllers: vec![], begun: 0, starts: vec![] }
@@ -110,7 +123,7 @@ impl World {
     pub(crate) fn start_controller(&mut self) {
         let number = self.begun;
         self.begun += 1;
-        let client = self.server.client(Arc::new(Line::new(Arc::clone(&self.trouble), number)));
+        let client = self.server.client(Arc::new(Line::new(Arc::clone(&self.trouble), number, self.server.clock())));
         let options = Options {
             settings: settings(),
             namespace: None,
@@ -127,7 +140,7 @@ impl World {
             for (_, handle) in self.controllers.extract_if(.., |(other, _)| *other == number) {
                 handle.abort();
             }
-            self.starts.push(look + delay);
+            self.starts.push(look.saturating_add(delay));
         }
         for _ in self.starts.extract_if(.., |start| *start <= look).collect::<Vec<_>>() {
             self.start_controller();
@@ -189,8 +202,18 @@ impl World {
 
     /// As `kubectl create`.
     pub(crate) fn create(&self, spec: &Value) {
-        let key = Key::new(&PIPELINES, NAMESPACE, NAME);
-        self.server.write(Verb::Create, &key, manifest(NAME, spec)).expect("it is made");
+        self.create_named(NAME, spec);
+    }
+
+    pub(crate) fn create_named(&self, name: &str, spec: &Value) {
+        let key = Key::new(&PIPELINES, NAMESPACE, name);
+        self.server.write(Verb::Create, &key, manifest(name, spec)).expect("it is made");
+    }
+
+    /// Of a name.
+    pub(crate) fn phase_of(&self, name: &str) -> Option<String> {
+        let found = self.server.get(&Key::new(&PIPELINES, NAMESPACE, name))?;
+        Some(found.pointer("/status/phase")?.as_str()?.to_owned())
     }
 
     /// As `kubectl delete`.

@@ -154,9 +154,9 @@ impl Server {
         self.change(|store| collect::collect(store, now_ms))
     }
 
-    /// Whether something has lost its owners.
-    pub fn has_orphans(&self) -> bool {
-        self.with(|store| !collect::orphans(store).is_empty())
+    /// How many objects went so far: what they owned has to go, too.
+    pub fn removals(&self) -> u64 {
+        self.with(|store| store.removals())
     }
 
     /// Forgets all changes but the last `kept`: watches that are further behind are told so.

@@ -32,6 +32,8 @@ pub(super) struct Store {
     compacted: u64,
     /// How often each place was taken.
     taken: BTreeMap<Key, u64>,
+    /// Objects that went.
+    removals: u64,
 }
 
 impl Store {
@@ -47,6 +49,10 @@ impl Store {
 
     pub(super) fn revision(&self) -> u64 {
         self.revision
+    }
+
+    pub(super) fn removals(&self) -> u64 {
+        self.removals
     }
 
     pub(super) fn compacted(&self) -> u64 {
@@ -69,6 +75,7 @@ impl Store {
         if let Some(after) = &after {
             self.objects.insert(key.clone(), Arc::clone(after));
         }
+        self.removals += u64::from(after.is_none());
         let result = after.clone().or_else(|| before.clone()).unwrap_or_default();
         self.changes.push_back(Change { revision: self.revision, at_ms, key: key.clone(), before, after });
         if self.changes.len() > MOST_REMEMBERED {

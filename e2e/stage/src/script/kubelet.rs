@@ -1,6 +1,6 @@
 //! Scheduler, kubelets and the collector of what lost its owner, in one task that wakes when something is to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::report::{WorkerReport, WorkerState};
@@ -75,6 +75,8 @@ struct Inner {
     processes: BTreeMap<String, Process>,
     lost: Vec<String>,
     collect_ms: Option<u64>,
+    /// Removals of objects after which was collected.
+    removals: u64,
     /// Told when something was done that no change of an object tells of.
     stirred: tokio::sync::watch::Sender<u64>,
 }
@@ -110,6 +112,7 @@ impl Cluster {
             processes: BTreeMap::new(),
             lost: vec![],
             collect_ms: None,
+            removals: 0,
             stirred,
         };
         Self { server, inner: Arc::new(Mutex::new(inner)) }
@@ -187,25 +190,31 @@ impl Cluster {
     /// Works until it is dropped.
     pub async fn work(self) {
         let (mut news, mut stirred) = (self.server.news(), self.with(|inner| inner.stirred.subscribe()));
+        let mut has_news = true;
         loop {
             news.mark_unchanged();
             stirred.mark_unchanged();
-            let wake_ms = self.look();
+            let wake_ms = self.look(has_news);
             let clock = self.server.clock();
             tokio::select! {
                 biased;
-                _ = news.changed() => {}
-                _ = stirred.changed() => {}
-                () = clock.until(wake_ms.unwrap_or(u64::MAX / 4)), if wake_ms.is_some() => {}
+                _ = news.changed() => has_news = true,
+                _ = stirred.changed() => has_news = true,
+                () = clock.until(wake_ms.unwrap_or_default()), if wake_ms.is_some() => has_news = false,
             }
         }
     }
 
     /// Does what is due; when something is due next.
-    fn look(&self) -> Option<u64> {
+    fn look(&self, has_news: bool) -> Option<u64> {
         let now_ms = self.server.clock().now_ms();
-        let pods = self.server.list(&PODS);
-        self.with(|inner| inner.look(&self.server, &pods, now_ms))
+        let pods = if has_news { self.server.list(&PODS) } else { vec![] };
+        self.with(|inner| {
+            if has_news {
+                inner.obey(&self.server, &pods, now_ms);
+            }
+            inner.go_on(&self.server, now_ms)
+        })
     }
 }
 
@@ -220,7 +229,8 @@ fn with_status(object: &Value, status: Value) -> Value {
 }
 
 impl Inner {
-    fn look(&mut self, server: &Server, pods: &[(Key, Arc<Value>)], now_ms: u64) -> Option<u64> {
+    /// Does what pods say.
+    fn obey(&mut self, server: &Server, pods: &[(Key, Arc<Value>)], now_ms: u64) {
         for (key, pod) in pods {
             let uid = text(pod, "/metadata/uid");
             let is_over = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
@@ -232,10 +242,14 @@ impl Inner {
                 self.leave(server, key, pod, now_ms);
             }
         }
-        let uids: Vec<&str> = pods.iter().map(|(_, pod)| text(pod, "/metadata/uid")).collect();
+        let uids: BTreeSet<&str> = pods.iter().map(|(_, pod)| text(pod, "/metadata/uid")).collect();
         let lost = self.lost.clone();
         // A process goes with its pod, where its node hears of that.
-        self.processes.retain(|uid, process| lost.contains(&process.node) || uids.contains(&uid.as_str()));
+        self.processes.retain(|uid, process| lost.contains(&process.node) || uids.contains(uid.as_str()));
+    }
+
+    /// Lets processes go on whose time has come; when the next one's comes.
+    fn go_on(&mut self, server: &Server, now_ms: u64) -> Option<u64> {
         let due: Vec<String> = self
             .processes
             .iter()
@@ -254,7 +268,9 @@ impl Inner {
             self.collect_ms = None;
             server.collect();
         }
-        if self.collect_ms.is_none() && server.has_orphans() {
+        let removals = server.removals();
+        if self.collect_ms.is_none() && removals > self.removals {
+            self.removals = removals;
             self.collect_ms = Some(now_ms + COLLECT_MS);
         }
     }
