@@ -76,7 +76,7 @@ pub(crate) struct World {
 
 /// Image and account of the tests.
 pub(crate) fn settings() -> Settings {
-    Settings { image: "onceward:test".to_owned(), service_account: "onceward-worker".to_owned() }
+    Settings { image: "onceward:test".to_owned(), service_account: "onceward-worker".to_owned(), controller_key: None }
 }
 
 pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
@@ -124,13 +124,10 @@ impl World {
         let number = self.begun;
         self.begun += 1;
         let client = self.server.client(Arc::new(Line::new(Arc::clone(&self.trouble), number, self.server.clock())));
-        let options = Options {
-            settings: settings(),
-            namespace: None,
-            clock: Arc::new(Now(self.server.clock())),
-            workers: Arc::new(Asked { cluster: self.cluster.clone(), trouble: Arc::clone(&self.trouble) }),
-        };
-        let handle = self.tasks.spawn(cluster::run(client, options, future::pending()));
+        let workers = Asked { cluster: self.cluster.clone(), trouble: Arc::clone(&self.trouble) };
+        let clock = Arc::new(Now(self.server.clock()));
+        let options = Options { clock, ..Options::new(settings(), Arc::new(workers)) };
+        let handle = self.tasks.spawn(cluster::run(client, options, future::pending()).map(drop));
         self.controllers.push((number, handle));
     }
 
