@@ -23,6 +23,8 @@ pub struct Log {
     pub index: LogIndex,
     pub attempts: u64,
     pub decisions: Vec<Decision>,
+    /// All input is read, and everything is visible: nobody has anything to do.
+    pub is_finished: bool,
     /// The newest attempt's records.
     slots: u64,
 }
@@ -57,7 +59,7 @@ impl Store {
             }
             let index = LogIndex(self.logs.len() as u64);
             self.settle_last();
-            let log = Log { id, index, attempts: 0, decisions: vec![], slots: 0 };
+            let log = Log { id, index, attempts: 0, decisions: vec![], is_finished: false, slots: 0 };
             self.logs.push(log);
         }
         let Some(log) = self.logs.last_mut() else { return Err(Fenced) };
@@ -93,14 +95,19 @@ impl Store {
         at_ms: u64,
     ) -> Result<Decision, Fenced> {
         let log = self.current(id, attempt)?;
-        log.slots += 1;
-        let epoch = Epoch(log.decisions.last().map_or(0, |last| last.epoch.0 + 1));
+        let epoch = Epoch(log.decisions.last().map_or(1, |last| last.epoch.0 + 1));
         let units = log.decisions.iter().filter(|decision| decision.unit.is_some()).count() as u64;
         let unit = has_output.then_some(units + 1);
         let is_committed = unit.is_none();
         let decision = Decision { attempt, epoch, slot: Slot(log.slots), unit, is_committed, at_ms };
         log.decisions.push(decision.clone());
+        log.slots += 1;
         Ok(decision)
+    }
+
+    pub(super) fn finish(&mut self, id: PipelineId, attempt: Attempt) -> Result<(), Fenced> {
+        self.current(id, attempt)?.is_finished = true;
+        Ok(())
     }
 
     /// Makes everything visible that is decided; false: the target is not to be reached.
@@ -142,7 +149,7 @@ impl Log {
             handle: self.handle(decision),
             time_ms,
             duration_ms,
-            size_bytes: 100 * (decision.epoch.0 + 1),
+            size_bytes: 100 * decision.epoch.0,
         }
     }
 }

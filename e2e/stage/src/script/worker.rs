@@ -8,8 +8,9 @@ use checkpoint::ids::{Epoch, PipelineId};
 use super::kubelet::{Death, Moment, Script};
 use super::log::{Decision, Fenced, Log, Store};
 
-/// From the start of a process to its claim, from there to its commits, and for each commit.
-const CLAIM_MS: u64 = 300;
+/// From the start of a process to its look at the log, to its claim, from there to its commits, and for each commit.
+const READ_MS: u64 = 200;
+const CLAIM_MS: u64 = 100;
 const RECOVERY_MS: u64 = 200;
 const COMMIT_MS: u64 = 100;
 /// Between tries of a commit that does not succeed.
@@ -30,6 +31,7 @@ pub(super) struct Ended {
 /// What it does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
+    Read,
     Claim,
     Recover,
     Decide,
@@ -47,6 +49,8 @@ pub(super) struct Worker {
     next: Next,
     pub(super) next_ms: u64,
     stopping: Option<u64>,
+    /// The newest epoch was decided to stop.
+    is_last: bool,
     position: Option<LogPosition>,
     pub(super) report: WorkerReport,
 }
@@ -69,15 +73,16 @@ impl Worker {
             parallelism,
             ..WorkerReport::default()
         };
-        let next_ms = now_ms + CLAIM_MS;
+        let next_ms = now_ms + READ_MS;
         Self {
             id,
             is_commit_only,
             death,
             decided: 0,
-            next: Next::Claim,
+            next: Next::Read,
             next_ms,
             stopping: None,
+            is_last: false,
             position: None,
             report,
         }
@@ -99,6 +104,7 @@ impl Worker {
     /// The next step, whose time has come.
     pub(super) fn step(&mut self, store: &mut Store, script: &Script, now_ms: u64) -> Option<Ended> {
         let took = match self.next {
+            Next::Read => Ok(self.read(store, now_ms)),
             Next::Claim => self.claim(store, now_ms),
             Next::Recover => self.recover(store, now_ms),
             Next::Decide => self.decide(store, now_ms),
@@ -138,12 +144,24 @@ impl Worker {
         Ended { code, last_words: Some(self.report.clone()) }
     }
 
-    fn claim(&mut self, store: &mut Store, now_ms: u64) -> Result<Option<Ended>, Fenced> {
+    /// What the log says before anything is claimed.
+    fn read(&mut self, store: &Store, now_ms: u64) -> Option<Ended> {
         if let Some(ended) = self.dies(Moment::Unclaimed) {
-            return Ok(Some(ended));
+            return Some(ended);
         }
-        if self.stopping.is_some() {
-            return Ok(Some(self.end(4, WorkerState::StoppedUndecided, Some("StoppedUndecided"))));
+        (self.next, self.next_ms) = (Next::Claim, now_ms + CLAIM_MS);
+        let log = store.log(self.id)?;
+        self.report.log = Some(log.position());
+        if let Some(newest) = log.newest() {
+            self.report.checkpoints.newest = Some(log.completed(newest, 0, 0));
+        }
+        self.owes(log, now_ms);
+        None
+    }
+
+    fn claim(&mut self, store: &mut Store, now_ms: u64) -> Result<Option<Ended>, Fenced> {
+        if store.log(self.id).is_some_and(|log| log.is_finished) {
+            return Ok(Some(self.end(0, WorkerState::Finished, None)));
         }
         self.position = store.claim(self.id, self.is_commit_only)?;
         self.report.log = self.position;
@@ -151,12 +169,6 @@ impl Worker {
             return Ok(Some(self.end(0, WorkerState::Settled, None)));
         }
         self.report.state = WorkerState::Recovering;
-        if let Some(log) = store.log(self.id) {
-            if let Some(newest) = log.newest() {
-                self.report.checkpoints.newest = Some(log.completed(newest, 0, 0));
-            }
-            self.owes(log, now_ms);
-        }
         if let Some(ended) = self.dies(Moment::Claimed) {
             return Ok(Some(ended));
         }
@@ -208,12 +220,11 @@ impl Worker {
         if let Some(ended) = self.dies(Moment::Recovered) {
             return Ok(Some(ended));
         }
-        if self.stopping.is_some() {
-            return Ok(Some(self.end(4, WorkerState::StoppedUndecided, Some("StoppedUndecided"))));
-        }
         self.restore(store, now_ms)?;
-        self.report.state = WorkerState::Running;
-        (self.next, self.next_ms) = (Next::Decide, now_ms + super::kubelet::INTERVAL_MS);
+        let is_stopping = self.stopping.is_some();
+        self.report.state = if is_stopping { WorkerState::Stopping } else { WorkerState::Running };
+        let pause_ms = if is_stopping { LAST_MS } else { super::kubelet::INTERVAL_MS };
+        (self.next, self.next_ms) = (Next::Decide, now_ms + pause_ms);
         Ok(None)
     }
 
@@ -254,6 +265,7 @@ impl Worker {
         }
         let decision = store.decide(self.id, position.attempt, true, now_ms)?;
         self.decided += 1;
+        self.is_last = self.stopping.is_some();
         self.tells(store, &decision, COMMIT_MS);
         self.report.checkpoints.consecutive_failures = 0;
         if let Some(log) = store.log(self.id) {
@@ -286,16 +298,17 @@ impl Worker {
         }
         let units = store.log(self.id).map_or(0, Log::units);
         if units >= script.units {
+            if let Some(position) = self.position {
+                store.finish(self.id, position.attempt)?;
+            }
             return Ok(Some(self.end(0, WorkerState::Finished, None)));
         }
-        if self.stopping.is_some() {
-            // Of the last checkpoint, or of one that was on its way: then the last one comes yet.
-            if self.report.state == WorkerState::Stopping {
-                return Ok(Some(self.end(0, WorkerState::Stopped, None)));
-            }
-            self.report.state = WorkerState::Stopping;
+        if self.is_last {
+            return Ok(Some(self.end(0, WorkerState::Stopped, None)));
         }
-        (self.next, self.next_ms) = (Next::Decide, now_ms + super::kubelet::INTERVAL_MS - COMMIT_MS);
+        // Of one that was on its way as it was told to stop the last one comes yet.
+        let pause_ms = if self.stopping.is_some() { LAST_MS } else { super::kubelet::INTERVAL_MS - COMMIT_MS };
+        (self.next, self.next_ms) = (Next::Decide, now_ms + pause_ms);
         Ok(None)
     }
 }
