@@ -13,3 +13,4 @@ pub mod manifest;
 pub mod pipeline;
 pub mod report;
 pub mod statistics;
+pub mod token;

@@ -34,6 +34,21 @@ pub struct WorkerReport {
     pub checkpoints: Checkpoints,
     /// Decided output that is not known to be visible, by sink.
     pub pending_commits: Vec<PendingCommit>,
+    /// The newest checkpoint that the controller has asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested: Option<Requested>,
+}
+
+/// A checkpoint that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requested {
+    /// As the one who asked named it.
+    pub id: String,
+    /// Whether it is to be kept for ever.
+    pub savepoint: bool,
+    /// Once it is decided; of a savepoint, once its commits are done, too.
+    pub taken: Option<RestoredCheckpoint>,
 }
 
 /// What a worker is doing.
@@ -173,6 +188,9 @@ impl WorkerReport {
             most /= 2;
         }
         self.merge_pending();
+        if !self.fits() {
+            self.requested = None;
+        }
         if !self.fits() {
             self.checkpoints.restored_from = None;
         }

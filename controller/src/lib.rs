@@ -8,12 +8,18 @@
 //! | [`build`] | objects from a manifest: pod, configuration; the user's pod template merged in |
 //! | [`status`] | conditions, phase, and when they are worth a write |
 //! | [`cluster`] | requests to the API server and to workers, and the loop |
+//! | [`events`] | what has happened between two statuses, for people |
+//! | [`metrics`] | statuses as Prometheus reads them |
+//! | [`requests`] | what people ask for by annotation |
 //! | [`names`] | labels, names and hashes |
 //!
 //! Nothing here is needed for safety: two controllers, stale caches and lost writes cost at most a pod that the log fences.
 pub mod build;
 pub mod cluster;
 pub mod decide;
+pub mod events;
+pub mod metrics;
 pub mod names;
 pub mod observe;
+pub mod requests;
 pub mod status;

@@ -16,8 +16,12 @@ pub const WORKER: &str = "onceward.dev/worker";
 pub const SERIAL: &str = "onceward.dev/serial";
 /// Label: hash of what it runs.
 pub const CONFIGURATION: &str = "onceward.dev/configuration";
-/// Annotation of a Pipeline: any new value replaces the worker.
+/// Annotation of a Pipeline: a newer time replaces the worker. On a pod: the time that it was made for.
 pub const RESTART_REQUESTED_AT: &str = "onceward.dev/restart-requested-at";
+/// Annotation of a Pipeline: a newer time takes a checkpoint now.
+pub const CHECKPOINT_REQUESTED_AT: &str = "onceward.dev/checkpoint-requested-at";
+/// Annotation of a Pipeline: a newer time takes a checkpoint now that is kept for ever.
+pub const SAVEPOINT_REQUESTED_AT: &str = "onceward.dev/savepoint-requested-at";
 /// Annotation of a Pipeline: `ATTEMPT/EPOCH` whose loss a person has taken note of.
 pub const ACCEPT_LOSS: &str = "onceward.dev/accept-loss";
 /// Annotation of a Pipeline: `ATTEMPT/EPOCH` of the floor below which the log may end after all.

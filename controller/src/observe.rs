@@ -26,4 +26,6 @@ pub struct Settings {
     /// Of workers whose manifest names none.
     pub image: String,
     pub service_account: String,
+    /// Public half of the key that requests to workers are signed with; without one nothing is asked of them.
+    pub controller_key: Option<String>,
 }

@@ -1,12 +1,13 @@
 //! Helm itself, built once by Go into the cache, and the project's chart.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
-
+use serde_json::Value;
 use stage::cache;
+use tempfile::TempDir;
 
 const VERSION: &str = "v4.3.1";
 const FIX: &str = "install Go 1.26 or newer (https://go.dev/dl) and put it on the path or into /usr/local/go";
@@ -14,6 +15,24 @@ const FIX: &str = "install Go 1.26 or newer (https://go.dev/dl) and put it on th
 /// `charts/onceward`.
 pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/onceward")
+}
+
+/// `group/resource verb`, of a role.
+pub fn granted(role: &Value) -> BTreeSet<String> {
+    let list = |value: &Value| {
+        let items = value.as_array().into_iter().flatten();
+        items.filter_map(|item| item.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let mut all = BTreeSet::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        let (groups, resources, verbs) = (list(&rule["apiGroups"]), list(&rule["resources"]), list(&rule["verbs"]));
+        for group in &groups {
+            for resource in &resources {
+                all.extend(verbs.iter().map(|verb| format!("{group}/{resource} {verb}")));
+            }
+        }
+    }
+    all
 }
 
 /// Helm with a home of its own, and no cluster unless a call names one.

@@ -11,5 +11,6 @@ pub mod pairs;
 pub mod promtool;
 pub mod s3;
 pub mod seeds;
+pub mod served;
 pub mod site;
 pub mod stage;

@@ -46,8 +46,8 @@ pub use self::sources::{
     Source, SourceInput,
 };
 pub use self::status::{
-    Actions, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus, PendingCommitStatus, Phase,
-    PipelineStatus, Restarts, Restored, Workers,
+    ActionStatus, Actions, AttemptRestarts, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus,
+    PendingCommitStatus, Phase, PipelineStatus, Restarts, Restored, Workers,
 };
 pub(crate) use self::storage::{BUCKET, ENDPOINT, PREFIX, REGION};
 pub use self::storage::{LocalStorage, S3Credentials, S3Storage, Storage, StoragePlace};
@@ -85,8 +85,8 @@ pub const DEFAULT_MAX_PARALLELISM: u32 = 128;
     printcolumn(name = "Last-Checkpoint", type_ = "date", json_path = ".status.checkpoints.lastCompleted.completedTime"),
     printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.restarts.total"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Guarantee", type_ = "string", json_path = ".spec.sinks[*].guarantee", priority = 1),
-    printcolumn(name = "Pending-Commits", type_ = "string", json_path = ".status.pendingCommits[*].committables", priority = 1),
+    printcolumn(name = "Guarantee", type_ = "string", json_path = ".status.guarantee", priority = 1),
+    printcolumn(name = "Pending-Commits", type_ = "integer", json_path = ".status.pendingCommittables", priority = 1),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]

@@ -126,3 +126,11 @@ pub enum Guarantee {
     /// Kafka only: written without transactions, so it is seen at once, and after a failure some of it again.
     AtLeastOnce,
 }
+
+impl Guarantee {
+    /// What holds for a pipeline with these sinks, in the manifest's words.
+    pub fn weakest(sinks: &[Sink]) -> &'static str {
+        let is_exact = sinks.iter().all(|sink| sink.guarantee == Self::ExactlyOnce);
+        if is_exact { "ExactlyOnce" } else { "AtLeastOnce" }
+    }
+}

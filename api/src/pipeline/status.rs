@@ -1,6 +1,8 @@
 //! What the controller reports of a `Pipeline`. Output only: nothing is decided by it, but for the floor below which a log
 //! must not end.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,9 @@ pub struct PipelineStatus {
     /// Selects the worker pods; for autoscalers.
     #[schemars(length(max = 256))]
     pub selector: String,
+    /// What holds after any failure: the weakest of the sinks' guarantees.
+    #[schemars(length(max = 32))]
+    pub guarantee: String,
     /// Worker pods.
     pub workers: Workers,
     /// `Accepted`, `Ready`, `CheckpointHealthy`, `CommitsSettled`, `Progressing`: True is always the good state.
@@ -29,7 +34,9 @@ pub struct PipelineStatus {
     /// Decided output that is not visible yet.
     #[schemars(length(max = 64))]
     pub pending_commits: Vec<PendingCommitStatus>,
-    /// Pods that failed or were taken away.
+    /// Pieces of all of them.
+    pub pending_committables: u64,
+    /// Pods that failed or were taken away, and attempts that failed within one.
     pub restarts: Restarts,
     /// The log that the pipeline writes, and how far it was ever known to go.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,13 +187,19 @@ pub struct PendingCommitStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Restarts {
-    /// Pods that had to be replaced, since the Pipeline was made.
+    /// How often it had to start again since the Pipeline was made: pods, and attempts within a pod. Those that somebody
+    /// asked for are not among them.
     pub total: u64,
-    /// Of pods, since one last ran for as long as the policy's reset.
+    /// Of pods, since one last ran for as long as the policy's reset, or the spec was changed.
     pub since_reset: u32,
     /// Serial number of the newest pod that is counted.
     pub last_serial: u64,
-    /// When one failed last.
+    /// Pods that were replaced, by what for: `SpecChanged` and `Requested` were asked for, every other one went wrong.
+    #[schemars(extend("maxProperties" = 16))]
+    pub reasons: BTreeMap<String, u64>,
+    /// Attempts that failed within a pod.
+    pub attempts: AttemptRestarts,
+    /// When something failed last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub last_time: Option<String>,
@@ -198,6 +211,18 @@ pub struct Restarts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub next_time: Option<String>,
+}
+
+/// Attempts that a worker began itself after one that failed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AttemptRestarts {
+    /// Of all pods.
+    pub total: u64,
+    /// Serial number of the newest pod that has told of some.
+    pub serial: u64,
+    /// How many that one has told of.
+    pub of_serial: u32,
 }
 
 /// Compared by log, attempt and slot, and only within the same pipeline id.
@@ -231,8 +256,30 @@ pub struct Floor {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Actions {
-    /// onceward.dev/restart-requested-at.
+    /// onceward.dev/restart-requested-at, the newest that was obeyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub restart_requested_at: Option<String>,
+    /// What came of onceward.dev/checkpoint-requested-at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<ActionStatus>,
+    /// What came of onceward.dev/savepoint-requested-at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub savepoint: Option<ActionStatus>,
+}
+
+/// A checkpoint that was asked for and is taken, or why it is not.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ActionStatus {
+    /// The annotation's value.
+    #[schemars(length(max = 64))]
+    pub requested_at: String,
+    /// The checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Restored>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub message: Option<String>,
 }

@@ -63,6 +63,8 @@ pub enum Event {
         index: u32,
         outcome: CommitOutcome,
     },
+    /// Somebody asked for a checkpoint now.
+    Checkpoint,
     /// A person or the controller asked for a savepoint.
     Savepoint,
     /// Take a last checkpoint, commit it, leave.
@@ -201,6 +203,7 @@ pub struct Coordinator<R = Shipped> {
     /// The savepoint that waits to be settled.
     savepoint: Option<Position>,
     wants_savepoint: bool,
+    wants_checkpoint: bool,
     note: Option<Note>,
     failures_in_a_row: u32,
     last_begin: u64,
@@ -231,6 +234,7 @@ impl<R: Rules> Coordinator<R> {
             unsettled_since: (!restored.settled).then_some(now),
             savepoint: None,
             wants_savepoint: false,
+            wants_checkpoint: false,
             note: None,
             failures_in_a_row: 0,
             last_begin: now,
@@ -256,6 +260,10 @@ impl<R: Rules> Coordinator<R> {
             Event::ManifestFailed { epoch } => self.fails(epoch, CheckpointFailure::ManifestNotWritten),
             Event::Log(reply) => self.log_step(now, reply),
             Event::Committed { decision, index, outcome } => self.committed(now, decision, index, outcome),
+            Event::Checkpoint => {
+                self.wants_checkpoint = true;
+                Vec::new()
+            }
             Event::Savepoint => {
                 self.wants_savepoint = true;
                 Vec::new()
@@ -351,7 +359,7 @@ impl<R: Rules> Coordinator<R> {
 
     fn begins_at(&self) -> u64 {
         // The last checkpoint begins at once, and is retried at the pace of the others.
-        let is_urgent = self.goal != Goal::Run || self.wants_savepoint;
+        let is_urgent = self.goal != Goal::Run || self.wants_savepoint || self.wants_checkpoint;
         if is_urgent && self.failures_in_a_row == 0 { 0 } else { self.last_begin + self.settings.interval_ms }
     }
 
@@ -365,6 +373,7 @@ impl<R: Rules> Coordinator<R> {
 
     fn begin_checkpoint(&mut self, now: u64) -> Vec<Action> {
         let (epoch, savepoint) = (self.next_epoch, std::mem::take(&mut self.wants_savepoint));
+        self.wants_checkpoint = false;
         self.next_epoch = epoch.next();
         self.last_begin = now;
         let stage = Stage::Collecting { acknowledged: vec![None; self.settings.tasks as usize] };

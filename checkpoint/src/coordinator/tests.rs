@@ -333,6 +333,23 @@ fn a_loss_stops_at_once_and_is_reported_after_it_is_recorded() {
     assert!(!loss.rewind_may_help);
 }
 
+/// Once: the ones after it keep to the interval.
+#[test]
+fn a_checkpoint_that_is_asked_for_begins_at_once_or_behind_the_one_in_flight() {
+    let mut run = run();
+    run.step(Event::Checkpoint);
+    assert_eq!(run.coordinator.wakes_at(), Some(0));
+    assert_eq!(run.tick_at(1), [Action::Begin { epoch: Epoch(5), savepoint: false }]);
+    run.step(Event::Checkpoint);
+    assert_eq!(run.tick_at(2), [], "one is in flight");
+    run.collect(5, &[5]);
+    run.reply(Reply::Created);
+    assert_eq!(run.tick_at(3), [Action::Begin { epoch: Epoch(6), savepoint: false }]);
+    run.collect(6, &[6]);
+    run.commit(5, 0, CommitOutcome::Committed);
+    assert_eq!(run.tick_at(4), [], "nobody has asked again");
+}
+
 #[test]
 fn a_savepoint_is_handed_out_only_when_it_is_settled() {
     let mut run = run();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::owner;
 use crate::names;
 use crate::observe::Settings;
+use crate::requests;
 
 /// File of the manifest in a worker.
 pub(super) const FILE: &str = "pipeline.yaml";
@@ -51,7 +52,7 @@ pub fn configuration(pipeline: &Pipeline, settings: &Settings) -> Configuration 
         manifest.as_bytes(),
         image(pipeline, settings).as_bytes(),
         template.unwrap_or_default().to_string().as_bytes(),
-        annotation(names::RESTART_REQUESTED_AT).as_bytes(),
+        requests::restart(pipeline).unwrap_or_default().as_bytes(),
         annotation(names::ACCEPT_LOSS).as_bytes(),
         annotation(names::ACCEPT_REWIND).as_bytes(),
     ]);

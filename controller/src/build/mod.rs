@@ -20,6 +20,7 @@ fn owner(pipeline: &Pipeline) -> OwnerReference {
         name: names::name(pipeline).to_owned(),
         uid: names::uid(pipeline).to_owned(),
         controller: Some(true),
-        block_owner_deletion: Some(true),
+        // The finalizer holds the Pipeline; this would take a right to its finalizers on some clusters.
+        block_owner_deletion: None,
     }
 }

@@ -8,6 +8,7 @@ use super::configuration::{Configuration, FILE, image, labels};
 use super::{merge, owner};
 use crate::names::{self, CONTAINER, PORT, Purpose};
 use crate::observe::Settings;
+use crate::requests;
 
 const CONFIGURATION: &str = "/etc/onceward/pipeline";
 const SECRETS: &str = "/etc/onceward/secrets";
@@ -62,6 +63,9 @@ pub fn pod(
     for (label, value) in own {
         pod["metadata"]["labels"][label] = value.into();
     }
+    if let Some(restart) = requests::restart(pipeline) {
+        pod["metadata"]["annotations"][names::RESTART_REQUESTED_AT] = restart.into();
+    }
     pod["spec"]["restartPolicy"] = "Never".into();
     let pod: Pod = serde_json::from_value(pod).map_err(|error| format!("spec.podTemplate: {error}"))?;
     let has_worker = pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| container.name == CONTAINER);
@@ -91,7 +95,7 @@ fn spec(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker, set
         "containers": [{
             "name": CONTAINER,
             "image": image(pipeline, settings),
-            "args": arguments(pipeline, configuration, worker),
+            "args": arguments(pipeline, configuration, worker, settings),
             "ports": [{ "name": "metrics", "containerPort": PORT }],
             "readinessProbe": { "httpGet": { "path": "/readyz", "port": PORT }, "periodSeconds": 2 },
             "livenessProbe": { "httpGet": { "path": "/healthz", "port": PORT }, "periodSeconds": 10, "failureThreshold": 6 },
@@ -105,7 +109,7 @@ fn spec(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker, set
     })
 }
 
-fn arguments(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker) -> Vec<String> {
+fn arguments(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker, settings: &Settings) -> Vec<String> {
     let mut arguments: Vec<String> = [
         "worker",
         "--pipeline",
@@ -132,6 +136,8 @@ fn arguments(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker
             arguments.extend([name.to_owned(), value.to_owned()]);
         }
     };
+    // Not part of the hash: another key replaces no worker, and is known to the next one.
+    option("--controller-key", settings.controller_key.as_deref());
     option("--floor", worker.floor.as_deref());
     option("--restore", worker.restore_from.as_deref());
     let annotation = |name: &str| pipeline.metadata.annotations.as_ref().and_then(|all| all.get(name));

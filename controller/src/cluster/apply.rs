@@ -2,7 +2,7 @@
 
 use api::pipeline::{Pipeline, PipelineStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::json;
 
@@ -25,6 +25,8 @@ pub(super) async fn take(client: &Client, pipeline: &Pipeline, step: &Step) -> R
         Step::CreatePod(object) => create(&pods, pipeline, object.as_ref()).await,
         Step::DeletePod { name, uid, at_once } => delete(&pods, name, uid, *at_once).await,
         Step::DeleteConfigMap { name, uid } => delete(&config_maps, name, uid, false).await,
+        // Not the API server's.
+        Step::Ask { .. } => Ok(()),
     }
 }
 
@@ -38,8 +40,10 @@ where
     match api.create(&options, object).await {
         Ok(_) => Ok(()),
         Err(error) if is_code(&error, CONFLICT) => {
-            let found = api.get_opt(&object.name_any()).await.map_err(Error::request(&what))?;
-            match found {
+            // Read by a list, for which there is a right anyway.
+            let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
+            let found = api.list(&named).await.map_err(Error::request(&what))?.items;
+            match found.into_iter().find(|found| found.name_any() == object.name_any()) {
                 Some(found) if found.owner_references().iter().any(|owner| owner.uid == names::uid(pipeline)) => Ok(()),
                 Some(_) => Err(Error::Foreign { what }),
                 None => Err(Error::Outdated { what }),

@@ -1,12 +1,18 @@
 //! The side that touches the world: reads, writes, and the loop around them.
 
 mod apply;
+mod leader;
+mod publish;
 mod reconcile;
 mod reports;
+mod run;
+mod station;
 
-pub use self::reconcile::{Options, run};
-pub use self::reports::Reports;
+pub use self::leader::Lease;
+pub use self::reports::{Ask, Reports};
+pub use self::run::{Options, run};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Wall time, and nothing else: everything that waits waits in the runtime.
@@ -40,9 +46,34 @@ pub enum Error {
     /// What was read does not hold any more; the next look will tell.
     #[error("{what} has changed meanwhile")]
     Outdated { what: String },
+    /// Another controller is the active one by now.
+    #[error("the lease is lost")]
+    Deposed,
+    #[error("a worker does not take a request: {what}")]
+    Worker { what: String },
+    #[error("cannot serve metrics on {address}: {source}")]
+    Serve {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A mistake in this crate.
+    #[error("metrics: {0}")]
+    Metrics(#[source] prometheus::Error),
 }
 
 impl Error {
+    /// One word for the metrics; None: nothing failed.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Request { .. } => Some("api"),
+            Self::Outdated { .. } => Some("conflict"),
+            Self::Foreign { .. } => Some("foreign"),
+            Self::Worker { .. } => Some("worker"),
+            Self::Deposed | Self::Serve { .. } | Self::Metrics(_) => None,
+        }
+    }
+
     fn request(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         |source| Self::Request { what, source: Box::new(source) }

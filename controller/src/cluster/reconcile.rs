@@ -1,43 +1,37 @@
-//! The loop: a turn for each Pipeline whenever something of it changes, and now and then.
+//! A turn of one Pipeline: taken whenever something of it changes, and now and then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::pipeline::Pipeline;
-use futures::{StreamExt as _, future};
+use api::token;
+use futures::future;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::ListParams;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::{Controller, WatchStreamExt as _, watcher};
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
-use super::{Error, Reports, SharedClock, apply};
-use crate::decide::{Decision, decide};
-use crate::names::{self, MANAGER};
-use crate::observe::{Observed, Settings};
+use super::publish::Publisher;
+use super::run::Options;
+use super::station::Station;
+use super::{Error, apply};
+use crate::decide::{Decision, Step, decide};
+use crate::events::events;
+use crate::names;
+use crate::observe::Observed;
 use crate::status;
 
 /// After a turn that failed; doubled with each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 6;
-/// Turns at a time.
-const MOST_AT_ONCE: u16 = 16;
-
-/// What the loop is started with.
-#[derive(Clone)]
-pub struct Options {
-    pub settings: Settings,
-    /// Empty: every namespace.
-    pub namespace: Option<String>,
-    pub clock: SharedClock,
-}
-
-struct Context {
+/// What every turn has at hand.
+pub(super) struct Context {
     client: Client,
     options: Options,
-    reports: Reports,
+    station: Station,
+    publisher: Arc<Publisher>,
     pods: Store<Pod>,
     config_maps: Store<ConfigMap>,
     nodes: Store<Node>,
@@ -51,55 +45,15 @@ struct Memory {
     failures: u32,
 }
 
-/// Runs until `stop` is done.
-pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-    let pods: Api<Pod> = scoped(&client, &options);
-    let config_maps: Api<ConfigMap> = scoped(&client, &options);
-    let (pod_store, pod_writer) = reflector::store();
-    let (config_store, config_writer) = reflector::store();
-    let (node_store, node_writer) = reflector::store();
-    let pod_events = reflector::reflector(pod_writer, watcher(pods, ours.clone())).default_backoff().touched_objects();
-    let config_events =
-        reflector::reflector(config_writer, watcher(config_maps, ours)).default_backoff().touched_objects();
-    // Without the right to see nodes they are all thought well.
-    let nodes = reflector::reflector(node_writer, watcher(Api::all(client.clone()), watcher::Config::default()));
-    let nodes = nodes.default_backoff().for_each(|_| future::ready(()));
-    let pipelines: Api<Pipeline> = match &options.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let context = Arc::new(Context {
-        client,
-        options,
-        reports: Reports::default(),
-        pods: pod_store,
-        config_maps: config_store,
-        nodes: node_store,
-        memory: Mutex::default(),
-    });
-    let turns = Controller::new(pipelines, watcher::Config::default())
-        .with_config(kube::runtime::controller::Config::default().concurrency(MOST_AT_ONCE))
-        .owns_stream(pod_events)
-        .owns_stream(config_events)
-        .graceful_shutdown_on(stop)
-        .run(turn, after_failure, context)
-        .for_each(|_| future::ready(()));
-    futures::pin_mut!(turns, nodes);
-    future::select(turns, nodes).await;
-}
-
-fn scoped<K>(client: &Client, options: &Options) -> Api<K>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    match &options.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+pub(super) async fn turn(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, Error> {
+    // A standby keeps its caches warm, and does nothing.
+    if !context.station.leads() {
+        return Ok(Action::await_change());
     }
+    context.station.measured(taken(pipeline, &context)).await
 }
 
-async fn turn(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, Error> {
+async fn taken(pipeline: Arc<Pipeline>, context: &Context) -> Result<Action, Error> {
     let settings = &context.options.settings;
     let observed = context.remembered(&pipeline).await;
     let mut decision = decide(&observed, settings);
@@ -112,11 +66,24 @@ async fn turn(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, 
     }
     let uid = names::uid(&pipeline).to_owned();
     context.carry_out(pipeline, &decision).await?;
+    if decision.steps.contains(&Step::RemoveFinalizer) {
+        context.forget(&uid);
+        return Ok(Action::await_change());
+    }
     context.remember(&uid, |memory| memory.failures = 0);
     Ok(Action::requeue(jittered(&uid, context.options.clock.now_ms(), decision.look_again_ms)))
 }
 
 impl Context {
+    pub(super) fn new(
+        client: Client,
+        options: Options,
+        (station, publisher): (Station, Arc<Publisher>),
+        (pods, config_maps, nodes): (Store<Pod>, Store<ConfigMap>, Store<Node>),
+    ) -> Self {
+        Self { client, options, station, publisher, pods, config_maps, nodes, memory: Mutex::default() }
+    }
+
     /// From the caches.
     async fn remembered(&self, pipeline: &Arc<Pipeline>) -> Observed {
         let uid = names::uid(pipeline);
@@ -154,7 +121,7 @@ impl Context {
             let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Running"))?;
             Some((pod.name_any(), status.pod_ip.clone()?))
         });
-        let asked = addresses.map(|(pod, address)| async move { (pod, self.reports.ask(&address).await) });
+        let asked = addresses.map(|(pod, address)| async move { (pod, self.options.workers.ask(&address).await) });
         let answers = future::join_all(asked.collect::<Vec<_>>()).await;
         let reports: BTreeMap<_, _> =
             answers.into_iter().filter_map(|(pod, report)| report.map(|report| (pod, report))).collect();
@@ -171,13 +138,40 @@ impl Context {
         let has_news = pipeline.status.as_ref() != Some(&decision.status);
         let is_due = status::is_due(pipeline.status.as_ref(), &decision.status, written_ms, now_ms);
         if is_due || (has_news && !decision.steps.is_empty()) {
+            self.must_lead()?;
+            let before = pipeline.status.take().unwrap_or_default();
             pipeline = apply::write_status(&self.client, &pipeline, &decision.status).await?;
             self.remember(&uid, |memory| memory.written_ms = Some(now_ms));
+            let told = events(&pipeline, &before, &decision.status);
+            self.publisher.publish(&pipeline, told, now_ms).await;
         }
         for step in &decision.steps {
-            apply::take(&self.client, &pipeline, step).await?;
+            self.must_lead()?;
+            match step {
+                Step::Ask { address, id, savepoint } => self.ask(&pipeline, address, id, *savepoint).await?,
+                step => apply::take(&self.client, &pipeline, step).await?,
+            }
         }
         Ok(())
+    }
+
+    /// Whoever has lost the lease meanwhile leaves the rest to the next one.
+    fn must_lead(&self) -> Result<(), Error> {
+        if self.station.leads() { Ok(()) } else { Err(Error::Deposed) }
+    }
+
+    /// A checkpoint of the worker, now.
+    async fn ask(&self, pipeline: &Pipeline, address: &str, id: &str, savepoint: bool) -> Result<(), Error> {
+        let Some(signer) = &self.options.signer else { return Ok(()) };
+        let pipeline = format!("{}/{}", names::namespace(pipeline), names::name(pipeline));
+        let expires_ms = self.options.clock.now_ms().saturating_add(token::LASTS_MS);
+        let token = signer.sign(&token::Ask { pipeline, id: id.to_owned(), savepoint, expires_ms });
+        self.options.workers.request(address, token).await.map_err(|what| Error::Worker { what })
+    }
+
+    fn forget(&self, uid: &str) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.publisher.forget(uid);
     }
 
     fn memory(&self, uid: &str) -> Memory {
@@ -198,11 +192,12 @@ fn is_lost(node: &Node) -> bool {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the loop hands them over so")]
-fn after_failure(pipeline: Arc<Pipeline>, error: &Error, context: Arc<Context>) -> Action {
+pub(super) fn after_failure(pipeline: Arc<Pipeline>, error: &Error, context: Arc<Context>) -> Action {
     let uid = names::uid(&pipeline);
     let failures = context.memory(uid).failures;
     context.remember(uid, |memory| memory.failures = failures.saturating_add(1));
     match error {
+        Error::Deposed => return Action::await_change(),
         Error::Outdated { what } => tracing::debug!(%what, "changed while it was decided"),
         error => tracing::warn!(pipeline = names::name(&pipeline), %error, "a turn failed and is taken again"),
     }
@@ -212,7 +207,7 @@ fn after_failure(pipeline: Arc<Pipeline>, error: &Error, context: Arc<Context>) 
 }
 
 /// Up to a tenth longer, so that what begins together does not stay together.
-fn jittered(uid: &str, now_ms: u64, ms: u64) -> Duration {
+pub(super) fn jittered(uid: &str, now_ms: u64, ms: u64) -> Duration {
     let hash = names::short_hash(&[uid.as_bytes(), &now_ms.to_be_bytes()]);
     let share = u64::from_str_radix(hash.get(..4).unwrap_or("0"), 16).unwrap_or_default();
     Duration::from_millis(ms.saturating_add(ms / 10 * share / 0xffff))

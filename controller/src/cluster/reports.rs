@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use api::report::WorkerReport;
+use futures::future::{self, BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Uri;
 use hyper::body::Bytes;
+use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -17,7 +18,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Far more than a report has.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Asks. Cheap to clone; connections are kept.
+/// The one way in which the controller hears of workers.
+pub trait Ask: Send + Sync {
+    /// What the worker at this address of a pod says; None if nothing that can be understood.
+    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<WorkerReport>>;
+
+    /// Has the worker take a checkpoint, by a signed token; an error in words.
+    fn request<'a>(&'a self, address: &'a str, token: String) -> BoxFuture<'a, Result<(), String>> {
+        let _ = (address, token);
+        future::ready(Err("it takes no requests".to_owned())).boxed()
+    }
+}
+
+/// Asks over HTTP. Cheap to clone; connections are kept.
 #[derive(Clone)]
 pub struct Reports {
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -33,11 +46,25 @@ impl Default for Reports {
     }
 }
 
+impl Ask for Reports {
+    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<WorkerReport>> {
+        self.answer_of(address).boxed()
+    }
+
+    fn request<'a>(&'a self, address: &'a str, token: String) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            match tokio::time::timeout(PATIENCE, self.post(address, &token)).await {
+                Ok(answer) => answer.map_err(|error| error.to_string()),
+                Err(_) => Err("it does not answer".to_owned()),
+            }
+        }
+        .boxed()
+    }
+}
+
 impl Reports {
-    /// What the worker at this address of a pod says; None if nothing that can be understood.
-    pub async fn ask(&self, address: &str) -> Option<WorkerReport> {
-        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-        let uri: Uri = format!("http://{host}:{}/state", names::PORT).parse().ok()?;
+    async fn answer_of(&self, address: &str) -> Option<WorkerReport> {
+        let uri = uri(address, "state").ok()?;
         match tokio::time::timeout(PATIENCE, self.get(uri)).await {
             Ok(Ok(report)) => Some(report),
             Ok(Err(error)) => {
@@ -48,6 +75,12 @@ impl Reports {
         }
     }
 
+    async fn post(&self, address: &str, token: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let request = Request::post(uri(address, "checkpoint")?).header("authorization", format!("Bearer {token}"));
+        let status = self.client.request(request.body(Empty::new())?).await?.status();
+        if status.is_success() { Ok(()) } else { Err(format!("it answers {status}").into()) }
+    }
+
     async fn get(&self, uri: Uri) -> Result<WorkerReport, Box<dyn std::error::Error + Send + Sync>> {
         let answer = self.client.get(uri).await?;
         if !answer.status().is_success() {
@@ -56,4 +89,9 @@ impl Reports {
         let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await?.to_bytes();
         Ok(serde_json::from_slice(&body)?)
     }
+}
+
+fn uri(address: &str, path: &str) -> Result<Uri, hyper::http::uri::InvalidUri> {
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    format!("http://{host}:{}/{path}", names::PORT).parse()
 }

@@ -6,6 +6,7 @@ mod goal;
 mod lives;
 
 use api::pipeline::PipelineStatus;
+use api::report::WorkerState;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 
 pub(crate) use self::delay::counted;
@@ -16,6 +17,7 @@ use self::goal::goal;
 use crate::build::{self, Configuration};
 use crate::names::{self, Purpose};
 use crate::observe::{Observed, Settings};
+use crate::requests::Kind;
 use crate::status::{self, Knowledge};
 
 /// How often a worker that runs is asked.
@@ -40,6 +42,12 @@ pub enum Step {
         name: String,
         uid: String,
     },
+    /// Of the worker at this address: a checkpoint now. Its worker takes one request once.
+    Ask {
+        address: String,
+        id: String,
+        savepoint: bool,
+    },
 }
 
 /// What follows from an observation: the status is written before the steps are taken.
@@ -54,11 +62,13 @@ pub struct Decision {
 pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     let configuration = build::configuration(&observed.pipeline, settings);
     let workers = lives::workers(observed);
-    let knowledge = Knowledge::of(observed, &workers);
+    let mut knowledge = Knowledge::of(observed, &workers);
     let goal = goal(observed, &configuration, &workers, &knowledge);
+    knowledge.take_goal(observed, &configuration, &workers, &goal);
     let mut plan = Plan { observed, settings, configuration: &configuration, workers: &workers, steps: vec![] };
     let refused = plan.pursue(&goal, &knowledge).err();
     plan.tidy();
+    plan.ask(&goal);
     let steps = plan.steps;
     let status = status::report(observed, &configuration, &workers, &knowledge, &goal, refused.as_deref());
     let look_again_ms = match &goal {
@@ -147,6 +157,34 @@ impl Plan<'_> {
             if let (false, Some(name), Some(uid)) = (is_used, &metadata.name, &metadata.uid) {
                 self.steps.push(Step::DeleteConfigMap { name: name.clone(), uid: uid.clone() });
             }
+        }
+    }
+
+    /// What people asked for and the worker was not told yet. One at a time: a worker knows of the newest request only.
+    fn ask(&mut self, goal: &Goal) {
+        let Goal::Have(serial) = goal else { return };
+        let is_running = |worker: &&Worker<'_>| {
+            worker.serial == *serial
+                && worker.purpose == Purpose::Run
+                && worker.life == Life::Running
+                && worker.state() == Some(WorkerState::Running)
+        };
+        let Some(worker) = self.workers.iter().find(is_running) else { return };
+        let address = worker.pod.status.as_ref().and_then(|status| status.pod_ip.clone());
+        let told = worker.report.as_ref().and_then(|report| report.requested.as_ref());
+        let pipeline = &self.observed.pipeline;
+        let open = Kind::ALL.into_iter().find_map(|kind| {
+            let id = kind.open(pipeline)?;
+            let savepoint = kind == Kind::Savepoint;
+            let is_taken =
+                told.is_some_and(|told| (told.id.as_str(), told.savepoint) == (id, savepoint) && told.taken.is_some());
+            (!is_taken).then_some((id, savepoint))
+        });
+        let (Some((id, savepoint)), Some(address), Some(_)) = (open, address, &self.settings.controller_key) else {
+            return;
+        };
+        if told.is_none_or(|told| (told.id.as_str(), told.savepoint) != (id, savepoint)) {
+            self.steps.push(Step::Ask { address, id: id.to_owned(), savepoint });
         }
     }
 

@@ -80,7 +80,8 @@ fn ready(observed: &Observed, status: &PipelineStatus, goal: &Goal, current: Opt
         Goal::Wait { .. } => not("WaitingToRestart", "the worker failed; the restart policy's delay is running"),
         Goal::Stopping(_) => not("Stopping", "the worker takes a last checkpoint and leaves"),
         Goal::Replace { .. } => not("Starting", "a worker is being made"),
-        Goal::LetGo { left } => not("Deleted", left.as_deref().unwrap_or("everything decided is visible")),
+        Goal::LetGo { left: Some(left) } => not("LeftBehind", left),
+        Goal::LetGo { left: None } => not("Deleted", "everything decided is visible"),
         Goal::Have(_) => match current {
             Some(worker) => waiting(worker, observed),
             None => not("Starting", ""),
@@ -150,6 +151,6 @@ pub fn rfc3339(ms: u64) -> String {
     Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |time| time.to_string())
 }
 
-pub(super) fn ms_of_rfc3339(text: &str) -> Option<u64> {
+pub(crate) fn ms_of_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(text.parse::<Timestamp>().ok()?.as_millisecond()).ok()
 }

@@ -4,8 +4,9 @@ use api::pipeline::{Floor, LogStatus, Restarts};
 use api::report::{Checkpoints, CompletedCheckpoint, LogPosition, PendingCommit, RestoredCheckpoint};
 use checkpoint::ids::{Attempt, Epoch, LogIndex, Slot};
 
-use super::conditions::{ms_of_rfc3339, rfc3339};
-use crate::decide::{Worker, counted};
+use super::conditions::ms_of_rfc3339;
+use crate::build::Configuration;
+use crate::decide::{Goal, Worker};
 use crate::observe::Observed;
 
 /// Facts that outlive pods.
@@ -43,8 +44,19 @@ impl Knowledge {
             }
             knowledge.take(&report.checkpoints);
         }
-        knowledge.count(observed, workers);
+        super::restarts::count(&mut knowledge.restarts, observed, workers);
         knowledge
+    }
+
+    /// Counts a worker that has to go for what somebody changed or asked for.
+    pub fn take_goal(
+        &mut self,
+        observed: &Observed,
+        configuration: &Configuration,
+        workers: &[Worker<'_>],
+        goal: &Goal,
+    ) {
+        super::restarts::count_wanted(&mut self.restarts, &observed.pipeline, configuration, workers, goal);
     }
 
     fn take(&mut self, told: &Checkpoints) {
@@ -107,24 +119,6 @@ impl Knowledge {
             checkpoints: Checkpoints { newest, failed, consecutive_failures, restored_from },
             pending: pending.collect(),
             restarts: status.restarts.clone(),
-        }
-    }
-
-    /// Counts every pod that failed once, however often it is looked at.
-    fn count(&mut self, observed: &Observed, workers: &[Worker<'_>]) {
-        let policy = &observed.pipeline.spec.restart_policy;
-        for worker in workers {
-            let Some(ended) = worker.ended().filter(|_| worker.serial > self.restarts.last_serial) else { continue };
-            let is_failure = worker.failed_by_itself();
-            if is_failure {
-                self.restarts.since_reset = counted(&self.restarts, ended.lasted_ms, policy);
-            }
-            if is_failure || ended.disrupted.is_some() {
-                self.restarts.total += 1;
-                self.restarts.last_time = Some(rfc3339(ended.at_ms.unwrap_or(observed.now_ms)));
-                self.restarts.last_reason = Some(ended.disrupted.clone().unwrap_or_else(|| ended.reason.clone()));
-            }
-            self.restarts.last_serial = worker.serial;
         }
     }
 

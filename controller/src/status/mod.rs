@@ -3,12 +3,15 @@
 
 mod conditions;
 mod knowledge;
+pub mod restarts;
 
 use api::pipeline::{
-    CheckpointStatus, Completed, Failed, PendingCommitStatus, Phase, PipelineStatus, Restored, Workers,
+    ActionStatus, Actions, AttemptRestarts, CheckpointStatus, Completed, Failed, Guarantee, PendingCommitStatus, Phase,
+    Pipeline, PipelineStatus, Restarts, Restored, Workers,
 };
 use api::report::{PendingCommit, WorkerState};
 
+pub(crate) use self::conditions::ms_of_rfc3339;
 pub use self::conditions::rfc3339;
 pub use self::knowledge::Knowledge;
 
@@ -17,6 +20,7 @@ use crate::build::Configuration;
 use crate::decide::{Goal, Life, Stop, Worker};
 use crate::names::{self, Purpose};
 use crate::observe::Observed;
+use crate::requests::{self, Kind};
 
 /// Commits take a moment after every checkpoint; they are news when they take longer.
 const QUIET_COMMIT_MS: u64 = 10_000;
@@ -55,6 +59,7 @@ pub fn report(
         phase: Some(phase),
         parallelism: running.and_then(|worker| worker.report.as_ref()).map_or(0, |report| report.parallelism),
         selector: names::selector(pipeline),
+        guarantee: Guarantee::weakest(&pipeline.spec.sinks).to_owned(),
         workers: Workers {
             desired: u32::from(is_wanted),
             ready,
@@ -63,10 +68,11 @@ pub fn report(
         },
         conditions: vec![],
         checkpoints: checkpoints(knowledge),
+        pending_committables: pending.iter().map(|one| one.committables).sum(),
         pending_commits: pending,
         restarts,
         log: knowledge.log_status(),
-        actions: before.actions.clone(),
+        actions: actions(pipeline, running),
     };
     let facts = Facts { observed, status: &status, goal, current, knowledge, refused };
     status.conditions = conditions(&facts, &before);
@@ -90,6 +96,25 @@ fn phase(observed: &Observed, goal: &Goal, is_running: bool, knowledge: &Knowled
         Goal::Have(_) | Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) | Goal::LetGo { .. } => {
             Phase::Starting
         }
+    }
+}
+
+/// What was asked for and is obeyed: a restart at once, as every worker is compared with it; a checkpoint when its worker
+/// says so.
+fn actions(pipeline: &Pipeline, running: Option<&Worker<'_>>) -> Actions {
+    let told = running.and_then(|worker| worker.report.as_ref()?.requested.as_ref());
+    let answer = |kind: Kind| {
+        let answered = || kind.answer(pipeline).cloned();
+        let Some(open) = kind.open(pipeline) else { return answered() };
+        let told = told.filter(|told| told.id == open && told.savepoint == (kind == Kind::Savepoint));
+        let Some(taken) = told.and_then(|told| told.taken.as_ref()) else { return answered() };
+        let taken = Restored { attempt: taken.attempt.0, epoch: taken.epoch.0, handle: taken.handle.clone() };
+        Some(ActionStatus { requested_at: open.to_owned(), taken: Some(taken), message: None })
+    };
+    Actions {
+        restart_requested_at: requests::restart(pipeline).map(str::to_owned),
+        checkpoint: answer(Kind::Checkpoint),
+        savepoint: answer(Kind::Savepoint),
     }
 }
 
@@ -145,7 +170,15 @@ pub fn is_due(before: Option<&PipelineStatus>, after: &PipelineStatus, written_m
     let without_figures = |status: &PipelineStatus| {
         let checkpoints =
             CheckpointStatus { restored_from: status.checkpoints.restored_from.clone(), ..<_>::default() };
-        PipelineStatus { checkpoints, log: None, ..status.clone() }
+        // Attempts within a pod may fail every second while a target is away.
+        let restarts = Restarts {
+            total: status.restarts.total.saturating_sub(status.restarts.attempts.total),
+            attempts: AttemptRestarts::default(),
+            last_time: None,
+            last_reason: None,
+            ..status.restarts.clone()
+        };
+        PipelineStatus { checkpoints, restarts, log: None, ..status.clone() }
     };
     let is_first = before.checkpoints.last_completed.is_none() && after.checkpoints.last_completed.is_some();
     is_first

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use controller::decide::{Decision, Step, decide};
+use controller::events::events;
+use controller::observe::Observed;
 use serde_json::{Value, json};
 
 use crate::scene::{Scene, settings};
@@ -27,7 +29,7 @@ fn every_scene_is_decided_as_written() {
         let observed = scene.observed();
         let decision = decide(&observed, &settings());
         assert_eq!(decide(&observed, &settings()), decision, "{name}: it is a plain function");
-        let text = serde_yaml_ng::to_string(&in_words(&decision, name == "first-look")).expect("YAML");
+        let text = serde_yaml_ng::to_string(&in_words(&observed, &decision, name == "first-look")).expect("YAML");
         let path = folder().join(format!("{name}.out.yaml"));
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &text).expect("writable");
@@ -41,7 +43,7 @@ fn every_scene_is_decided_as_written() {
 }
 
 /// Steps by name, with whole objects where asked for.
-fn in_words(decision: &Decision, in_full: bool) -> Value {
+fn in_words(observed: &Observed, decision: &Decision, in_full: bool) -> Value {
     let steps: Vec<Value> = decision
         .steps
         .iter()
@@ -59,7 +61,18 @@ fn in_words(decision: &Decision, in_full: bool) -> Value {
             }
             Step::DeletePod { uid, at_once, .. } => json!({ "DeletePod": { "uid": uid, "atOnce": at_once } }),
             Step::DeleteConfigMap { name, .. } => json!({ "DeleteConfigMap": name }),
+            Step::Ask { address, id, savepoint } => {
+                json!({ "Ask": { "address": address, "id": id, "savepoint": savepoint } })
+            }
         })
         .collect();
-    json!({ "steps": steps, "lookAgainMs": decision.look_again_ms, "status": decision.status })
+    let before = observed.pipeline.status.clone().unwrap_or_default();
+    let told: Vec<String> = events(&observed.pipeline, &before, &decision.status)
+        .into_iter()
+        .map(|told| {
+            let kind = if told.is_warning { "Warning" } else { "Normal" };
+            format!("{kind} {} {}: {}", told.reason, told.action, told.note)
+        })
+        .collect();
+    json!({ "steps": steps, "lookAgainMs": decision.look_again_ms, "events": told, "status": decision.status })
 }

@@ -52,7 +52,11 @@ fn run() -> String {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { image: "onceward:test".to_owned(), service_account: "onceward-worker".to_owned() }
+    Settings {
+        image: "onceward:test".to_owned(),
+        service_account: "default".to_owned(),
+        controller_key: Some("key".to_owned()),
+    }
 }
 
 /// The manifest of all scenes.
@@ -103,6 +107,7 @@ impl PodInWords {
         let mut then = pipeline.clone();
         if self.outdated {
             then.spec.image = Some("onceward:before".to_owned());
+            then.metadata.annotations = None;
         }
         let configuration = build::configuration(&then, &settings());
         let purpose = Purpose::of_label(&self.purpose).expect("a purpose");

@@ -88,6 +88,7 @@ fn carry_out(observed: &mut Observed, steps: Vec<Step>) {
             Step::RemoveFinalizer => observed.pipeline.metadata.finalizers = None,
             Step::ApplyConfigMap(object) => observed.config_maps.push(*object),
             Step::CreatePod(pod) => start(observed, *pod),
+            Step::Ask { .. } => {}
             Step::DeletePod { uid, .. } => observed.pods.retain(|pod| pod.metadata.uid.as_ref() != Some(&uid)),
             Step::DeleteConfigMap { name, .. } => {
                 observed.config_maps.retain(|found| found.metadata.name.as_ref() != Some(&name));

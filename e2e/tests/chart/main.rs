@@ -16,6 +16,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use e2e::helm::Helm;
+use e2e::served::family;
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -75,9 +76,4 @@ fn only<'a>(objects: &'a [Value], wanted: &str, called: &str) -> &'a Value {
 fn metric_names(text: &str) -> Vec<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(|c| !is_part(c)).filter(|word| word.starts_with("onceward_")).collect()
-}
-
-/// A metric's name without what a histogram adds to it.
-fn family(name: &str) -> &str {
-    ["_bucket", "_sum", "_count"].into_iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }

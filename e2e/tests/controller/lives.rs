@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::site::Cluster;
 
 /// The generated pipeline with the paths of its folder in it, as an object for the server.
-fn manifest(generated: &Generated, name: &str) -> Result<(Folder, Value)> {
+pub(crate) fn manifest(generated: &Generated, name: &str) -> Result<(Folder, Value)> {
     let folder = generated.site()?;
     let text = std::fs::read_to_string(&folder.manifest)?;
     let mut manifest: Value = serde_yaml_ng::from_str(&text)?;
@@ -28,7 +28,7 @@ fn manifest(generated: &Generated, name: &str) -> Result<(Folder, Value)> {
 }
 
 /// Lasts for as many seconds as it must at least.
-fn generated(seconds: u64) -> Generated {
+pub(crate) fn generated(seconds: u64) -> Generated {
     const ROWS_PER_SECOND: u64 = 4_000;
     let source =
         |seed, step_ms, rows_per_second| Source { seed, rows: seconds * ROWS_PER_SECOND, step_ms, rows_per_second };
@@ -38,7 +38,7 @@ fn generated(seconds: u64) -> Generated {
 #[tokio::test]
 async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_exactly() -> Result<()> {
     let mut cluster = Cluster::start().await?;
-    let generated = generated(30);
+    let generated = generated(90);
     let (folder, manifest) = manifest(&generated, "lives")?;
     let made = cluster.create(&manifest).await?;
     let running = |status: &api::pipeline::PipelineStatus| {
@@ -65,6 +65,8 @@ async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_ex
         |status: &api::pipeline::PipelineStatus| status.restarts.total == 2 && status.phase == Some(Phase::Running);
     cluster.status("lives", "it is replaced by a controller that saw nothing of it", killed).await?;
 
+    let savepoint = asks_for_things(&cluster).await?;
+
     cluster.patch("lives", json!({ "spec": { "suspend": true } })).await?;
     cluster.phase("lives", Phase::Suspended).await?;
     cluster.patch("lives", json!({ "spec": { "suspend": false } })).await?;
@@ -74,9 +76,56 @@ async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_ex
     let ready = done.conditions.iter().find(|condition| condition.kind == "Ready").context("Ready")?;
     ensure!((ready.status.as_str(), ready.reason.as_str()) == ("False", "Finished"), "{ready:?}");
 
+    let known = folder.checkpoints()?;
+    let is_kept = known.iter().any(|known| known["handle"] == savepoint.as_str());
+    ensure!(is_kept, "the savepoint {savepoint} is gone: {known:?}");
+
     cluster.delete("lives").await?;
     cluster.gone("lives").await?;
-    generated.assert_exact(&folder)
+    generated.assert_exact(&folder)?;
+    told_of_a_life(&cluster).await?;
+    let (granted, used) = (cluster.release.granted()?, cluster.used()?);
+    ensure!(granted == used, "granted and not used: {:?}; used: {used:?}", granted.difference(&used));
+    Ok(())
+}
+
+/// A checkpoint, a savepoint and a restart by annotation; the savepoint's handle.
+async fn asks_for_things(cluster: &Cluster) -> Result<String> {
+    let asked = k8s_openapi::jiff::Timestamp::now().to_string();
+    let annotations =
+        json!({ "onceward.dev/checkpoint-requested-at": asked, "onceward.dev/savepoint-requested-at": asked });
+    cluster.patch("lives", json!({ "metadata": { "annotations": annotations } })).await?;
+    let taken = |status: &api::pipeline::PipelineStatus| {
+        let is_taken = |action: &Option<api::pipeline::ActionStatus>| {
+            action.as_ref().is_some_and(|action| action.requested_at == asked && action.taken.is_some())
+        };
+        is_taken(&status.actions.checkpoint) && is_taken(&status.actions.savepoint)
+    };
+    let status = cluster.status("lives", "checkpoint and savepoint are taken", taken).await?;
+    let savepoint = status.actions.savepoint.and_then(|action| action.taken).context("a savepoint")?;
+
+    let before = cluster.kubelet.started().len();
+    cluster
+        .patch("lives", json!({ "metadata": { "annotations": { "onceward.dev/restart-requested-at": asked } } }))
+        .await?;
+    let restarted = |status: &api::pipeline::PipelineStatus| {
+        status.restarts.reasons.get("Requested") == Some(&1) && status.phase == Some(Phase::Running)
+    };
+    let status = cluster.status("lives", "it was started again as asked", restarted).await?;
+    ensure!(status.restarts.total == 2 && cluster.kubelet.started().len() == before + 1, "{:?}", status.restarts);
+    Ok(savepoint.handle)
+}
+
+/// What happened is told, and what happened twice in one event.
+async fn told_of_a_life(cluster: &Cluster) -> Result<()> {
+    let (told, repeated) = cluster.events().await?;
+    for reason in
+        ["WorkerMade", "WorkerFailed", "WorkerReplaced", "CheckpointTaken", "SavepointTaken", "Suspended", "Finished"]
+    {
+        ensure!(told.contains(reason), "{reason} is not told: {told:?}");
+    }
+    ensure!(repeated.contains("WorkerMade"), "{repeated:?}");
+    Ok(())
 }
 
 /// A worker dies between a decision and its commit, and the Pipeline is deleted before anybody goes on.

@@ -1,6 +1,8 @@
-//! The shipped controller against a real API server. Its workers are the shipped binary, too: a small kubelet starts a
+//! The shipped controller against a real API server, started as the chart starts it. Its workers are the shipped binary, too: a small kubelet starts a
 //! process for each pod, tells the server what became of it, and can be told to kill it.
 
 mod kubelet;
 mod lives;
+mod release;
+mod replicas;
 mod site;

@@ -1,11 +1,11 @@
-//! An API server with the definition in it, the controller as a process, and the kubelet.
+//! An API server with the chart installed, controllers as processes of its Deployment, and the kubelet.
 
-use std::path::Path;
-use std::process::{Child, Command};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use api::pipeline::{Phase, Pipeline, PipelineStatus};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use runtime::tasks::{self, Task};
@@ -13,17 +13,19 @@ use serde_json::{Value, json};
 use stage::kubernetes::{Apiserver, Body, call};
 
 use crate::kubelet::Kubelet;
+use crate::release::{NAMESPACE, Release, Replica};
 
 const LOOK: Duration = Duration::from_millis(50);
 /// Two minutes.
 const MOST_LOOKS: u32 = 2_400;
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
 
 pub(crate) struct Cluster {
     pub(crate) pipelines: Api<Pipeline>,
     pub(crate) kubelet: Kubelet,
-    controller: Option<Child>,
+    pub(crate) controllers: Vec<Replica>,
+    pub(crate) release: Release,
     _kubelet: Task<()>,
     folder: tempfile::TempDir,
     server: Apiserver,
@@ -33,19 +35,16 @@ impl Cluster {
     pub(crate) async fn start() -> Result<Self> {
         let server = Apiserver::start().await?;
         let client = server.client().await?;
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let definition = std::fs::read(root.join("crds/pipelines.yaml"))?;
-        let answer = call(&client, "POST", DEFINITIONS, Body::Raw("application/yaml", &definition)).await?;
-        ensure!(answer.is_success(), "the definition is refused: {}", answer.message());
-        let account =
-            json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "onceward-worker" } });
+        // Every namespace of a whole cluster has it.
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" } });
         let answer = call(&client, "POST", ACCOUNTS, Body::Json(&account)).await?;
         ensure!(answer.is_success(), "the account is refused: {}", answer.message());
         let folder = tempfile::Builder::new().prefix("onceward-kubelet-").tempdir()?;
+        let release = Release::install(&server, folder.path()).await?;
         let kubelet = Kubelet::new(client.clone(), folder.path())?;
         let task = tasks::spawn("kubelet", kubelet.clone().work());
         let pipelines = Api::namespaced(client, "default");
-        let mut cluster = Self { pipelines, kubelet, controller: None, _kubelet: task, folder, server };
+        let mut cluster = Self { pipelines, kubelet, controllers: vec![], release, _kubelet: task, folder, server };
         cluster
             .until("the resource is served", async |cluster| {
                 Ok(cluster.pipelines.list(&<_>::default()).await.is_ok().then_some(()))
@@ -55,28 +54,62 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// One more.
     pub(crate) fn start_controller(&mut self) -> Result<()> {
-        ensure!(self.controller.is_none(), "there is a controller");
-        let mut command = Command::new(e2e::site::binary()?);
-        command.args(["controller", "--worker-image", "onceward:test", "--watch-namespace", "default"]);
-        command.env("KUBECONFIG", self.server.kubeconfig());
-        let said = self.folder.path().join("controller.log");
-        command.stderr(std::fs::File::options().create(true).append(true).open(said)?);
-        self.controller = Some(command.spawn()?);
+        self.controllers.push(self.release.start()?);
         Ok(())
     }
 
-    /// `SIGKILL`.
+    /// `SIGKILL` to the one that was started first.
     pub(crate) fn kill_controller(&mut self) -> Result<()> {
-        let mut process = self.controller.take().context("a controller")?;
-        ensure!(process.try_wait()?.is_none(), "it had ended: {}", self.said());
-        process.kill()?;
-        process.wait()?;
+        ensure!(!self.controllers.is_empty(), "there is no controller");
+        let mut replica = self.controllers.remove(0);
+        ensure!(replica.process.try_wait()?.is_none(), "it had ended: {}", self.said());
+        replica.process.kill()?;
+        replica.process.wait()?;
         Ok(())
     }
 
     fn said(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("controller.log")).unwrap_or_default()
+        std::fs::read_to_string(self.release.said()).unwrap_or_default()
+    }
+
+    /// Who holds the lease.
+    pub(crate) async fn leader(&self) -> Result<Option<String>> {
+        let leases = Api::<Lease>::namespaced(self.client(), NAMESPACE);
+        let found = leases.get_opt("onceward-controller").await?;
+        Ok(found.and_then(|found| found.spec?.holder_identity))
+    }
+
+    /// Reasons of all events of Pipelines, and of those that came more than once.
+    pub(crate) async fn events(&self) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+        let answer = call(&self.client(), "GET", EVENTS, Body::None).await?;
+        ensure!(answer.is_success(), "{}", answer.message());
+        let (mut all, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+        for event in answer.body["items"].as_array().context("items")? {
+            let reason = event["reason"].as_str().context("a reason")?.to_owned();
+            ensure!(event["regarding"]["kind"] == "Pipeline", "{event}");
+            if event["series"]["count"].as_u64().is_some_and(|count| count > 1) {
+                repeated.insert(reason.clone());
+            }
+            all.insert(reason);
+        }
+        Ok((all, repeated))
+    }
+
+    /// `group/resource verb` of all that the controllers asked for; nothing was refused to them.
+    pub(crate) fn used(&self) -> Result<BTreeSet<String>> {
+        let mut used = BTreeSet::new();
+        for asked in self.server.audited()?.into_iter().filter(|asked| asked.user == Release::user()) {
+            ensure!(asked.is_allowed && asked.status != 403, "it may not: {asked:?}");
+            // Paths such as /version are everybody's.
+            if asked.resource.is_empty() {
+                continue;
+            }
+            let part = if asked.subresource.is_empty() { String::new() } else { format!("/{}", asked.subresource) };
+            used.insert(format!("{}/{}{part} {}", asked.group, asked.resource, asked.verb));
+        }
+        Ok(used)
     }
 
     pub(crate) async fn create(&self, manifest: &Value) -> Result<Pipeline> {
@@ -136,14 +169,5 @@ impl Cluster {
 
     pub(crate) fn client(&self) -> Client {
         self.pipelines.clone().into_client()
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.controller.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
     }
 }

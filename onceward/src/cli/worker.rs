@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::token::Verifier;
 use checkpoint::ids::{Attempt, Epoch, PipelineId};
 use checkpoint::record::DecisionId;
 use clap::{Args, ValueEnum, ValueHint};
@@ -67,6 +68,10 @@ pub struct WorkerArgs {
     /// Serve /state, /metrics, /healthz and /readyz here
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+
+    /// Public key of the controller (Ed25519, base64): takes its requests for checkpoints at POST /checkpoint
+    #[arg(long, value_name = "KEY", value_parser = Verifier::new, requires = "listen")]
+    pub controller_key: Option<Verifier>,
 
     /// Folder of secrets, one folder each with a file for each key [default: `secrets` beside the manifest]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]

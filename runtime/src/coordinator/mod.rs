@@ -25,7 +25,7 @@ pub use progress::{Phase, Progress};
 use crate::clock::{Clock, Random};
 use crate::connectors::{SinkConnector, SourceConnector};
 use crate::metrics::Metrics;
-use crate::run::{Decided, Observer, RunEvent, StopSignal};
+use crate::run::{Decided, Observer, Requests, RunEvent, StopSignal};
 use crate::store::CheckpointStore;
 
 pub mod claim;
@@ -77,6 +77,7 @@ pub struct Context {
     pub observer: Arc<dyn Observer>,
     pub metrics: Metrics,
     pub progress: Progress,
+    pub requests: Requests,
 }
 
 /// Why and how an attempt begins.

@@ -1,16 +1,17 @@
-//! Serves `/metrics`, `/healthz`, `/readyz`, and `/state` where somebody keeps a report.
+//! Serves `/metrics`, `/healthz`, `/readyz`, and `/state` where somebody keeps a report. Reading is for everybody; to ask for
+//! a checkpoint takes a token of the controller.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use super::Metrics;
-use crate::run::Observer;
+use crate::run::{Door, Observer};
 use crate::tasks::{self, Task};
 
 /// The address cannot be served.
@@ -29,15 +30,21 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Binds before it returns, so that a taken port stops the run before anything is claimed.
+    /// Binds before it returns, so that a taken port stops the run before anything is claimed. Without a door nobody can
+    /// ask for anything.
     ///
     /// # Errors
     /// [`ServeError`] names the address.
-    pub async fn bind(address: SocketAddr, metrics: Metrics, observer: Arc<dyn Observer>) -> Result<Self, ServeError> {
+    pub async fn bind(
+        address: SocketAddr,
+        metrics: Metrics,
+        observer: Arc<dyn Observer>,
+        door: Option<Door>,
+    ) -> Result<Self, ServeError> {
         let failed = |source| ServeError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let router = router(metrics, observer);
+        let router = router(metrics, observer, door);
         let task = tasks::spawn("metrics", async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::warn!(%error, "metrics are no longer served");
@@ -52,9 +59,17 @@ impl MetricsServer {
     }
 }
 
-fn router(metrics: Metrics, observer: Arc<dyn Observer>) -> Router {
+fn router(metrics: Metrics, observer: Arc<dyn Observer>, door: Option<Door>) -> Router {
     let ready = metrics.ready.clone();
-    Router::new()
+    let asked = match door {
+        Some(door) => {
+            let observer = Arc::clone(&observer);
+            let take = move |headers: HeaderMap| std::future::ready(asked(&door, &headers, observer.as_ref()));
+            Router::new().route("/checkpoint", post(take))
+        }
+        None => Router::new(),
+    };
+    asked
         .route("/metrics", get(move || std::future::ready(text(&metrics))))
         .route("/state", get(move || std::future::ready(state(observer.as_ref()))))
         .route("/healthz", get(|| std::future::ready("ok\n")))
@@ -67,6 +82,15 @@ fn router(metrics: Metrics, observer: Arc<dyn Observer>) -> Router {
                 })
             }),
         )
+}
+
+fn asked(door: &Door, headers: &HeaderMap, observer: &dyn Observer) -> Response {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    match token.map(|token| door.knock(token, observer)) {
+        Some(Ok(())) => StatusCode::ACCEPTED.into_response(),
+        Some(Err(error)) => (StatusCode::UNAUTHORIZED, format!("{error}\n")).into_response(),
+        None => (StatusCode::UNAUTHORIZED, "it takes a token of the controller\n").into_response(),
+    }
 }
 
 fn text(metrics: &Metrics) -> axum::response::Response {

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use api::token::{Ask, Signer, Verifier};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::run::{Observer, RunEvent};
+use crate::run::{Control, Door, Observer, Requests, RunEvent};
 
 fn metrics() -> Metrics {
     Metrics::new(&Names {
@@ -42,8 +43,12 @@ fn every_series_is_there_at_zero_from_the_start() {
 }
 
 async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    send(address, &format!("GET {path} HTTP/1.1\r\n")).await
+}
+
+async fn send(address: std::net::SocketAddr, begin: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let request = format!("{begin}host: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -60,7 +65,8 @@ impl Observer for Silent {
 #[tokio::test]
 async fn the_server_is_ready_only_while_an_attempt_processes_records() {
     let metrics = metrics();
-    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Arc::new(Silent)).await.unwrap();
+    let server =
+        MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Arc::new(Silent), None).await.unwrap();
     assert!(get(server.address(), "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 503"));
     metrics.ready.set(1);
@@ -73,7 +79,49 @@ async fn the_server_is_ready_only_while_an_attempt_processes_records() {
 
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it() {
-    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics(), Arc::new(Silent)).await.unwrap();
-    let taken = MetricsServer::bind(server.address(), metrics(), Arc::new(Silent)).await.err().unwrap();
+    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics(), Arc::new(Silent), None).await.unwrap();
+    let taken = MetricsServer::bind(server.address(), metrics(), Arc::new(Silent), None).await.err().unwrap();
     assert!(taken.to_string().contains(&server.address().to_string()));
+}
+
+/// Counts requests that it is told of.
+#[derive(Default)]
+struct Counting(std::sync::Mutex<Vec<(String, bool)>>);
+
+impl Observer for Counting {
+    fn event(&self, event: RunEvent) {
+        if let RunEvent::CheckpointRequested { id, savepoint } = event {
+            self.0.lock().unwrap().push((id, savepoint));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_asked_for_with_a_token_of_the_controller_only() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----";
+    let signer = Signer::from_pem(pem).unwrap();
+    let clock = Arc::new(crate::clock::ManualClock::default());
+    let control = Control { verifier: Verifier::new(&signer.public_key()).unwrap(), pipeline: "shop/revenue".into() };
+    let door = Door { control, requests: Requests::default(), clock: Arc::<crate::clock::ManualClock>::clone(&clock) };
+    let observer = Arc::new(Counting::default());
+    let (any, told) = ("127.0.0.1:0".parse().unwrap(), Arc::<Counting>::clone(&observer));
+    let server = MetricsServer::bind(any, metrics(), told, Some(door)).await.unwrap();
+    let closed = MetricsServer::bind(any, metrics(), Arc::new(Silent), None).await.unwrap();
+    let ask = |pipeline: &str, id: &str| {
+        let expires_ms = crate::clock::Clock::wall_ms(clock.as_ref()) + 1_000;
+        signer.sign(&Ask { pipeline: pipeline.into(), id: id.into(), savepoint: true, expires_ms })
+    };
+    let post = |token: String| format!("POST /checkpoint HTTP/1.1\r\nauthorization: Bearer {token}\r\n");
+    for token in [ask("shop/other", "a"), "x.y".to_owned(), String::new()] {
+        assert!(send(server.address(), &post(token)).await.starts_with("HTTP/1.1 401"));
+    }
+    assert!(send(server.address(), "POST /checkpoint HTTP/1.1\r\n").await.starts_with("HTTP/1.1 401"));
+    assert!(get(server.address(), "/checkpoint").await.starts_with("HTTP/1.1 405"));
+    assert!(observer.0.lock().unwrap().is_empty());
+    for id in ["a", "a", "b"] {
+        assert!(send(server.address(), &post(ask("shop/revenue", id))).await.starts_with("HTTP/1.1 202"));
+    }
+    assert_eq!(*observer.0.lock().unwrap(), [("a".to_owned(), true), ("b".to_owned(), true)]);
+    let answer = send(closed.address(), &post(ask("shop/revenue", "a"))).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "nobody may ask: {answer}");
 }

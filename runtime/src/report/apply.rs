@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::report::{
-    Checkpoints, CompletedCheckpoint, FailedCheckpoint, LogPosition, MOST_TEXT_BYTES, PendingCommit,
+    Checkpoints, CompletedCheckpoint, FailedCheckpoint, LogPosition, MOST_TEXT_BYTES, PendingCommit, Requested,
     RestoredCheckpoint, WorkerReport, WorkerState,
 };
 use checkpoint::ids::{Attempt, Epoch, LogIndex, PipelineId, Slot};
@@ -52,6 +52,13 @@ pub fn apply(report: &mut WorkerReport, event: &RunEvent, now_ms: u64) {
             if report.state != WorkerState::Starting {
                 report.state = WorkerState::Restarting;
             }
+        }
+        RunEvent::CheckpointRequested { id, savepoint } => {
+            report.requested = Some(Requested { id: cut(id), savepoint: *savepoint, taken: None });
+        }
+        RunEvent::CheckpointAnswered { id, savepoint, attempt, epoch, handle } => {
+            let taken = RestoredCheckpoint { attempt: *attempt, epoch: *epoch, handle: handle.clone() };
+            report.requested = Some(Requested { id: cut(id), savepoint: *savepoint, taken: Some(taken) });
         }
         RunEvent::Stopping { .. } => goes_on(report, WorkerState::Stopping),
         RunEvent::Stopped { .. }

@@ -138,14 +138,8 @@ fn names(pipeline: &Pipeline, graph: &Graph, operators: &[OperatorPlan]) -> Name
         operators: operators.iter().map(|operator| operator.operator.0.clone()).collect(),
         stages: graph.stages.iter().map(|stage| (stage.name.clone(), spec.parallelism)).collect(),
         sinks: spec.sinks.iter().map(|sink| sink.name.clone()).collect(),
-        guarantee: weakest(&spec.sinks).to_owned(),
+        guarantee: Guarantee::weakest(&spec.sinks).to_owned(),
     }
-}
-
-/// What holds for the pipeline as a whole, in the manifest's words.
-fn weakest(sinks: &[Sink]) -> &'static str {
-    let all_are = |guarantee| sinks.iter().all(|sink| sink.guarantee == guarantee);
-    if all_are(Guarantee::ExactlyOnce) { "ExactlyOnce" } else { "AtLeastOnce" }
 }
 
 /// Makes a sink that only a claim remembers: enough of it to abort what was left there. A cluster that the manifest does

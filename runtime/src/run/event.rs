@@ -90,6 +90,12 @@ pub enum RunEvent {
     /// Nothing is rolled back; the next checkpoint decides what this one would have.
     #[serde(rename = "checkpoint.failed")]
     CheckpointFailed { attempt: Attempt, epoch: Epoch, reason: String, consecutive: u32 },
+    /// Somebody who may has asked for a checkpoint now; a savepoint is kept for ever.
+    #[serde(rename = "checkpoint.requested")]
+    CheckpointRequested { id: String, savepoint: bool },
+    /// It is decided; a savepoint's commits are done, too.
+    #[serde(rename = "checkpoint.answered")]
+    CheckpointAnswered { id: String, savepoint: bool, attempt: Attempt, epoch: Epoch, handle: String },
     /// Everything that the epoch decided for this sink is visible.
     #[serde(rename = "sink.committed")]
     SinkCommitted { attempt: Attempt, epoch: Epoch, sink: String },

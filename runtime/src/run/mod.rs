@@ -19,6 +19,7 @@ use crate::store::CheckpointStore;
 pub use api::control::FailureReason;
 pub use assemble::{Assembled, assemble};
 pub use event::{CommittableEnd, Decided, Durations, FormerOutput, Observer, RunEvent};
+pub use requests::{CheckpointRequest, Control, Door, Requests};
 pub use restart::{RestartBudget, Verdict, retry_delay};
 pub use stop::{StopHandle, StopSignal, stop_channel};
 pub use workers::{Employed, InProcess, Workers};
@@ -28,6 +29,7 @@ mod begin;
 mod collect;
 mod event;
 mod identity;
+mod requests;
 mod restart;
 mod stop;
 mod supervise;
@@ -57,6 +59,8 @@ pub struct RunOptions {
     pub secrets: PathBuf,
     /// Where metrics are served, if anywhere.
     pub metrics: Option<SocketAddr>,
+    /// Who may ask for a checkpoint there; nobody without it.
+    pub control: Option<Control>,
 }
 
 impl Default for RunOptions {
@@ -71,6 +75,7 @@ impl Default for RunOptions {
             grace: Duration::from_secs(25),
             secrets: PathBuf::from("secrets"),
             metrics: None,
+            control: None,
         }
     }
 }
@@ -226,11 +231,16 @@ async fn start(
     metrics.checkpoints.interval_seconds.set(setup.interval.as_secs_f64());
     metrics.checkpoints.timeout_seconds.set(setup.timeout.as_secs_f64());
     metrics.checkpoints.last_completed_timestamp_seconds.set(world.clock.wall_ms() as f64 / 1_000.0);
-    let progress = Progress::default();
+    let (progress, requests) = (Progress::default(), Requests::default());
     // Bound before anything is claimed; both end with the run.
     let _served = match options.metrics {
         Some(address) => {
-            let server = MetricsServer::bind(address, metrics.clone(), Arc::clone(&observer)).await;
+            let door = options.control.clone().map(|control| Door {
+                control,
+                requests: requests.clone(),
+                clock: Arc::clone(&world.clock),
+            });
+            let server = MetricsServer::bind(address, metrics.clone(), Arc::clone(&observer), door).await;
             let server = server.map_err(|error| metrics_failed(crate::metrics::with_cause(&error)))?;
             Some((server, collect(metrics.clone(), progress.statistics())))
         }
@@ -238,6 +248,6 @@ async fn start(
     };
     let World { store, clock, random, workers } = world;
     let _told = tell::tell(Arc::clone(&observer), progress.clone(), Arc::clone(&clock));
-    let context = Context { setup, store, clock, random, observer, metrics, progress };
+    let context = Context { setup, store, clock, random, observer, metrics, progress, requests };
     Supervisor { context: Arc::new(context), workers, plan, options, stop }.run().await
 }

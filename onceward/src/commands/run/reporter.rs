@@ -168,6 +168,8 @@ impl Teller<'_> {
             | RunEvent::SinkCommitted { .. }
             | RunEvent::LogRead { .. }
             | RunEvent::Begun { .. }
+            | RunEvent::CheckpointRequested { .. }
+            | RunEvent::CheckpointAnswered { .. }
             | RunEvent::Recovering { .. }
             | RunEvent::RecoveryEnded { .. }
             | RunEvent::Settled { .. } => {}

@@ -7,7 +7,7 @@ use api::report::WorkerState;
 use checkpoint::ids::{Attempt, Epoch};
 use runtime::clock::SystemClock;
 use runtime::report::{About, Reporting};
-use runtime::run::{AcceptLoss, Observer, Outcome, RunOptions, StartFrom, stop_channel};
+use runtime::run::{AcceptLoss, Control, Observer, Outcome, RunOptions, StartFrom, stop_channel};
 use runtime::{crashpoint, tasks};
 
 use self::last_words::LastWords;
@@ -68,7 +68,7 @@ fn refuse(report: &Reporting, message: &str) -> u8 {
 async fn drive(pipeline: Pipeline, args: &WorkerArgs, report: &Arc<Reporting>) -> Result<u8, Error> {
     let mut signals = Signals::listen()?;
     let (stop, stopped) = stop_channel();
-    let (options, observer) = (options(args), Arc::clone(report) as Arc<dyn Observer>);
+    let (options, observer) = (options(args, &pipeline), Arc::clone(report) as Arc<dyn Observer>);
     // A task of its own, so that this one stays free for signals whatever the run does.
     let mut run = tasks::spawn("run", async move { runtime::run::run(&pipeline, options, observer, stopped).await });
     let ended = tokio::select! {
@@ -96,7 +96,10 @@ async fn drive(pipeline: Pipeline, args: &WorkerArgs, report: &Arc<Reporting>) -
     })
 }
 
-fn options(args: &WorkerArgs) -> RunOptions {
+fn options(args: &WorkerArgs, pipeline: &Pipeline) -> RunOptions {
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let metadata = &pipeline.metadata;
+    let called = format!("{}/{}", name(&metadata.namespace), name(&metadata.name));
     let start = match (args.purpose, &args.restore) {
         (Purpose::Run, Some(handle)) => StartFrom::Handle(handle.clone()),
         (Purpose::Run, None) => StartFrom::Newest,
@@ -117,6 +120,7 @@ fn options(args: &WorkerArgs) -> RunOptions {
         grace: args.grace,
         secrets: secrets_dir(&args.pipeline, args.secrets_dir.as_deref()),
         metrics: args.listen,
+        control: args.controller_key.clone().map(|verifier| Control { verifier, pipeline: called }),
         ..RunOptions::default()
     }
 }

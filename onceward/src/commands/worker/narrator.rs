@@ -22,6 +22,8 @@ impl Observer for Narrator {
             | RunEvent::Begun { .. }
             | RunEvent::Restored { .. }
             | RunEvent::Running { .. }
+            | RunEvent::CheckpointRequested { .. }
+            | RunEvent::CheckpointAnswered { .. }
             | RunEvent::Stopping { .. }
             | RunEvent::Stopped { .. }
             | RunEvent::Settled { .. }

@@ -6,7 +6,7 @@ use checkpoint::ids::Epoch;
 use checkpoint::record::{DecisionId, Position};
 use checkpoint::retention::Decision;
 
-use super::Running;
+use super::{Asked, Running};
 use crate::coordinator::error::CoordinatorError;
 use crate::coordinator::manifests::part_names;
 use crate::coordinator::{Ended, timing};
@@ -30,8 +30,7 @@ impl Running<'_> {
             Action::Commit(order) => self.jobs.commit(&self.committers, order),
             Action::CommitsDone { decision } => self.commits_done(decision).await?,
             Action::Retain => self.jobs.retain(&self.log, self.attempt, self.context.setup.retain),
-            // Savepoints come with the controller; nobody can have asked for one.
-            Action::SavepointReady { at: _ } => {}
+            Action::SavepointReady { at } => self.answer(at, true),
             Action::End(end) => return self.end(end).map(Some),
         }
         Ok(None)
@@ -39,6 +38,9 @@ impl Running<'_> {
 
     async fn begin(&mut self, epoch: Epoch) -> Result<(), CoordinatorError> {
         self.ledger.begin(epoch, self.context.clock.monotonic());
+        if let Some(asked) = self.asked.as_mut() {
+            asked.epoch.get_or_insert(epoch);
+        }
         self.context.metrics.checkpoints.in_progress.set(1);
         self.tell(ToWorker::Checkpoint { attempt: self.attempt, epoch }).await?;
         crashpoint::hit("coordinator.barrier_sent")?;
@@ -49,7 +51,28 @@ impl Running<'_> {
         if self.worker.send(message).await { Ok(()) } else { Err(CoordinatorError::WorkerGone) }
     }
 
+    /// Whoever asked is told: of a checkpoint once it is decided, of a savepoint once it may be handed out.
+    fn answer(&mut self, at: Position, is_savepoint: bool) {
+        let Some(Asked { request, epoch: Some(epoch) }) = &self.asked else { return };
+        if request.savepoint != is_savepoint {
+            return;
+        }
+        self.context.requests.answered(request);
+        self.context.observer.event(RunEvent::CheckpointAnswered {
+            id: request.id.clone(),
+            savepoint: is_savepoint,
+            attempt: self.attempt,
+            epoch: *epoch,
+            handle: self.log.handle(at),
+        });
+        self.asked = None;
+    }
+
     fn failed(&mut self, epoch: Epoch, failure: CheckpointFailure, consecutive: u32) {
+        // The next one answers.
+        if let Some(asked) = self.asked.as_mut().filter(|asked| asked.epoch == Some(epoch)) {
+            asked.epoch = None;
+        }
         let (result, reason) = match failure {
             CheckpointFailure::Timeout => ("timed_out", "not acknowledged by all tasks in time".to_owned()),
             CheckpointFailure::Declined { task } => {
@@ -94,6 +117,9 @@ impl Running<'_> {
             rows: size.rows,
             rows_in: manifest.rows_in,
         });
+        if self.asked.as_ref().is_some_and(|asked| asked.epoch == Some(epoch)) {
+            self.answer(at, false);
+        }
         Ok(())
     }
 

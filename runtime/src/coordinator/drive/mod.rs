@@ -10,7 +10,7 @@ use std::time::Duration;
 use api::control::{Acknowledgement, Deployment, FailureKind, FromWorker, TaskId, ToWorker};
 use checkpoint::commit::CommitOutcome;
 use checkpoint::coordinator::{Acknowledged, Coordinator, Event, Settings};
-use checkpoint::ids::{Attempt, PipelineId};
+use checkpoint::ids::{Attempt, Epoch, PipelineId};
 use checkpoint::record::{DecisionId, ManifestRef};
 use checkpoint::recovery::Restored;
 use futures::StreamExt;
@@ -25,7 +25,7 @@ use super::port::WorkerPort;
 use super::progress::Phase;
 use super::{Context, Ended, compatibility};
 use crate::crashpoint;
-use crate::run::{RunEvent, StopSignal};
+use crate::run::{CheckpointRequest, RunEvent, StopSignal};
 use crate::tasks;
 
 mod actions;
@@ -58,6 +58,13 @@ struct Running<'a> {
     ledger: Ledger,
     /// Why the attempt is about to end, until the machine agrees.
     failure: Option<CoordinatorError>,
+    asked: Option<Asked>,
+}
+
+/// A checkpoint that was asked for, and which one it becomes.
+struct Asked {
+    request: CheckpointRequest,
+    epoch: Option<Epoch>,
 }
 
 /// What the loop woke up for.
@@ -65,6 +72,7 @@ enum Wake {
     Job(Result<Done, CoordinatorError>),
     Worker(Option<FromWorker>),
     Stop,
+    Asked(CheckpointRequest),
     Tick,
 }
 
@@ -159,6 +167,7 @@ impl<'a> Drive<'a> {
             jobs: Jobs::new(),
             ledger,
             failure: None,
+            asked: None,
         };
         running.run(&mut stop).await
     }
@@ -207,6 +216,11 @@ impl Running<'_> {
                 Wake::Job(done) => self.done(done?)?,
                 Wake::Worker(message) => self.heard(message)?,
                 Wake::Tick => Some(Event::Tick),
+                Wake::Asked(request) => {
+                    let event = if request.savepoint { Event::Savepoint } else { Event::Checkpoint };
+                    self.asked = Some(Asked { request, epoch: None });
+                    Some(event)
+                }
                 Wake::Stop => {
                     is_stopping = true;
                     crashpoint::hit("coordinator.stopping")?;
@@ -243,6 +257,8 @@ impl Running<'_> {
             Some(done) = self.jobs.running.next(), if !self.jobs.running.is_empty() => Wake::Job(done),
             message = self.worker.recv() => Wake::Worker(message),
             () = stop.wait(), if !is_stopping => Wake::Stop,
+            request = self.context.requests.other_than(self.asked.as_ref().map(|asked| &asked.request)),
+                if !is_stopping => Wake::Asked(request),
             () = tick => Wake::Tick,
         }
     }

@@ -27,7 +27,7 @@ use crate::coordinator::manifests::content_hash;
 use crate::coordinator::{Context, CoordinatorError, Ended, Progress, Setup, Start, WorkerPort, run_attempt};
 use crate::element::Watermark;
 use crate::metrics::{Metrics, Names};
-use crate::run::{Observer, RunEvent, StopSignal};
+use crate::run::{Observer, Requests, RunEvent, StopSignal};
 use crate::store::memory::{Faults, MemoryStore, NoFaults};
 use crate::worker::source_operator;
 
@@ -405,6 +405,7 @@ impl World {
             observer: Arc::new(self.events.clone()),
             metrics: Metrics::new(&names).unwrap(),
             progress: Progress::default(),
+            requests: Requests::default(),
         })
     }
 

@@ -1,0 +1,80 @@
+//! Two controllers, of which one is active; what they serve.
+
+use anyhow::{Context as _, Result, ensure};
+use api::pipeline::Phase;
+use e2e::http::get;
+use e2e::served::{documented, served};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::lives::{generated, manifest};
+use crate::release::Replica;
+use crate::site::Cluster;
+
+const LEADS: &str = "onceward_leader 1";
+
+/// The lease is held by this one.
+async fn leads(cluster: &Cluster, name: &str) -> Result<()> {
+    let what = format!("{name} leads");
+    let held = async |cluster: &Cluster| {
+        let holder = cluster.leader().await?.unwrap_or_default();
+        Ok(holder.starts_with(&format!("{name}_")).then_some(()))
+    };
+    cluster.until(&what, held).await
+}
+
+fn text(replica: &Replica) -> Result<String> {
+    Ok(get(replica.address, "/metrics")?.1)
+}
+
+async fn ready(cluster: &Cluster, replica: &Replica) -> Result<()> {
+    let address = replica.address;
+    let is_ready = async |_: &Cluster| {
+        let answer = get(address, "/readyz").map(|(head, _)| head.starts_with("HTTP/1.1 200"));
+        Ok(answer.unwrap_or(false).then_some(()))
+    };
+    cluster.until("it is ready", is_ready).await
+}
+
+/// One acts and both are ready; what the active one serves is what docs/metrics.md says, of the Pipelines that there are;
+/// one that is killed is replaced when its lease has run out, one that is told to stop at once.
+#[tokio::test]
+async fn one_of_two_controllers_is_active_and_the_other_takes_over() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let first = cluster.controllers[0].name.clone();
+    leads(&cluster, &first).await?;
+    cluster.start_controller()?;
+    let second = cluster.controllers[1].name.clone();
+    for replica in &cluster.controllers {
+        ready(&cluster, replica).await?;
+    }
+    let (_folder, manifest) = manifest(&generated(120), "watched")?;
+    cluster.create(&manifest).await?;
+    cluster.phase("watched", Phase::Running).await?;
+
+    let (active, standby) = (text(&cluster.controllers[0])?, text(&cluster.controllers[1])?);
+    ensure!(active.contains(LEADS) && standby.contains("onceward_leader 0"), "{standby}");
+    ensure!(served(&active, &[])? == documented("Of the controller")?, "{active}");
+    let running = "onceward_pipeline_status_phase{namespace=\"default\",pipeline=\"watched\",phase=\"Running\"} 1";
+    ensure!(active.contains(running) && !standby.contains("watched"), "{active}");
+
+    cluster.kill_controller()?;
+    cluster.kubelet.kill()?;
+    leads(&cluster, &second).await?;
+    let again =
+        |status: &api::pipeline::PipelineStatus| status.restarts.total == 1 && status.phase == Some(Phase::Running);
+    cluster.status("watched", "the other one has replaced the worker", again).await?;
+    ensure!(text(&cluster.controllers[0])?.contains(LEADS));
+
+    cluster.delete("watched").await?;
+    cluster.gone("watched").await?;
+    let text = text(&cluster.controllers[0])?;
+    ensure!(!text.contains("watched"), "its series are left: {text}");
+
+    let last = &mut cluster.controllers[0];
+    kill_process(Pid::from_child(&last.process), Signal::TERM)?;
+    let status = last.process.wait()?;
+    ensure!(status.success(), "{status}");
+    ensure!(cluster.leader().await?.context("a lease")?.is_empty(), "it has kept the lease");
+    cluster.used()?;
+    Ok(())
+}
