@@ -1,9 +1,8 @@
 //! What becomes an event of a Pipeline: the difference of two statuses. Plain; published after the newer one was written.
 
-use api::pipeline::{ActionStatus, Condition, Phase, Pipeline, PipelineStatus};
+use api::pipeline::{ActionStatus, Condition, Phase, PipelineStatus};
 
-use crate::names;
-use crate::status::restarts::{REQUESTED, SPEC_CHANGED};
+use crate::status::restarts::{REASONS, REQUESTED, SPEC_CHANGED};
 
 /// So many failed checkpoints in a row are worth an event; one that fails now and then is not.
 const WORTH_TELLING: u32 = 3;
@@ -22,8 +21,8 @@ pub struct Told {
 }
 
 /// What has happened between two statuses. Bounded: each kind comes at most once, workers that ended once for each reason.
-pub fn events(pipeline: &Pipeline, before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
-    let mut all = of_workers(pipeline, before, after);
+pub fn events(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
+    let mut all = of_workers(before, after);
     all.extend(of_the_end(before, after));
     all.extend(of_conditions(before, after));
     let actions = [
@@ -45,29 +44,25 @@ fn warning(reason: &'static str, action: &'static str, note: impl Into<String>) 
     Told { is_warning: true, ..normal(reason, action, note) }
 }
 
-fn of_workers(pipeline: &Pipeline, before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
+fn of_workers(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
     let mut all = vec![];
-    let last = || after.restarts.last_reason.clone().unwrap_or_default();
-    // Where Kubernetes has said more than the one word.
-    let why = |reason: &str| if last() == reason { reason.to_owned() } else { format!("{reason}: {}", last()) };
-    for (reason, count) in &after.restarts.reasons {
-        if *count <= before.restarts.reasons.get(reason).copied().unwrap_or(0) {
-            continue;
-        }
-        all.push(match reason.as_str() {
-            SPEC_CHANGED => {
-                normal("WorkerReplaced", "Replace", "SpecChanged: the worker takes a last checkpoint first")
+    let last = after.restarts.last_reason.clone().unwrap_or_default();
+    let count = |status: &PipelineStatus, reason: &str| status.restarts.reasons.get(reason).copied().unwrap_or(0);
+    // What went wrong is the action, too: events of one reason and action are counted in the first of them.
+    for reason in REASONS.into_iter().filter(|reason| count(after, reason) > count(before, reason)) {
+        all.push(match reason {
+            SPEC_CHANGED | REQUESTED => {
+                normal("WorkerReplaced", reason, format!("{reason}: the worker takes a last checkpoint first"))
             }
-            REQUESTED => normal("WorkerReplaced", "Replace", "Requested: the worker takes a last checkpoint first"),
-            "Evicted" | "NodeLost" | "Disrupted" => warning("WorkerDisrupted", "Replace", why(reason)),
-            _ => warning("WorkerFailed", "Replace", why(reason)),
+            "Evicted" | "NodeLost" | "Disrupted" => warning("WorkerDisrupted", reason, last.as_str()),
+            _ => warning("WorkerFailed", reason, last.as_str()),
         });
     }
     if after.restarts.attempts.total > before.restarts.attempts.total {
-        all.push(warning("AttemptFailed", "Run", format!("the worker begins anew by itself: {}", last())));
+        all.push(warning("AttemptFailed", "Run", format!("the worker begins anew by itself: {last}")));
     }
     if after.workers.serial > before.workers.serial {
-        all.push(normal("WorkerMade", "Create", format!("pod {}", names::pod(pipeline, after.workers.serial))));
+        all.push(normal("WorkerMade", "Create", "a pod for the worker"));
     }
     all
 }

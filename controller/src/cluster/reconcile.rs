@@ -142,7 +142,7 @@ impl Context {
             let before = pipeline.status.take().unwrap_or_default();
             pipeline = apply::write_status(&self.client, &pipeline, &decision.status).await?;
             self.remember(&uid, |memory| memory.written_ms = Some(now_ms));
-            let told = events(&pipeline, &before, &decision.status);
+            let told = events(&before, &decision.status);
             self.publisher.publish(&pipeline, told, now_ms).await;
         }
         for step in &decision.steps {

@@ -67,7 +67,7 @@ fn in_words(observed: &Observed, decision: &Decision, in_full: bool) -> Value {
         })
         .collect();
     let before = observed.pipeline.status.clone().unwrap_or_default();
-    let told: Vec<String> = events(&observed.pipeline, &before, &decision.status)
+    let told: Vec<String> = events(&before, &decision.status)
         .into_iter()
         .map(|told| {
             let kind = if told.is_warning { "Warning" } else { "Normal" };
