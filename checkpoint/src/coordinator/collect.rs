@@ -2,7 +2,7 @@
 
 use super::{
     Acknowledged, Action, Arc, CheckpointFailure, Committable, Coordinator, End, Epoch, Goal, Manifest, ManifestRef,
-    Rule, Rules, Stage,
+    Rule, Rules, Stage, Wanted,
 };
 
 impl<R: Rules> Coordinator<R> {
@@ -67,8 +67,8 @@ impl<R: Rules> Coordinator<R> {
         if !in_flight {
             return Vec::new();
         }
-        if let Some(failed) = self.pending.take() {
-            self.wants_savepoint |= failed.savepoint;
+        if self.pending.take().is_some_and(|failed| failed.savepoint) {
+            self.wanted = Wanted::Savepoint;
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         let in_a_row = self.failures_in_a_row;

@@ -178,6 +178,14 @@ enum Goal {
     Stop,
 }
 
+/// What was asked for beside the checkpoints of the interval; the more is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Wanted {
+    Nothing,
+    Checkpoint,
+    Savepoint,
+}
+
 /// What the append under way is, beside a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Note {
@@ -202,8 +210,7 @@ pub struct Coordinator<R = Shipped> {
     unsettled_since: Option<u64>,
     /// The savepoint that waits to be settled.
     savepoint: Option<Position>,
-    wants_savepoint: bool,
-    wants_checkpoint: bool,
+    wanted: Wanted,
     note: Option<Note>,
     failures_in_a_row: u32,
     last_begin: u64,
@@ -233,8 +240,7 @@ impl<R: Rules> Coordinator<R> {
             commits: None,
             unsettled_since: (!restored.settled).then_some(now),
             savepoint: None,
-            wants_savepoint: false,
-            wants_checkpoint: false,
+            wanted: Wanted::Nothing,
             note: None,
             failures_in_a_row: 0,
             last_begin: now,
@@ -261,11 +267,11 @@ impl<R: Rules> Coordinator<R> {
             Event::Log(reply) => self.log_step(now, reply),
             Event::Committed { decision, index, outcome } => self.committed(now, decision, index, outcome),
             Event::Checkpoint => {
-                self.wants_checkpoint = true;
+                self.wanted = self.wanted.max(Wanted::Checkpoint);
                 Vec::new()
             }
             Event::Savepoint => {
-                self.wants_savepoint = true;
+                self.wanted = Wanted::Savepoint;
                 Vec::new()
             }
             Event::Stop => {
@@ -359,7 +365,7 @@ impl<R: Rules> Coordinator<R> {
 
     fn begins_at(&self) -> u64 {
         // The last checkpoint begins at once, and is retried at the pace of the others.
-        let is_urgent = self.goal != Goal::Run || self.wants_savepoint || self.wants_checkpoint;
+        let is_urgent = self.goal != Goal::Run || self.wanted != Wanted::Nothing;
         if is_urgent && self.failures_in_a_row == 0 { 0 } else { self.last_begin + self.settings.interval_ms }
     }
 
@@ -372,8 +378,8 @@ impl<R: Rules> Coordinator<R> {
     }
 
     fn begin_checkpoint(&mut self, now: u64) -> Vec<Action> {
-        let (epoch, savepoint) = (self.next_epoch, std::mem::take(&mut self.wants_savepoint));
-        self.wants_checkpoint = false;
+        let wanted = std::mem::replace(&mut self.wanted, Wanted::Nothing);
+        let (epoch, savepoint) = (self.next_epoch, wanted == Wanted::Savepoint);
         self.next_epoch = epoch.next();
         self.last_begin = now;
         let stage = Stage::Collecting { acknowledged: vec![None; self.settings.tasks as usize] };
