@@ -1,10 +1,12 @@
 //! The controller as a whole: caches, turns, the lease, and what is served, until it is told to stop.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use api::pipeline::Pipeline;
 use api::token::Signer;
+use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, future, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::runtime::reflector::{self, Store};
@@ -51,11 +53,19 @@ impl Options {
 ///
 /// # Errors
 /// The address of the metrics is not to be had.
-pub async fn run(
+pub fn run(
     client: Client,
     options: Options,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
-) -> Result<(), Error> {
+) -> BoxFuture<'static, Result<(), Error>> {
+    // Not generic from here on, so that it is compiled once.
+    work(client, options, Box::pin(stop)).boxed()
+}
+
+/// A signal to stop, whatever it is made of.
+type Stop = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+async fn work(client: Client, options: Options, stop: Stop) -> Result<(), Error> {
     let (leads, is_leader) = watch::channel(options.lease.is_none());
     let scopes: Vec<Option<String>> = match options.namespaces.as_slice() {
         [] => vec![None],

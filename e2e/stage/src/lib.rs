@@ -4,5 +4,7 @@
 //! binary.
 
 pub mod cache;
+pub mod inprocess;
 pub mod kubernetes;
 pub mod ports;
+pub mod script;

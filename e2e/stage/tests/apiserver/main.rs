@@ -1,6 +1,7 @@
 //! `Pipeline` on a real API server: the definition, its rules, its subresources, and whether `onceward lint` says what
 //! the server says.
 
+mod conformance;
 mod definition;
 mod dice;
 mod differences;

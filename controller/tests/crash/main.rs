@@ -1,0 +1,11 @@
+//! The real loop over an API server in this process, with time that is paused: whatever befalls it or its requests, it
+//! comes to the same end.
+
+mod dice;
+mod end;
+mod every_request;
+mod scenarios;
+mod seeds;
+mod steady;
+mod trouble;
+mod world;

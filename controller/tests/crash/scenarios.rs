@@ -1,0 +1,177 @@
+//! Lives of a Pipeline.
+
+use api::pipeline::Phase;
+use api::report::WorkerState;
+use serde_json::json;
+use stage::inprocess::{Key, NAMESPACES, PIPELINES};
+use stage::script::{Death, Moment, Script};
+
+use crate::world::{Act, NAME, NAMESPACE, Scenario, World};
+
+/// Fast enough for a run's end to come soon, whatever failed before.
+fn policy() -> serde_json::Value {
+    json!({ "fixedDelay": { "attempts": 20, "delay": "2s" } })
+}
+
+fn scenario(name: &'static str) -> Scenario {
+    Scenario {
+        name,
+        spec: json!({ "restartPolicy": policy() }),
+        script: Script { units: 6, deaths: vec![] },
+        acts: vec![],
+        ends: |world| world.is(Phase::Finished),
+    }
+}
+
+/// With input that outlasts every absence of a controller.
+fn long(name: &'static str) -> Scenario {
+    Scenario { script: Script { units: 40, deaths: vec![] }, ..scenario(name) }
+}
+
+fn dying(name: &'static str, deaths: Vec<Option<Death>>) -> Scenario {
+    Scenario { script: Script { units: 6, deaths }, ..scenario(name) }
+}
+
+fn edit_image(world: &World) {
+    world.edit(|pipeline| pipeline["spec"]["image"] = "onceward:next".into());
+}
+
+fn suspend(world: &World) {
+    world.edit(|pipeline| pipeline["spec"]["suspend"] = true.into());
+}
+
+fn resume(world: &World) {
+    world.edit(|pipeline| pipeline["spec"]["suspend"] = false.into());
+}
+
+fn is_half_way(world: &World) -> bool {
+    world.units() >= 2
+}
+
+fn is_gone(world: &World) -> bool {
+    world.pipeline().is_none() && world.pod().is_none()
+}
+
+fn waits_to_restart(world: &World) -> bool {
+    world.status().restarts.next_time.is_some()
+}
+
+fn pod_of(world: &World) -> Key {
+    world.pod().expect("a pod")
+}
+
+pub(crate) fn all() -> Vec<Scenario> {
+    let when = |when, what| vec![Act { when, what }];
+    let failed = |reason: &str| {
+        Some(Death { at: Moment::Decided(2), code: 1, words: Some((WorkerState::Failed, reason.to_owned())) })
+    };
+    vec![
+        scenario("it runs to its end"),
+        dying("a worker is killed between a decision and its commit", vec![Some(Death::killed(Moment::Decided(2)))]),
+        dying("a worker is killed before its claim", vec![Some(Death::killed(Moment::Unclaimed))]),
+        dying("a worker is killed behind its claim", vec![Some(Death::killed(Moment::Claimed))]),
+        Scenario { acts: when(is_half_way, edit_image), ..long("the image changes") },
+        Scenario {
+            acts: vec![
+                Act { when: is_half_way, what: suspend },
+                Act { when: |world| world.is(Phase::Suspended), what: resume },
+            ],
+            ..long("it is suspended and goes on")
+        },
+        Scenario {
+            acts: when(is_half_way, suspend),
+            ends: |world| world.is(Phase::Suspended),
+            ..long("it is suspended")
+        },
+        Scenario { acts: when(is_half_way, World::delete_pipeline), ends: is_gone, ..long("it is deleted as it runs") },
+        Scenario {
+            spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 3, "delay": "10m" } } }),
+            acts: when(waits_to_restart, World::delete_pipeline),
+            ends: is_gone,
+            ..dying("it is deleted with pending commits", vec![Some(Death::killed(Moment::Decided(2)))])
+        },
+        Scenario {
+            acts: when(is_half_way, |world| world.cluster.evict(&pod_of(world))),
+            ..long("its worker is evicted")
+        },
+        Scenario { acts: when(is_half_way, |world| world.delete(&pod_of(world))), ..long("its pod is deleted") },
+        Scenario {
+            acts: vec![
+                Act {
+                    when: is_half_way,
+                    what: |world| world.cluster.lose(&world.cluster.node_of(&pod_of(world)).expect("a node")),
+                },
+                Act { when: |world| world.is(Phase::Finished), what: |world| world.cluster.find("node-a") },
+            ],
+            ..long("its node is lost and comes back")
+        },
+        Scenario {
+            acts: when(|world| world.is(Phase::Failed), edit_image),
+            ..dying("it fails for good, and its spec is mended", vec![failed("CannotHeal")])
+        },
+        Scenario {
+            spec: json!({ "restartPolicy": policy(), "deletionTimeout": "1m" }),
+            acts: when(is_half_way, |world| {
+                world.cluster.block(NAMESPACE, NAME, true);
+                world.delete_pipeline();
+            }),
+            ends: is_gone,
+            ..long("it is deleted as its target is away")
+        },
+        Scenario {
+            acts: vec![
+                Act { when: is_half_way, what: |world| world.cluster.block(NAMESPACE, NAME, true) },
+                Act {
+                    when: |world| !world.status().pending_commits.is_empty(),
+                    what: |world| world.cluster.block(NAMESPACE, NAME, false),
+                },
+            ],
+            ..long("its target is away for a while")
+        },
+        Scenario {
+            acts: vec![
+                Act { when: is_half_way, what: World::delete_pipeline },
+                Act { when: is_gone, what: |world| world.create(&json!({ "restartPolicy": policy() })) },
+            ],
+            ends: |world| world.is(Phase::Finished) && world.store().logs.len() == 2,
+            ..long("it is deleted and made anew")
+        },
+        Scenario {
+            acts: when(is_half_way, |world| {
+                let key = Key::new(&PIPELINES, NAMESPACE, NAME);
+                world
+                    .server
+                    .edit(&key, |object| drop(object.as_object_mut().and_then(|fields| fields.remove("status"))));
+            }),
+            ..long("its status is forgotten")
+        },
+        Scenario {
+            spec: json!({ "restartPolicy": policy(), "deletionTimeout": "1m" }),
+            acts: when(is_half_way, |world| {
+                let time = stage::inprocess::rfc3339(world.server.clock().now_ms());
+                let place = Key::new(&NAMESPACES, "", NAMESPACE);
+                world.server.edit(&place, |object| object["metadata"]["deletionTimestamp"] = time.into());
+                world.delete_pipeline();
+            }),
+            ends: is_gone,
+            ..long("its namespace is terminating")
+        },
+        Scenario {
+            ends: |world| world.is(Phase::Pending),
+            ..dying(
+                "it is refused",
+                vec![Some(Death {
+                    at: Moment::Unclaimed,
+                    code: 2,
+                    words: Some((WorkerState::Refused, "Refused".to_owned())),
+                })],
+            )
+        },
+        Scenario { ends: |world| world.is(Phase::Failed), ..dying("it fails for good", vec![failed("CannotHeal")]) },
+        Scenario {
+            spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 1, "delay": "1s" } } }),
+            ends: |world| world.is(Phase::Failed),
+            ..dying("its worker is killed too often", vec![Some(Death::killed(Moment::Decided(1))); 3])
+        },
+    ]
+}

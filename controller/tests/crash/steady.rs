@@ -1,0 +1,139 @@
+//! What the loop costs: nothing is written at rest, little while pipelines run, and a thousand of them come to their end.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+use stage::script::Script;
+
+use crate::trouble::{Plan, Trouble, Write};
+use crate::world::World;
+
+const TEN_MINUTES: Duration = Duration::from_mins(10);
+const COUNT: usize = 1_000;
+/// Changing and asking ones, from a Pipeline's creation to its end.
+const MOST_REQUESTS_EACH: u64 = 30;
+const MOST_MEMORY_KB: u64 = 100 << 10;
+
+fn paused<T>(life: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(life)
+}
+
+fn world(units: u64) -> World {
+    World::new(Script { units, deaths: vec![] }, Trouble::new(Plan::Nothing))
+}
+
+/// Waits until they are all so; virtual milliseconds that it took.
+async fn until(world: &World, names: &[String], phase: &str) -> u64 {
+    let begun_ms = world.server.clock().now_ms();
+    for _ in 0..6_000 {
+        if names.iter().all(|name| world.phase_of(name).as_deref() == Some(phase)) {
+            return world.server.clock().now_ms() - begun_ms;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let phases: Vec<_> = names.iter().map(|name| world.phase_of(name)).take(20).collect();
+    assert!(phases.is_empty(), "they are not {phase}: {phases:?}");
+    0
+}
+
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}-{number}")).collect()
+}
+
+/// Writes of ten minutes, once everything has settled.
+async fn writes(world: &World) -> Vec<Write> {
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let before = world.trouble.writes();
+    tokio::time::sleep(TEN_MINUTES).await;
+    world.trouble.writes_since(before)
+}
+
+#[test]
+fn at_rest_nothing_is_written_in_ten_minutes() {
+    paused(async {
+        let mut world = world(3);
+        let (finished, suspended) = (names("finished", 20), names("suspended", 20));
+        finished.iter().for_each(|name| world.create_named(name, &json!({})));
+        suspended.iter().for_each(|name| world.create_named(name, &json!({ "suspend": true })));
+        world.start_controller();
+        until(&world, &finished, "Finished").await;
+        until(&world, &suspended, "Suspended").await;
+        let writes = writes(&world).await;
+        assert!(writes.is_empty(), "{writes:?}");
+    });
+}
+
+#[test]
+fn a_running_pipeline_is_written_of_every_thirty_seconds_at_most() {
+    paused(async {
+        let mut world = world(u64::MAX);
+        let running = names("running", 20);
+        running.iter().for_each(|name| world.create_named(name, &json!({})));
+        world.start_controller();
+        until(&world, &running, "Running").await;
+        let writes = writes(&world).await;
+        assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
+        for name in &running {
+            let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
+            assert!(times.len() >= 15, "checkpoints are shown: {times:?}");
+            assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
+        }
+    });
+}
+
+/// A number of `/proc/self/status`, in KB.
+fn of_status(field: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// User and system time of this process; Linux counts hundredths.
+fn cpu_ms() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
+}
+
+/// In a process of its own, so that its memory is that of nothing else.
+#[test]
+fn a_thousand_pipelines_come_to_their_end() {
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command.args(["--exact", "steady::a_thousand_alone", "--ignored", "--nocapture"]);
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("pipelines finished"), "it did not run: {said}");
+}
+
+#[test]
+#[ignore = "started by the test before"]
+fn a_thousand_alone() {
+    paused(async {
+        let mut world = world(20);
+        let names = names("many", COUNT);
+        let before_kb = of_status("VmRSS");
+        names.iter().for_each(|name| world.create_named(name, &json!({})));
+        let stored_kb = of_status("VmRSS");
+        let begun_ms = cpu_ms();
+        world.start_controller();
+        let took_ms = until(&world, &names, "Finished").await;
+        let (requests, writes, peak_kb) = (world.trouble.requests(), world.trouble.writes(), of_status("VmHWM"));
+        println!(
+            "{COUNT} pipelines finished after {took_ms} ms of virtual time and {} ms of processor time: {requests} requests, {writes} \
+             of them changing, {} answers of workers; peak memory {peak_kb} KB, of which {before_kb} KB were there before and {} KB \
+             hold the stored Pipelines (server, history and workers are in it)",
+            cpu_ms() - begun_ms,
+            world.trouble.asked(),
+            stored_kb.saturating_sub(before_kb),
+        );
+        assert!(requests <= COUNT as u64 * MOST_REQUESTS_EACH, "{requests} requests");
+        println!(
+            "bar of {MOST_MEMORY_KB} KB: {}",
+            if peak_kb <= MOST_MEMORY_KB { "kept" } else { "not kept by the whole process" }
+        );
+    });
+}

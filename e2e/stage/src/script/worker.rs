@@ -1,0 +1,314 @@
+//! One process, step by step.
+
+use api::report::{
+    FailedCheckpoint, LogPosition, PendingCommit, REPORT_VERSION, RestoredCheckpoint, WorkerReport, WorkerState,
+};
+use checkpoint::ids::{Epoch, PipelineId};
+
+use super::kubelet::{Death, Moment, Script};
+use super::log::{Decision, Fenced, Log, Store};
+
+/// From the start of a process to its look at the log, to its claim, from there to its commits, and for each commit.
+const READ_MS: u64 = 200;
+const CLAIM_MS: u64 = 100;
+const RECOVERY_MS: u64 = 200;
+const COMMIT_MS: u64 = 100;
+/// Between tries of a commit that does not succeed.
+const RETRY_MS: u64 = 1_000;
+/// What a process that was told to stop takes for its last checkpoint.
+const LAST_MS: u64 = 300;
+/// `--grace` as the controller gives it.
+const GRACE_MS: u64 = 25_000;
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ended {
+    pub(super) code: i32,
+    /// None: it was killed.
+    pub(super) last_words: Option<WorkerReport>,
+}
+
+/// What it does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Read,
+    Claim,
+    Recover,
+    Decide,
+    Commit,
+    /// Nothing: it is stuck.
+    Never,
+}
+
+/// A process.
+pub(super) struct Worker {
+    id: PipelineId,
+    is_commit_only: bool,
+    death: Option<Death>,
+    decided: u64,
+    next: Next,
+    pub(super) next_ms: u64,
+    stopping: Option<u64>,
+    /// The newest epoch was decided to stop.
+    is_last: bool,
+    position: Option<LogPosition>,
+    pub(super) report: WorkerReport,
+}
+
+pub(super) struct Start {
+    pub(super) id: PipelineId,
+    pub(super) is_commit_only: bool,
+    pub(super) configuration: String,
+    pub(super) parallelism: u32,
+    pub(super) death: Option<Death>,
+}
+
+impl Worker {
+    pub(super) fn start(start: Start, now_ms: u64) -> Self {
+        let Start { id, is_commit_only, configuration, parallelism, death } = start;
+        let report = WorkerReport {
+            report_version: REPORT_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration,
+            parallelism,
+            ..WorkerReport::default()
+        };
+        let next_ms = now_ms + READ_MS;
+        Self {
+            id,
+            is_commit_only,
+            death,
+            decided: 0,
+            next: Next::Read,
+            next_ms,
+            stopping: None,
+            is_last: false,
+            position: None,
+            report,
+        }
+    }
+
+    /// SIGTERM.
+    pub(super) fn stop(&mut self, now_ms: u64) {
+        if self.stopping.is_none() {
+            self.stopping = Some(now_ms + GRACE_MS);
+            if self.report.state == WorkerState::Running {
+                self.report.state = WorkerState::Stopping;
+                if self.next == Next::Decide {
+                    self.next_ms = now_ms + LAST_MS;
+                }
+            }
+        }
+    }
+
+    /// The next step, whose time has come.
+    pub(super) fn step(&mut self, store: &mut Store, script: &Script, now_ms: u64) -> Option<Ended> {
+        let took = match self.next {
+            Next::Read => Ok(self.read(store, now_ms)),
+            Next::Claim => self.claim(store, now_ms),
+            Next::Recover => self.recover(store, now_ms),
+            Next::Decide => self.decide(store, now_ms),
+            Next::Commit => self.commit(store, script, now_ms),
+            Next::Never => {
+                self.next_ms = u64::MAX;
+                Ok(None)
+            }
+        };
+        match took {
+            Ok(ended) => ended,
+            Err(Fenced) => Some(self.end(3, WorkerState::Fenced, Some("Fenced"))),
+        }
+    }
+
+    /// Whether the script lets it die now.
+    fn dies(&mut self, moment: Moment) -> Option<Ended> {
+        let death = self.death.clone().filter(|death| death.at == moment)?;
+        self.death = None;
+        match death.words {
+            None if death.code == 0 => {
+                self.next = Next::Never;
+                None
+            }
+            None => Some(Ended { code: death.code, last_words: None }),
+            Some((state, reason)) => Some(self.end(death.code, state, Some(&reason))),
+        }
+    }
+
+    fn end(&mut self, code: i32, state: WorkerState, reason: Option<&str>) -> Ended {
+        if matches!(state, WorkerState::Stopped | WorkerState::Finished | WorkerState::Settled) {
+            self.report.pending_commits.clear();
+        }
+        self.report.state = state;
+        self.report.reason = reason.map(str::to_owned);
+        self.report.message = reason.map(|reason| format!("as the script has it: {reason}"));
+        Ended { code, last_words: Some(self.report.clone()) }
+    }
+
+    /// What the log says before anything is claimed.
+    fn read(&mut self, store: &Store, now_ms: u64) -> Option<Ended> {
+        if let Some(ended) = self.dies(Moment::Unclaimed) {
+            return Some(ended);
+        }
+        (self.next, self.next_ms) = (Next::Claim, now_ms + CLAIM_MS);
+        let log = store.log(self.id)?;
+        self.report.log = Some(log.position());
+        if let Some(newest) = log.newest() {
+            self.report.checkpoints.newest = Some(log.completed(newest, 0, 0));
+        }
+        self.owes(log, now_ms);
+        None
+    }
+
+    fn claim(&mut self, store: &mut Store, now_ms: u64) -> Result<Option<Ended>, Fenced> {
+        if store.log(self.id).is_some_and(|log| log.is_finished) {
+            return Ok(Some(self.end(0, WorkerState::Finished, None)));
+        }
+        self.position = store.claim(self.id, self.is_commit_only)?;
+        self.report.log = self.position;
+        if self.position.is_none() {
+            return Ok(Some(self.end(0, WorkerState::Settled, None)));
+        }
+        self.report.state = WorkerState::Recovering;
+        if let Some(ended) = self.dies(Moment::Claimed) {
+            return Ok(Some(ended));
+        }
+        (self.next, self.next_ms) = (Next::Recover, now_ms + RECOVERY_MS);
+        Ok(None)
+    }
+
+    fn owes(&mut self, log: &Log, now_ms: u64) {
+        let pending = log.owed().map(|owed| PendingCommit {
+            sink: "out".to_owned(),
+            attempt: owed.attempt,
+            epoch: owed.epoch,
+            committables: 1,
+            since_ms: now_ms,
+            tries: 0,
+            last_error: None,
+        });
+        self.report.pending_commits = pending.into_iter().collect();
+    }
+
+    /// False: it is to be tried again.
+    fn tries(&mut self, store: &mut Store, now_ms: u64) -> Result<bool, Fenced> {
+        let Some(position) = self.position else { return Err(Fenced) };
+        if store.commit(self.id, position.attempt)? {
+            self.report.pending_commits.clear();
+            return Ok(true);
+        }
+        for pending in &mut self.report.pending_commits {
+            pending.tries += 1;
+            pending.last_error = Some("the target is away".to_owned());
+        }
+        self.next_ms = now_ms + RETRY_MS;
+        Ok(false)
+    }
+
+    /// Whether it was told to stop too long ago.
+    fn is_out_of_time(&self, now_ms: u64) -> bool {
+        self.stopping.is_some_and(|until_ms| now_ms >= until_ms)
+    }
+
+    fn recover(&mut self, store: &mut Store, now_ms: u64) -> Result<Option<Ended>, Fenced> {
+        if !self.tries(store, now_ms)? {
+            let is_over = self.is_out_of_time(now_ms);
+            return Ok(is_over.then(|| self.end(4, WorkerState::StoppedUndecided, Some("StoppedUndecided"))));
+        }
+        if self.is_commit_only {
+            return Ok(Some(self.end(0, WorkerState::Settled, None)));
+        }
+        if let Some(ended) = self.dies(Moment::Recovered) {
+            return Ok(Some(ended));
+        }
+        self.restore(store, now_ms)?;
+        let is_stopping = self.stopping.is_some();
+        self.report.state = if is_stopping { WorkerState::Stopping } else { WorkerState::Running };
+        let pause_ms = if is_stopping { LAST_MS } else { super::kubelet::INTERVAL_MS };
+        (self.next, self.next_ms) = (Next::Decide, now_ms + pause_ms);
+        Ok(None)
+    }
+
+    /// An attempt begins with a decision of its own: of the beginning, or of what it has restored.
+    fn restore(&mut self, store: &mut Store, now_ms: u64) -> Result<(), Fenced> {
+        let Some(position) = self.position else { return Err(Fenced) };
+        let from = store.log(self.id).and_then(|log| Some((log.newest()?.clone(), log.clone())));
+        if let Some((newest, log)) = from {
+            let handle = log.handle(&newest);
+            self.report.checkpoints.restored_from =
+                Some(RestoredCheckpoint { attempt: newest.attempt, epoch: newest.epoch, handle });
+            return Ok(());
+        }
+        let decision = store.decide(self.id, position.attempt, false, now_ms)?;
+        self.tells(store, &decision, 0);
+        Ok(())
+    }
+
+    fn tells(&mut self, store: &Store, decision: &Decision, duration_ms: u64) {
+        if let Some(log) = store.log(self.id) {
+            self.report.log = Some(log.position());
+            self.report.checkpoints.newest = Some(log.completed(decision, decision.at_ms, duration_ms));
+        }
+    }
+
+    fn decide(&mut self, store: &mut Store, now_ms: u64) -> Result<Option<Ended>, Fenced> {
+        let Some(position) = self.position else { return Err(Fenced) };
+        if self.dies_before_decision() {
+            self.report.checkpoints.failed = Some(FailedCheckpoint {
+                attempt: position.attempt,
+                epoch: Epoch(0),
+                time_ms: now_ms,
+                reason: "as the script has it".to_owned(),
+            });
+            self.report.checkpoints.consecutive_failures += 1;
+            self.next_ms = now_ms + super::kubelet::INTERVAL_MS;
+            return store.check(self.id, position.attempt).map(|()| None);
+        }
+        let decision = store.decide(self.id, position.attempt, true, now_ms)?;
+        self.decided += 1;
+        self.is_last = self.stopping.is_some();
+        self.tells(store, &decision, COMMIT_MS);
+        self.report.checkpoints.consecutive_failures = 0;
+        if let Some(log) = store.log(self.id) {
+            self.owes(log, now_ms);
+        }
+        if let Some(ended) = self.dies(Moment::Decided(self.decided)) {
+            return Ok(Some(ended));
+        }
+        (self.next, self.next_ms) = (Next::Commit, now_ms + COMMIT_MS);
+        Ok(None)
+    }
+
+    /// Whether this checkpoint fails by the script.
+    fn dies_before_decision(&mut self) -> bool {
+        let Some(Death { at: Moment::CheckpointsFail(left), .. }) = &mut self.death else { return false };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.death = None;
+        }
+        true
+    }
+
+    fn commit(&mut self, store: &mut Store, script: &Script, now_ms: u64) -> Result<Option<Ended>, Fenced> {
+        if !self.tries(store, now_ms)? {
+            let is_over = self.is_out_of_time(now_ms);
+            return Ok(is_over.then(|| self.end(4, WorkerState::StoppedUndecided, Some("StoppedUndecided"))));
+        }
+        if let Some(ended) = self.dies(Moment::Committed(self.decided)) {
+            return Ok(Some(ended));
+        }
+        let units = store.log(self.id).map_or(0, Log::units);
+        if units >= script.units {
+            if let Some(position) = self.position {
+                store.finish(self.id, position.attempt)?;
+            }
+            return Ok(Some(self.end(0, WorkerState::Finished, None)));
+        }
+        if self.is_last {
+            return Ok(Some(self.end(0, WorkerState::Stopped, None)));
+        }
+        // Of one that was on its way as it was told to stop the last one comes yet.
+        let pause_ms = if self.stopping.is_some() { LAST_MS } else { super::kubelet::INTERVAL_MS - COMMIT_MS };
+        (self.next, self.next_ms) = (Next::Decide, now_ms + pause_ms);
+        Ok(None)
+    }
+}
