@@ -29,7 +29,8 @@ impl Scripted {
     }
 
     pub(crate) fn start(&self, name: &str, purpose: &str) -> Key {
-        let arguments = ["--purpose", purpose, "--identity", "1f0e5b0a-6f4a-4f0f-9c57-3a1f6b1d2c3e", "--configuration", "c0ffee"];
+        let arguments =
+            ["--purpose", purpose, "--identity", "1f0e5b0a-6f4a-4f0f-9c57-3a1f6b1d2c3e", "--configuration", "c0ffee"];
         let key = Key::new(&PODS, "default", name);
         let pod = json!({ "metadata": { "name": name, "labels": { "onceward.dev/pipeline": "revenue" } },
             "spec": { "containers": [{ "name": "worker", "args": arguments }] } });
