@@ -73,7 +73,9 @@ fn create(store: &mut Store, request: &Request, now_ms: u64) -> Result<Written, 
         return Err(Refusal::exists(&key));
     }
     let metadata = metadata_of(&mut object)?;
-    OF_THE_SERVER.iter().for_each(|field| drop(metadata.remove(*field)));
+    for field in OF_THE_SERVER {
+        metadata.remove(field);
+    }
     metadata.insert("name".to_owned(), key.name.clone().into());
     if key.kind.is_namespaced {
         metadata.insert("namespace".to_owned(), key.namespace.clone().into());
