@@ -21,7 +21,11 @@ type Path = Vec<String>;
 
 pub(super) fn apply(store: &mut Store, request: &Request, now_ms: u64) -> Result<Written, Refusal> {
     let Some(manager) = request.option("fieldManager") else {
-        return Err(Refusal::bad_request("fieldManager is required for apply patch"));
+        return Err(Refusal::new(
+            422,
+            "Invalid",
+            "PatchOptions: fieldManager: Required value: is required for apply patch",
+        ));
     };
     let key = key_of(request);
     if request.body.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
@@ -100,14 +104,13 @@ fn key_of_list(path: &Path) -> Option<&'static str> {
 
 /// Every value that is no map, by its path.
 fn leaves(value: &Value, path: &mut Path, into: &mut BTreeMap<Path, Value>) {
-    let mut descend = |name: String, value: &Value| {
-        path.push(name);
-        leaves(value, path, into);
-        path.pop();
-    };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            fields.iter().for_each(|(field, value)| descend(field.clone(), value));
+            for (field, value) in fields {
+                path.push(field.clone());
+                leaves(value, path, into);
+                path.pop();
+            }
         }
         Value::Array(items) => match key_of_list(path) {
             Some(key) => {
@@ -151,7 +154,11 @@ fn entry(name: &str) -> Option<&str> {
 }
 
 fn put(object: &mut Value, path: &Path, value: &Value) {
-    *place(object, path, None) = value.clone();
+    let place = place(object, path, None);
+    // An empty map asks for nothing in it, and takes nothing away.
+    if !(place.is_object() && value.as_object().is_some_and(Map::is_empty)) {
+        *place = value.clone();
+    }
 }
 
 fn remove(object: &mut Value, path: &Path) {

@@ -96,11 +96,10 @@ impl Service {
                 let written = server.change(|store| write::write(store, request, now_ms))?;
                 Ok(match written {
                     Written::Made(object) => json_answer(201, &object),
-                    Written::There(object) => json_answer(200, &object),
                     Written::Gone(object) if request.verb == Verb::Delete && request.kind.plural != "pods" => {
                         json_answer(200, &gone(request, &object))
                     }
-                    Written::Gone(object) => json_answer(200, &object),
+                    Written::There(object) | Written::Gone(object) => json_answer(200, &object),
                 })
             }
         }

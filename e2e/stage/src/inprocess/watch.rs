@@ -18,6 +18,9 @@ use super::{Lost, Server};
 const TIMEOUT: Duration = Duration::from_mins(30);
 const BOOKMARK: Duration = Duration::from_mins(1);
 
+/// So long a forgetful watch is quiet at most.
+const FORGETFUL_MS: u64 = 2_000;
+
 struct Watch {
     server: Server,
     kind: &'static Kind,
@@ -30,6 +33,8 @@ struct Watch {
     bookmark_ms: Option<u64>,
     fate: WatchFate,
     is_over: bool,
+    /// Something was not told: then it is refused at the latest.
+    gone_ms: Option<u64>,
     /// What was there at the beginning, where the watch begins without a revision.
     first: Vec<Arc<Value>>,
 }
@@ -63,6 +68,7 @@ pub(super) fn watch(
         bookmark_ms: marks.then_some(now_ms + BOOKMARK.as_millis() as u64),
         fate,
         is_over: false,
+        gone_ms: None,
     };
     Ok(stream::unfold(watch, async |mut watch| {
         let line = watch.next().await?;
@@ -106,11 +112,12 @@ impl Watch {
             if now_ms >= self.ends_ms {
                 return None;
             }
-            if self.bookmark_ms.is_some_and(|mark_ms| now_ms >= mark_ms) {
+            if self.gone_ms.is_none() && self.bookmark_ms.is_some_and(|mark_ms| now_ms >= mark_ms) {
                 self.bookmark_ms = Some(now_ms + BOOKMARK.as_millis() as u64);
                 return Some(Ok(self.bookmark()));
             }
-            let wake_ms = [Some(self.ends_ms), self.bookmark_ms, later_ms].into_iter().flatten().min();
+            let mark_ms = self.bookmark_ms.filter(|_| self.gone_ms.is_none());
+            let wake_ms = [Some(self.ends_ms), mark_ms, self.gone_ms, later_ms].into_iter().flatten().min();
             let clock = self.server.clock();
             tokio::select! {
                 biased;
@@ -125,7 +132,8 @@ impl Watch {
         let server = self.server.clone();
         server.with(|store| {
             loop {
-                if self.revision < store.compacted() {
+                // A change that nobody hears of must not stay unheard of.
+                if self.revision < store.compacted() || self.gone_ms.is_some_and(|gone_ms| now_ms >= gone_ms) {
                     return Next::Gone(Refusal::expired(self.revision, store.compacted()));
                 }
                 let Some(change) = store.after(self.revision) else { return Next::Nothing(None) };
@@ -139,10 +147,9 @@ impl Watch {
                     continue;
                 }
                 if self.fate.swallows() {
-                    self.is_over = self.fate.is_spent();
-                    if self.is_over {
-                        return Next::Gone(Refusal::expired(self.revision, store.revision()));
-                    }
+                    let patience_ms = if self.fate.is_spent() { 0 } else { FORGETFUL_MS };
+                    self.gone_ms.get_or_insert(now_ms + FORGETFUL_MS);
+                    self.gone_ms = self.gone_ms.map(|gone_ms| gone_ms.min(now_ms + patience_ms));
                     continue;
                 }
                 let taken = |object: &Option<Arc<Value>>| object.clone().filter(|object| self.selector.takes(object));

@@ -66,14 +66,16 @@ fn create(store: &mut Store, request: &Request, now_ms: u64) -> Result<Written, 
         ));
     }
     if !text(&object, "/metadata/resourceVersion").is_empty() {
-        return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(Refusal::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
     admit(store, &key)?;
     if store.get(&key).is_some() {
         return Err(Refusal::exists(&key));
     }
     let metadata = metadata_of(&mut object)?;
-    OF_THE_SERVER.iter().for_each(|field| drop(metadata.remove(*field)));
+    for field in OF_THE_SERVER {
+        metadata.remove(field);
+    }
     metadata.insert("name".to_owned(), key.name.clone().into());
     if key.kind.is_namespaced {
         metadata.insert("namespace".to_owned(), key.namespace.clone().into());
@@ -202,7 +204,8 @@ pub(super) fn replace(
     }
     let is_over = after.pointer("/metadata/deletionTimestamp").is_some() && !waits(key, &after);
     if is_over {
-        return Ok(Written::Gone(store.put(key, None, now_ms)));
+        store.put(key, None, now_ms);
+        return Ok(Written::Gone(Arc::new(after)));
     }
     Ok(Written::There(store.put(key, Some(after), now_ms)))
 }
@@ -262,7 +265,8 @@ fn delete(store: &mut Store, request: &Request, now_ms: u64) -> Result<Written, 
         }
     }
     if !waits(&key, &after) {
-        return Ok(Written::Gone(store.put(&key, None, now_ms)));
+        store.put(&key, None, now_ms);
+        return Ok(Written::Gone(Arc::new(after)));
     }
     if after == *before {
         return Ok(Written::There(before));

@@ -154,14 +154,14 @@ impl Cluster {
     /// Nobody hears of a node any more; what runs there runs on.
     pub fn lose(&self, node: &str) {
         self.with(|inner| inner.lost.push(node.to_owned()));
-        self.server.edit(&Key::new(&NODES, "", node), |object| *object = with_status(object, node_status("Unknown")));
+        self.server.edit(&Key::new(&NODES, "", node), |object| *object = with_status(object, &node_status("Unknown")));
         self.stir();
     }
 
     /// It is back.
     pub fn find(&self, node: &str) {
         self.with(|inner| inner.lost.retain(|lost| lost != node));
-        self.server.edit(&Key::new(&NODES, "", node), |object| *object = with_status(object, node_status("True")));
+        self.server.edit(&Key::new(&NODES, "", node), |object| *object = with_status(object, &node_status("True")));
         self.stir();
     }
 
@@ -222,7 +222,7 @@ fn node_status(ready: &str) -> Value {
     json!({ "metadata": {}, "status": { "conditions": [{ "type": "Ready", "status": ready }] } })
 }
 
-fn with_status(object: &Value, status: Value) -> Value {
+fn with_status(object: &Value, status: &Value) -> Value {
     let mut object = object.clone();
     object["status"] = status["status"].clone();
     object
