@@ -60,7 +60,7 @@ pub(super) fn goal(
     match scene.course() {
         Course::Run => scene.run(),
         Course::Settle(stop) => scene.settle(stop),
-        Course::Nothing(stop) => Goal::Rest(stop),
+        Course::Nothing(stop) => scene.rest(stop),
     }
 }
 
@@ -144,6 +144,14 @@ impl Scene<'_> {
                 reason: "RestartLimitReached".to_owned(),
                 message: format!("the restart policy allows no more; the last one ended with {}", ended.reason),
             }),
+        }
+    }
+
+    /// Nothing runs: not even an older pod whose successor came to an end before it.
+    fn rest(&self, stop: Stop) -> Goal {
+        match self.workers.iter().find(|worker| worker.may_work()) {
+            Some(worker) => Goal::Stopping(worker.serial),
+            None => Goal::Rest(stop),
         }
     }
 

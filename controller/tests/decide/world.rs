@@ -155,7 +155,7 @@ fn at_work(observed: &Observed) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     /// From whatever pods there are: at rest after a few turns, with one worker or none as the spec says, nothing written at
     /// rest, and never a pod made while another one may be at work.
