@@ -23,6 +23,8 @@ const KEYS: u64 = 97;
 const RATE: u64 = 10_000;
 /// Records that are asked for at a time.
 const PIECE: u64 = 5_000;
+/// Records a second while there is something to catch up on, as after the broker was away.
+const HASTE: u64 = 40_000;
 /// One of so many kills is the broker's.
 const BROKER_EVERY: u64 = 5;
 /// A kill comes within this time after the run has got somewhere (or has begun).
@@ -113,11 +115,15 @@ spec:
     )
 }
 
-/// Records from 0 on until it is enough; how many.
+/// Records from 0 on until it is enough; how many. Over the whole time they keep to the rate.
 fn produce(source: &Judge, enough: &AtomicBool) -> Result<u64> {
+    let clock = SystemClock;
+    let begun = clock.monotonic();
     let mut first = 0;
     while !enough.load(Ordering::SeqCst) {
-        let input = Input { first, count: PIECE, keys: KEYS, begin_ms: 0, rate: RATE };
+        let due = clock.monotonic().saturating_sub(begun).as_millis() as u64 * RATE / 1_000;
+        let rate = if first + PIECE < due { HASTE } else { RATE };
+        let input = Input { first, count: PIECE, keys: KEYS, begin_ms: 0, rate };
         source.produce(INPUT, &input).context("input")?;
         first += PIECE;
     }
