@@ -35,7 +35,7 @@ fn epochs_that_run_out_lose_and_double_nothing() -> Result<()> {
     let used: Vec<String> = cluster.judge.transactions()?.into_iter().map(|found| found.id).collect();
     let next = |id: &String| id.contains("/1/out0/0/").then(|| id.replace("/1/out0/0/", "/2/out0/0/"));
     let mut ids: Vec<String> = used.iter().filter_map(next).collect();
-    // The lowest free one is taken each time: these two are used again and again.
+    // They are taken in turn: each of these two is used every few checkpoints.
     ids.sort();
     ids.truncate(2);
     ensure!(ids.len() == 2, "{used:?}");

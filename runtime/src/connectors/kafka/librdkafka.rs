@@ -7,6 +7,8 @@ use super::client::{Error, Mechanism, Settings};
 use crate::connectors::Retry;
 use crate::secrets::SecretBytes;
 
+const LOG_TARGET: &str = "onceward::librdkafka";
+
 /// What every client has in common. `properties` come first, so that none of them can undo the rest.
 ///
 /// # Errors
@@ -43,14 +45,20 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
         config.set("sasl.username", sasl.username.reveal());
         config.set("sasl.password", sasl.password.reveal());
     }
-    config.set_log_level(RDKafkaLogLevel::Warning);
+    if tracing::enabled!(target: LOG_TARGET, tracing::Level::TRACE) {
+        // Of transactions and connections; nothing of it shows a record or a secret.
+        config.set("debug", "eos,broker");
+        config.set_log_level(RDKafkaLogLevel::Debug);
+    } else {
+        config.set_log_level(RDKafkaLogLevel::Warning);
+    }
     Ok(config)
 }
 
 /// Sends librdkafka's log to ours; it never holds credentials or rows. A dead broker is met again and again: it is told
 /// where it matters, by whoever waits for it.
 pub(super) fn log(facility: &str, message: &str) {
-    tracing::debug!(target: "onceward::librdkafka", facility, "{message}");
+    tracing::debug!(target: LOG_TARGET, facility, "{message}");
 }
 
 /// Whether waiting helps. A right that is missing is given by a person, so waiting for it loses nothing.

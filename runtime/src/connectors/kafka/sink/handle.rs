@@ -118,7 +118,13 @@ impl Handle {
     ///
     /// # Errors
     /// The broker does not answer in time, or refuses; the attempt is over.
-    pub(super) fn start(config: &ClientConfig, id: String, slot: u32, stop: &StopSignal) -> Result<Self, Failed> {
+    pub(super) fn start(
+        config: &ClientConfig,
+        topic: &str,
+        id: String,
+        slot: u32,
+        stop: &StopSignal,
+    ) -> Result<Self, Failed> {
         let mut config = config.clone();
         config.set("transactional.id", &id);
         let failed = |error: &KafkaError| Failed {
@@ -127,6 +133,11 @@ impl Handle {
         };
         let producer: BaseProducer<Reports> =
             config.create_with_context(Reports::default()).map_err(|error| failed(&error))?;
+        // An initialisation that finds no broker connected looks again after half a second only. The first answer makes
+        // librdkafka leave the bootstrap address for a broker that it names; with the second that one is connected.
+        // Whatever is wrong, the initialisation says so, too.
+        let _ = producer.client().fetch_metadata(Some(topic), PIECE);
+        let _ = producer.client().fetch_metadata(Some(topic), PIECE);
         let mut pieces = 0;
         loop {
             match producer.init_transactions(PIECE) {

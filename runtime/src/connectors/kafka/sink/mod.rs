@@ -180,6 +180,8 @@ impl KafkaSink {
         // Both would follow the transaction's timeout, and a dead broker would go unnoticed for as long.
         config.set("message.timeout.ms", &timeout);
         set_default(&mut config, "socket.timeout.ms", "10000");
+        // Half of it passes between two connections of a new client, of which each transaction needs three.
+        set_default(&mut config, "reconnect.backoff.ms", "20");
         // As the Java client's.
         config.set("partitioner", "murmur2_random");
         // Nothing is visible before the end of its transaction, and a barrier urges what waits.
@@ -235,7 +237,8 @@ impl SinkConnector for KafkaSink {
         let config = Arc::new(config);
         let slots = Slots::new(slots_needed(self.spec.tolerable_failures));
         let prefix = self.spec.prefix.clone();
-        let warm = Warm::new(config, prefix, context.identity.clone(), context.stop.clone(), slots);
+        let topic = self.spec.topic.clone();
+        let warm = Warm::new(config, prefix, topic, context.identity.clone(), context.stop.clone(), slots);
         Ok(Box::new(KafkaWriter::new(Arc::clone(&self.target), context, encoder, warm)))
     }
 

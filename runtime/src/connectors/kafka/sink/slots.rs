@@ -9,11 +9,16 @@ use checkpoint::ids::Epoch;
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
+    /// How many have come free since the beginning.
+    freed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
-    Free,
+    /// The how-manieth to come free.
+    Free {
+        nth: u64,
+    },
     /// Being initialised, warm, or open.
     Taken,
     /// Pre-committed for this epoch: free once the commits of it, or of a later one, are done.
@@ -26,32 +31,39 @@ enum Slot {
 
 impl Slots {
     pub(super) fn new(count: u32) -> Self {
-        Self { slots: vec![Slot::Free; count as usize] }
+        Self { slots: vec![Slot::Free { nth: 0 }; count as usize], freed: 0 }
     }
 
     /// Everything that was sealed up to `epoch` has a final outcome.
     pub(super) fn settle(&mut self, epoch: Epoch) {
         for slot in &mut self.slots {
             if matches!(slot, Slot::Sealed { epoch: sealed, .. } if *sealed <= epoch) {
-                *slot = Slot::Free;
+                self.freed += 1;
+                *slot = Slot::Free { nth: self.freed };
             }
         }
     }
 
     pub(super) fn has_free(&self) -> bool {
-        self.slots.contains(&Slot::Free)
+        self.slots.iter().any(|slot| matches!(slot, Slot::Free { .. }))
     }
 
-    /// The lowest free one.
+    /// The one that has been free for longest. One whose transaction ended a moment ago is still being completed by its
+    /// coordinator, and librdkafka comes back to that after half a second only.
     pub(super) fn take(&mut self) -> Option<u32> {
-        let free = self.slots.iter().position(|slot| *slot == Slot::Free)?;
-        self.set(free as u32, Slot::Taken);
-        Some(free as u32)
+        let free = (0..).zip(&self.slots).filter_map(|(number, slot)| match slot {
+            Slot::Free { nth } => Some((*nth, number)),
+            Slot::Taken | Slot::Sealed { .. } => None,
+        });
+        let (_, number) = free.min()?;
+        self.set(number, Slot::Taken);
+        Some(number)
     }
 
     /// It was taken and nothing was written under it.
     pub(super) fn give_back(&mut self, slot: u32) {
-        self.set(slot, Slot::Free);
+        self.freed += 1;
+        self.set(slot, Slot::Free { nth: self.freed });
     }
 
     pub(super) fn seal(&mut self, slot: u32, epoch: Epoch, since: Duration) {
@@ -62,7 +74,7 @@ impl Slots {
     pub(super) fn oldest(&self) -> Option<Duration> {
         let since = |slot: &Slot| match slot {
             Slot::Sealed { since, .. } => Some(*since),
-            Slot::Free | Slot::Taken => None,
+            Slot::Free { .. } | Slot::Taken => None,
         };
         self.slots.iter().filter_map(since).min()
     }
@@ -111,6 +123,19 @@ mod tests {
         assert_eq!(slots.take(), Some(0), "a later decision covers it");
         slots.give_back(1);
         assert_eq!(slots.take(), Some(1));
+    }
+
+    #[test]
+    fn ids_are_taken_in_turn() {
+        let mut slots = Slots::new(3);
+        let mut taken = vec![];
+        for epoch in 1..=6 {
+            let slot = slots.take().unwrap_or(u32::MAX);
+            slots.seal(slot, Epoch(epoch), Duration::ZERO);
+            slots.settle(Epoch(epoch));
+            taken.push(slot);
+        }
+        assert_eq!(taken, [0, 1, 2, 0, 1, 2], "never the one that was settled last");
     }
 
     #[test]

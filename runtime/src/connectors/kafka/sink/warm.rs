@@ -24,6 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Warm {
     pub(super) config: Arc<ClientConfig>,
     pub(super) prefix: String,
+    topic: String,
     pub(super) identity: WriterIdentity,
     pub(super) stop: StopSignal,
     pub(super) slots: Slots,
@@ -43,12 +44,13 @@ impl Warm {
     pub(super) fn new(
         config: Arc<ClientConfig>,
         prefix: String,
+        topic: String,
         identity: WriterIdentity,
         stop: StopSignal,
         slots: Slots,
     ) -> Self {
         let state = State::Cold { not_before: Duration::ZERO };
-        Self { config, prefix, identity, stop, slots, state, tries: 0, errors: 0 }
+        Self { config, prefix, topic, identity, stop, slots, state, tries: 0, errors: 0 }
     }
 
     /// Goes on as far as it can without waiting. `committed`: all transactions up to this epoch are final.
@@ -89,11 +91,11 @@ impl Warm {
 
     fn warm(&self, slot: u32) -> Task<Result<Handle, Failed>> {
         let id = transactional_id(&self.prefix, &self.identity, slot);
-        let (config, stop) = (Arc::clone(&self.config), self.stop.clone());
+        let (config, topic, stop) = (Arc::clone(&self.config), self.topic.clone(), self.stop.clone());
         tasks::spawn_blocking(format!("initialise {id}"), move || {
             let injected = |error: crashpoint::Injected| Failed { message: error.to_string(), retry: Retry::Backoff };
             crashpoint::hit("kafka.before_init").map_err(injected)?;
-            let handle = Handle::start(&config, id, slot, &stop)?;
+            let handle = Handle::start(&config, &topic, id, slot, &stop)?;
             crashpoint::hit("kafka.initialised").map_err(injected)?;
             Ok(handle)
         })
