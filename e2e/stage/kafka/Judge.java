@@ -331,6 +331,8 @@ public final class Judge {
         settings.putIfAbsent("batch.size", "262144");
         settings.put("enable.idempotence", "true");
         settings.put("delivery.timeout.ms", "300000");
+        // A broker that was killed may take its time.
+        settings.put("max.block.ms", "300000");
         AtomicReference<Exception> failed = new AtomicReference<>();
         long started = System.nanoTime();
         try (var producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {

@@ -56,7 +56,7 @@ fn a_topic_that_gains_partitions_is_reported_and_loses_nothing() -> Result<()> {
 }
 
 /// The value of the only series of a name.
-fn gauge(body: &str, name: &str) -> Result<f64> {
+pub(crate) fn gauge(body: &str, name: &str) -> Result<f64> {
     let line = body.lines().find(|line| line.starts_with(&format!("{name}{{"))).with_context(|| name.to_owned())?;
     Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
 }

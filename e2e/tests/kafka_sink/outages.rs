@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use e2e::http::{free_port, get};
 use e2e::kafka::broker::Listener;
 use e2e::kafka::proxy::PRODUCE;
 use e2e::kafka::{Options, Proxy, Version};
 use e2e::stage::SLOW;
 use onceward::child::Said;
 
+use crate::changes::gauge;
 use crate::stage::{Cluster, Shape, Stage};
 
 /// Expired transactions are looked for every second instead of every ten.
@@ -92,4 +94,46 @@ fn records_of_a_checkpoint_do_not_overtake_those_of_the_one_before() -> Result<(
     ensure!(ended.code() == Some(0), "{}", ended.describe());
     ensure!(proxy.lost() == 1, "no request was lost: this proves nothing");
     stage.assert_exact()
+}
+
+/// Bytes that a process has had resident at most.
+fn most_resident(process: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let kb = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    Ok(kb.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// A source that could give as much as memory takes stands still instead.
+#[test]
+fn an_outage_under_full_load_stops_the_source_and_not_the_memory() -> Result<()> {
+    const ROWS: u64 = 2_000_000;
+    /// Queues of the client for 64 MB, two batches, the process itself.
+    const MOST_BYTES: u64 = 256 << 20;
+    let mut cluster = Cluster::new(Version::Newest, &Options::default())?;
+    let shape = || Shape { rows: ROWS, rows_per_second: 10_000_000, ..Shape::new("full") };
+    let stage = Stage::new(&cluster, shape())?;
+    let address = free_port()?;
+    let mut child = stage.start("", &["--metrics", &address.to_string()])?;
+    child.wait_for(|said| said.is_event("commit.completed"))?;
+    let site = stage.into_site();
+    cluster.broker()?.kill()?;
+    let (mut read, mut looks_alike) = (0.0, 0);
+    for _ in 0..600 {
+        ensure!(child.outlives(Duration::from_millis(100)), "it ended though the broker may come back");
+        let before =
+            std::mem::replace(&mut read, gauge(&get(address, "/metrics")?.1, "onceward_source_records_total")?);
+        looks_alike = if read - before < 0.5 { looks_alike + 1 } else { 0 };
+        if looks_alike == 30 {
+            break;
+        }
+    }
+    ensure!(looks_alike == 30, "the source does not stand still");
+    ensure!(read > 0.0 && read < ROWS as f64, "{read} rows were read: the outage came too late to prove anything");
+    let resident = most_resident(child.id())?;
+    println!("{read} rows read, at most {} MB resident", resident >> 20);
+    ensure!(resident < MOST_BYTES, "{} MB", resident >> 20);
+    cluster.broker()?.restart()?;
+    let ended = child.finish()?;
+    ensure!(ended.code() == Some(0), "{}", ended.describe());
+    Stage::again(&cluster, shape(), site).assert_exact()
 }

@@ -16,9 +16,7 @@ pub(super) struct Slots {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     /// The how-manieth to come free.
-    Free {
-        nth: u64,
-    },
+    Free { nth: u64 },
     /// Being initialised, warm, or open.
     Taken,
     /// Pre-committed for this epoch: free once the commits of it, or of a later one, are done.
