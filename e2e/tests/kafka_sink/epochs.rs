@@ -49,7 +49,7 @@ fn epochs_that_run_out_lose_and_double_nothing() -> Result<()> {
         let (one, two) = (use_up(first, ids[0].clone()), use_up(second, ids[1].clone()));
         futures::future::try_join(one, two).await
     };
-    let (one, two) = runtime.block_on(async { tokio::time::timeout(Duration::from_mins(5), both).await })??;
+    let (one, two) = runtime.block_on(async { tokio::time::timeout(Duration::from_mins(15), both).await })??;
     let stage = Stage::again(&cluster, shape(), site);
     stage.run_well()?;
     stage.assert_exact()?;
