@@ -23,8 +23,9 @@ const KEYS: u64 = 97;
 const RATE: u64 = 10_000;
 /// Records that are asked for at a time.
 const PIECE: u64 = 5_000;
-/// Records a second while there is something to catch up on, as after the broker was away.
-const HASTE: u64 = 40_000;
+/// While there is something to catch up on, as after the broker was away, up to so many, at so many a second.
+const LARGE_PIECE: u64 = 50_000;
+const HASTE: u64 = 50_000;
 /// One of so many kills is the broker's.
 const BROKER_EVERY: u64 = 5;
 /// A kill comes within this time after the run has got somewhere (or has begun).
@@ -122,10 +123,11 @@ fn produce(source: &Judge, enough: &AtomicBool) -> Result<u64> {
     let mut first = 0;
     while !enough.load(Ordering::SeqCst) {
         let due = clock.monotonic().saturating_sub(begun).as_millis() as u64 * RATE / 1_000;
-        let rate = if first + PIECE < due { HASTE } else { RATE };
-        let input = Input { first, count: PIECE, keys: KEYS, begin_ms: 0, rate };
+        let behind = due.saturating_sub(first);
+        let rate = if behind > PIECE { HASTE } else { RATE };
+        let input = Input { first, count: behind.clamp(PIECE, LARGE_PIECE), keys: KEYS, begin_ms: 0, rate };
         source.produce(INPUT, &input).context("input")?;
-        first += PIECE;
+        first += input.count;
     }
     Ok(first)
 }
