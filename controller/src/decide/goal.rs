@@ -101,6 +101,8 @@ impl Scene<'_> {
                 // None of ours: somebody else runs on this store.
                 Course::Nothing(Stop::Failed { reason: "FencedByForeign".to_owned(), message: message() })
             }
+            // What it had decided is to become visible all the same.
+            _ if worker.failed_by_itself() && self.verdict() == Verdict::Never => Course::Settle(given_up(ended)),
             _ => Course::Run,
         }
     }
@@ -132,19 +134,20 @@ impl Scene<'_> {
     }
 
     fn after_delay(&self, ended: &Ended, now: Goal) -> Goal {
-        let policy = &self.observed.pipeline.spec.restart_policy;
-        // This failure is counted already.
-        let before = self.knowledge.restarts.since_reset.saturating_sub(1);
-        match delay(policy, before) {
+        match self.verdict() {
             Verdict::AfterMs(delay) => {
                 let until_ms = ended.at_ms.unwrap_or(self.observed.now_ms).saturating_add(delay);
                 if self.observed.now_ms >= until_ms { now } else { Goal::Wait { until_ms } }
             }
-            Verdict::Never => Goal::Rest(Stop::Failed {
-                reason: "RestartLimitReached".to_owned(),
-                message: format!("the restart policy allows no more; the last one ended with {}", ended.reason),
-            }),
+            Verdict::Never => Goal::Rest(given_up(ended)),
         }
+    }
+
+    /// What the restart policy says to the newest failure.
+    fn verdict(&self) -> Verdict {
+        let policy = &self.observed.pipeline.spec.restart_policy;
+        // This failure is counted already.
+        delay(policy, self.knowledge.restarts.since_reset.saturating_sub(1))
     }
 
     /// Nothing runs: not even an older pod whose successor came to an end before it.
@@ -215,6 +218,13 @@ impl Scene<'_> {
             "deletionTimeout has passed with {pending} decided pieces of output known not to be visible; checkpoints are \
              kept: `onceward commit` finishes them"
         ))
+    }
+}
+
+fn given_up(ended: &Ended) -> Stop {
+    Stop::Failed {
+        reason: "RestartLimitReached".to_owned(),
+        message: format!("the restart policy allows no more; the last one ended with {}", ended.reason),
     }
 }
 
