@@ -46,8 +46,8 @@ impl Slots {
         self.slots.iter().any(|slot| matches!(slot, Slot::Free { .. }))
     }
 
-    /// The one that has been free for longest. One whose transaction ended a moment ago is still being completed by its
-    /// coordinator, and librdkafka comes back to that after half a second only.
+    /// The one that has been free for longest: one whose transaction ended a moment ago may still be being completed by its
+    /// coordinator.
     pub(super) fn take(&mut self) -> Option<u32> {
         let free = (0..).zip(&self.slots).filter_map(|(number, slot)| match slot {
             Slot::Free { nth } => Some((*nth, number)),
