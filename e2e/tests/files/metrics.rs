@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::http::{free_port, get};
 use e2e::stage::{SLOW, Stage};
-use onceward::child::Child;
+use onceward::child::{Child, Said};
 use onceward::workload::Workload;
 
 /// Series by name and labels, as they stand in the text.
@@ -119,6 +119,8 @@ fn what_a_run_tells_is_what_it_did() -> Result<()> {
     let read = |scrape: &Scrape| scrape.count("onceward_source_records_total", &[("source", "orders")]);
     ensure!(read(&early)? < stage.workload.records && early.count("onceward_pipeline_ready", &[])? == 1);
     let all = stage.workload.records;
+    // Rows that are written are not yet decided: only here has every checkpoint been decided and committed.
+    child.wait_for(|said| *said == Said::Line("crashpoint coordinator.before_release 1".to_owned()))?;
     let last = scrape_until(&child, address, |scrape| {
         for (series, value) in &early.samples {
             let counts =
