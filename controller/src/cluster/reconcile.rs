@@ -1,10 +1,11 @@
 //! A turn of one Pipeline: taken whenever something of it changes, and now and then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::pipeline::Pipeline;
+use api::pipeline::{Pipeline, PipelineStatus};
 use api::token;
 use futures::future;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
@@ -26,6 +27,10 @@ use crate::status;
 /// After a turn that failed; doubled with each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 6;
+/// A status that another controller has replaced is not replaced again for so long: of two that both believe to lead, one with
+/// caches of earlier, each would undo what the other one wrote, as fast as the server answers.
+const CONTENDED_MS: u64 = 1_000;
+
 /// What every turn has at hand.
 pub(super) struct Context {
     client: Client,
@@ -35,14 +40,31 @@ pub(super) struct Context {
     pods: Store<Pod>,
     config_maps: Store<ConfigMap>,
     nodes: Store<Node>,
-    /// By uid: when a status was written, and how many turns have failed since one did not.
+    /// By uid.
     memory: Mutex<HashMap<String, Memory>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
+    /// When a status was written last, and a digest of it.
     written_ms: Option<u64>,
+    written: u64,
+    /// Turns that have failed since one did not.
     failures: u32,
+}
+
+impl Memory {
+    /// Whether somebody else has replaced what was written a moment ago.
+    fn is_contended(self, status: Option<&PipelineStatus>, now_ms: u64) -> bool {
+        let is_recent = self.written_ms.is_some_and(|written| now_ms.saturating_sub(written) < CONTENDED_MS);
+        is_recent && digest(status) != self.written
+    }
+}
+
+fn digest(status: Option<&PipelineStatus>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(&status).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }
 
 pub(super) async fn turn(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, Error> {
@@ -139,9 +161,13 @@ impl Context {
         let is_due = status::is_due(pipeline.status.as_ref(), &decision.status, written_ms, now_ms);
         if is_due || (has_news && !decision.steps.is_empty()) {
             self.must_lead()?;
+            if self.memory(&uid).is_contended(pipeline.status.as_ref(), now_ms) {
+                return Err(Error::Outdated { what: "the status, which another controller writes, too".to_owned() });
+            }
             let before = pipeline.status.take().unwrap_or_default();
             pipeline = apply::write_status(&self.client, &pipeline, &decision.status).await?;
-            self.remember(&uid, |memory| memory.written_ms = Some(now_ms));
+            let written = digest(pipeline.status.as_ref());
+            self.remember(&uid, |memory| (memory.written_ms, memory.written) = (Some(now_ms), written));
             let told = events(&before, &decision.status);
             self.publisher.publish(&pipeline, told, now_ms).await;
         }
@@ -211,4 +237,21 @@ pub(super) fn jittered(uid: &str, now_ms: u64, ms: u64) -> Duration {
     let hash = names::short_hash(&[uid.as_bytes(), &now_ms.to_be_bytes()]);
     let share = u64::from_str_radix(hash.get(..4).unwrap_or("0"), 16).unwrap_or_default();
     Duration::from_millis(ms.saturating_add(ms / 10 * share / 0xffff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_one_has_replaced_is_left_alone_for_a_while() {
+        let ours = PipelineStatus { parallelism: 1, ..PipelineStatus::default() };
+        let theirs = PipelineStatus { parallelism: 2, ..PipelineStatus::default() };
+        assert!(!Memory::default().is_contended(Some(&theirs), 7_000), "nothing was written yet");
+        let memory = Memory { written_ms: Some(7_000), written: digest(Some(&ours)), failures: 0 };
+        assert!(!memory.is_contended(Some(&ours), 7_001), "nobody has replaced it");
+        assert!(memory.is_contended(Some(&theirs), 7_000 + CONTENDED_MS - 1));
+        assert!(memory.is_contended(None, 7_001));
+        assert!(!memory.is_contended(Some(&theirs), 7_000 + CONTENDED_MS));
+    }
 }

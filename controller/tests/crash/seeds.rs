@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::every_request::run;
 use crate::scenarios;
-use crate::trouble::{FATES, Plan, Seed};
+use crate::trouble::{FATES, MOST_REQUESTS, Plan, Seed};
 
 /// Of each scenario in turn.
 const SEEDS: u64 = 1_000;
 /// Failures that are told.
 const MOST_TOLD: usize = 6;
-/// What a life may cost, whatever befalls it.
-const MOST_REQUESTS: u64 = 1_500;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))

@@ -66,6 +66,9 @@ impl Seed {
     }
 }
 
+/// What a life may cost, whatever befalls it. A controller that wants more hears nothing any more: it writes in circles.
+pub(crate) const MOST_REQUESTS: u64 = 1_500;
+
 /// Shared by all controllers of a run.
 pub(crate) struct Trouble {
     plan: Plan,
@@ -186,6 +189,9 @@ impl Trouble {
                 let (verb, kind, part) = (request.verb, request.kind.plural, &request.subresource);
                 let what = format!("{number}: {verb:?} {kind} {name} {part}");
                 state.writes.push(Write { at_ms, name: name.to_owned(), what });
+            }
+            if state.requests > MOST_REQUESTS {
+                return Fate::DeadBefore;
             }
             state.writes.len() as u64
         };

@@ -14,6 +14,7 @@ use stage::inprocess::{CONFIG_MAPS, Key, PIPELINES, PODS, RuntimeClock, Server, 
 use stage::script::{Cluster, Script, Store};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::end::difference;
 use crate::trouble::{Line, Trouble};
 
 pub(crate) const NAMESPACE: &str = "default";
@@ -25,6 +26,9 @@ const MOST_LOOKS: u32 = 36_000;
 /// Until everything that is still to be said is said; then nothing may be written for so long.
 const SETTLING: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_mins(6);
+
+/// In a failure's message.
+const MOST_CHANGES_TOLD: usize = 6;
 
 struct Now(RuntimeClock);
 
@@ -149,7 +153,22 @@ impl World {
         let pods = self.server.list(&PODS).into_iter().map(|(key, pod)| format!("{} {}", key.name, pod["status"]));
         let pods: Vec<_> = pods.collect();
         let pipeline = self.pipeline().map(|found| format!("{:#}", found["status"])).unwrap_or_default();
-        format!("{}\n{pipeline}\n{}\n{:?}", self.trouble.told(), pods.join("\n"), self.store())
+        let last = self.last_writes();
+        format!("{}\n{pipeline}\n{}\n{:?}\n{last}", self.trouble.told(), pods.join("\n"), self.store())
+    }
+
+    /// What the last changes of the Pipeline changed.
+    fn last_writes(&self) -> String {
+        let mut changes = vec![];
+        self.server.changes(|change| {
+            let is_pipeline = change.key.kind == &PIPELINES;
+            if let (true, Some(before), Some(after)) = (is_pipeline, &change.before, &change.after) {
+                changes.push((change.at_ms, Arc::clone(before), Arc::clone(after)));
+            }
+        });
+        let last = changes.iter().rev().take(MOST_CHANGES_TOLD).rev();
+        let told = last.map(|(at_ms, before, after)| format!("{at_ms}:\n{}", difference(after, before)));
+        told.collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn pipeline(&self) -> Option<Arc<Value>> {

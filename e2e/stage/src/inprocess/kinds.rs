@@ -12,8 +12,6 @@ pub struct Kind {
     pub has_status: bool,
     /// `metadata.generation` counts changes of what is neither metadata nor status.
     pub has_generation: bool,
-    /// A write must name the version that it is of.
-    pub is_custom: bool,
 }
 
 const CORE: Kind = Kind {
@@ -24,7 +22,6 @@ const CORE: Kind = Kind {
     is_namespaced: true,
     has_status: false,
     has_generation: false,
-    is_custom: false,
 };
 
 pub static PODS: Kind = Kind { plural: "pods", kind: "Pod", has_status: true, has_generation: true, ..CORE };
@@ -40,7 +37,6 @@ pub static PIPELINES: Kind = Kind {
     is_namespaced: true,
     has_status: true,
     has_generation: true,
-    is_custom: true,
 };
 pub static LEASES: Kind = Kind { group: "coordination.k8s.io", plural: "leases", kind: "Lease", ..CORE };
 pub static EVENTS: Kind = Kind { group: "events.k8s.io", plural: "events", kind: "Event", ..CORE };
@@ -54,6 +50,11 @@ impl Kind {
 
     pub(super) fn of(api_version: &str, name: &str) -> Option<&'static Self> {
         ALL.into_iter().find(|kind| kind.api_version() == api_version && kind.kind == name)
+    }
+
+    /// A write must name the version that it is of.
+    pub(super) fn is_custom(&self) -> bool {
+        self.group == PIPELINES.group
     }
 
     pub(super) fn api_version(&self) -> String {

@@ -75,7 +75,7 @@ impl Request {
             ("PATCH", name) if !name.is_empty() => match kind.split(';').next().unwrap_or_default() {
                 "application/merge-patch+json" => Verb::MergePatch,
                 // As the API server has it for everything but custom resources; equal to a merge where no list is in it.
-                "application/strategic-merge-patch+json" if !served.is_custom => Verb::MergePatch,
+                "application/strategic-merge-patch+json" if !served.is_custom() => Verb::MergePatch,
                 "application/apply-patch+yaml" => Verb::Apply,
                 _ => return Err(Refusal::unsupported(kind)),
             },

@@ -87,7 +87,7 @@ fn create(store: &mut Store, request: &Request, now_ms: u64) -> Result<Written, 
     }
     object["apiVersion"] = key.kind.api_version().into();
     object["kind"] = key.kind.kind.into();
-    if key.kind.is_custom
+    if key.kind.is_custom()
         && key.kind.has_status
         && let Some(fields) = object.as_object_mut()
     {
@@ -144,7 +144,7 @@ fn update(
         return Err(Refusal::conflict(&key, &why));
     }
     let version = text(&after, "/metadata/resourceVersion");
-    if version.is_empty() && key.kind.is_custom && request.verb == Verb::Update {
+    if version.is_empty() && key.kind.is_custom() && request.verb == Verb::Update {
         return Err(Refusal::invalid(
             &key,
             "metadata.resourceVersion: Invalid value: 0: must be specified for an update",

@@ -235,7 +235,9 @@ impl Inner {
             let uid = text(pod, "/metadata/uid");
             let is_over = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
             let is_leaving = pod.pointer("/metadata/deletionTimestamp").is_some();
-            if !is_over && !is_leaving && !self.processes.contains_key(uid) {
+            // One whose process has ended out of sight still looks as if it ran.
+            let is_new = text(pod, "/spec/nodeName").is_empty() && !self.processes.contains_key(uid);
+            if !is_over && !is_leaving && is_new {
                 self.admit(key, pod, now_ms);
             }
             if is_leaving {

@@ -51,6 +51,7 @@ fn status() -> Value {
         }],
         "restarts": { "total": 5, "sinceReset": 1 },
         "log": { "pipelineId": "0123456789abcdef", "log": 0, "attempt": 2, "slot": 9, "floor": { "attempt": 2, "epoch": 41 } },
+        "guarantee": "ExactlyOnce", "pendingCommittables": 3,
         "actions": {},
     })
 }
@@ -167,9 +168,8 @@ async fn columns_show_what_status_says() -> Result<()> {
         ("Ready", json!("True")),
         ("Epoch", json!(41)),
         ("Restarts", json!(5)),
-        // Of three sinks: a server shows the first value that a path finds.
         ("Guarantee", json!("ExactlyOnce")),
-        ("Pending-Commits", json!("3")),
+        ("Pending-Commits", json!(3)),
         ("Reason", json!("Running")),
         ("Message", json!("records flow")),
     ] {
