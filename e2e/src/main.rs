@@ -76,7 +76,9 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
     let options = options(arguments)?;
     screen.say(format!("{options:?}"))?;
     let wanted = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
-    if (wanted("kills") || wanted("pairs") || wanted("kafka") || wanted("controller")) && std::env::var_os("ONCEWARD_BIN").is_none() {
+    if (wanted("kills") || wanted("pairs") || wanted("kafka") || wanted("controller"))
+        && std::env::var_os("ONCEWARD_BIN").is_none()
+    {
         build(screen)?;
     }
     if wanted("kills") {

@@ -61,15 +61,17 @@ fn pod_of(world: &World) -> Key {
 }
 
 pub(crate) fn all() -> Vec<Scenario> {
-    let when = |when, what| vec![Act { when, what }];
-    let failed = |reason: &str| {
-        Some(Death { at: Moment::Decided(2), code: 1, words: Some((WorkerState::Failed, reason.to_owned())) })
-    };
+    [asked_for(), of_workers(), of_clusters()].into_iter().flatten().collect()
+}
+
+fn when(when: fn(&World) -> bool, what: fn(&World)) -> Vec<Act> {
+    vec![Act { when, what }]
+}
+
+/// What a user does.
+fn asked_for() -> Vec<Scenario> {
     vec![
         scenario("it runs to its end"),
-        dying("a worker is killed between a decision and its commit", vec![Some(Death::killed(Moment::Decided(2)))]),
-        dying("a worker is killed before its claim", vec![Some(Death::killed(Moment::Unclaimed))]),
-        dying("a worker is killed behind its claim", vec![Some(Death::killed(Moment::Claimed))]),
         Scenario { acts: when(is_half_way, edit_image), ..long("the image changes") },
         Scenario {
             acts: vec![
@@ -91,25 +93,6 @@ pub(crate) fn all() -> Vec<Scenario> {
             ..dying("it is deleted with pending commits", vec![Some(Death::killed(Moment::Decided(2)))])
         },
         Scenario {
-            acts: when(is_half_way, |world| world.cluster.evict(&pod_of(world))),
-            ..long("its worker is evicted")
-        },
-        Scenario { acts: when(is_half_way, |world| world.delete(&pod_of(world))), ..long("its pod is deleted") },
-        Scenario {
-            acts: vec![
-                Act {
-                    when: is_half_way,
-                    what: |world| world.cluster.lose(&world.cluster.node_of(&pod_of(world)).expect("a node")),
-                },
-                Act { when: |world| world.is(Phase::Finished), what: |world| world.cluster.find("node-a") },
-            ],
-            ..long("its node is lost and comes back")
-        },
-        Scenario {
-            acts: when(|world| world.is(Phase::Failed), edit_image),
-            ..dying("it fails for good, and its spec is mended", vec![failed("CannotHeal")])
-        },
-        Scenario {
             spec: json!({ "restartPolicy": policy(), "deletionTimeout": "1m" }),
             acts: when(is_half_way, |world| {
                 world.cluster.block(NAMESPACE, NAME, true);
@@ -120,30 +103,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         },
         Scenario {
             acts: vec![
-                Act { when: is_half_way, what: |world| world.cluster.block(NAMESPACE, NAME, true) },
-                Act {
-                    when: |world| !world.status().pending_commits.is_empty(),
-                    what: |world| world.cluster.block(NAMESPACE, NAME, false),
-                },
-            ],
-            ..long("its target is away for a while")
-        },
-        Scenario {
-            acts: vec![
                 Act { when: is_half_way, what: World::delete_pipeline },
                 Act { when: is_gone, what: |world| world.create(&json!({ "restartPolicy": policy() })) },
             ],
             ends: |world| world.is(Phase::Finished) && world.store().logs.len() == 2,
             ..long("it is deleted and made anew")
-        },
-        Scenario {
-            acts: when(is_half_way, |world| {
-                let key = Key::new(&PIPELINES, NAMESPACE, NAME);
-                world
-                    .server
-                    .edit(&key, |object| drop(object.as_object_mut().and_then(|fields| fields.remove("status"))));
-            }),
-            ..long("its status is forgotten")
         },
         Scenario {
             spec: json!({ "restartPolicy": policy(), "deletionTimeout": "1m" }),
@@ -155,6 +119,22 @@ pub(crate) fn all() -> Vec<Scenario> {
             }),
             ends: is_gone,
             ..long("its namespace is terminating")
+        },
+    ]
+}
+
+/// What becomes of workers by themselves.
+fn of_workers() -> Vec<Scenario> {
+    let failed = |reason: &str| {
+        Some(Death { at: Moment::Decided(2), code: 1, words: Some((WorkerState::Failed, reason.to_owned())) })
+    };
+    vec![
+        dying("a worker is killed between a decision and its commit", vec![Some(Death::killed(Moment::Decided(2)))]),
+        dying("a worker is killed before its claim", vec![Some(Death::killed(Moment::Unclaimed))]),
+        dying("a worker is killed behind its claim", vec![Some(Death::killed(Moment::Claimed))]),
+        Scenario {
+            acts: when(|world| world.is(Phase::Failed), edit_image),
+            ..dying("it fails for good, and its spec is mended", vec![failed("CannotHeal")])
         },
         Scenario {
             ends: |world| world.is(Phase::Pending),
@@ -172,6 +152,46 @@ pub(crate) fn all() -> Vec<Scenario> {
             spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 1, "delay": "1s" } } }),
             ends: |world| world.is(Phase::Failed),
             ..dying("its worker is killed too often", vec![Some(Death::killed(Moment::Decided(1))); 3])
+        },
+    ]
+}
+
+/// What nodes, targets and servers do to a Pipeline.
+fn of_clusters() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            acts: when(is_half_way, |world| world.cluster.evict(&pod_of(world))),
+            ..long("its worker is evicted")
+        },
+        Scenario { acts: when(is_half_way, |world| world.delete(&pod_of(world))), ..long("its pod is deleted") },
+        Scenario {
+            acts: vec![
+                Act {
+                    when: is_half_way,
+                    what: |world| world.cluster.lose(&world.cluster.node_of(&pod_of(world)).expect("a node")),
+                },
+                Act { when: |world| world.is(Phase::Finished), what: |world| world.cluster.find("node-a") },
+            ],
+            ..long("its node is lost and comes back")
+        },
+        Scenario {
+            acts: vec![
+                Act { when: is_half_way, what: |world| world.cluster.block(NAMESPACE, NAME, true) },
+                Act {
+                    when: |world| !world.status().pending_commits.is_empty(),
+                    what: |world| world.cluster.block(NAMESPACE, NAME, false),
+                },
+            ],
+            ..long("its target is away for a while")
+        },
+        Scenario {
+            acts: when(is_half_way, |world| {
+                let key = Key::new(&PIPELINES, NAMESPACE, NAME);
+                world
+                    .server
+                    .edit(&key, |object| drop(object.as_object_mut().and_then(|fields| fields.remove("status"))));
+            }),
+            ..long("its status is forgotten")
         },
     ]
 }
