@@ -81,7 +81,7 @@ fn controller(server: &Server, deaths: &Arc<Deaths>) -> (Arc<Line>, Task<()>) {
 
 impl World {
     fn new(deaths: Deaths) -> Result<Self> {
-        let server = Server::new(RuntimeClock::at(SystemClock::default().wall_ms()));
+        let server = Server::new(RuntimeClock::at(SystemClock.wall_ms()));
         let folder = tempfile::Builder::new().prefix("onceward-deaths-").tempdir()?;
         let kubelet = Kubelet::new(server.client(Arc::new(Fair)), folder.path())?;
         let task = tasks::spawn("kubelet", kubelet.clone().work());
