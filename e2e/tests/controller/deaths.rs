@@ -24,6 +24,8 @@ const NAME: &str = "dies";
 const DEATHS: u64 = 10;
 /// Lives until a death is struck: how often the status is written goes with the machine's speed.
 const MOST_LIVES: u32 = 5;
+/// By so many requests two lives may differ.
+const VARIES: u64 = 2;
 /// Lives at a time.
 const LANES: usize = 4;
 const LOOK: Duration = Duration::from_millis(50);
@@ -172,12 +174,13 @@ fn in_runtime<T>(life: impl Future<Output = Result<T>>) -> Result<T> {
 #[test]
 fn a_controller_may_die_behind_any_request_while_real_workers_run() -> Result<()> {
     let (writes, _, undisturbed) = in_runtime(live(0, false))?;
-    ensure!(undisturbed["restarts"] == 1 && writes >= DEATHS, "{writes} requests; {undisturbed:#}");
+    let sure = writes.saturating_sub(VARIES);
+    ensure!(undisturbed["restarts"] == 1 && sure >= DEATHS, "{writes} requests; {undisturbed:#}");
     let is_all = std::env::var("DEATHS").is_ok_and(|deaths| deaths == "all");
     let plans: Vec<(u64, bool)> = if is_all {
-        (1..=writes).flat_map(|at| [(at, false), (at, true)]).collect()
+        (1..=sure).flat_map(|at| [(at, false), (at, true)]).collect()
     } else {
-        (0..DEATHS).map(|nth| (1 + nth * (writes - 1) / (DEATHS - 1), nth % 2 == 0)).collect()
+        (0..DEATHS).map(|nth| (1 + nth * (sure - 1) / (DEATHS - 1), nth % 2 == 0)).collect()
     };
     let (next, wrong) = (AtomicU64::new(0), Mutex::new(vec![]));
     std::thread::scope(|scope| {
@@ -195,7 +198,7 @@ fn a_controller_may_die_behind_any_request_while_real_workers_run() -> Result<()
         }
     });
     let wrong = wrong.into_inner()?;
-    println!("{} deaths behind {writes} requests", plans.len());
+    println!("{} deaths at the first {sure} of {writes} requests", plans.len());
     ensure!(wrong.is_empty(), "{} of {} end otherwise:\n{}", wrong.len(), plans.len(), wrong.join("\n"));
     Ok(())
 }
