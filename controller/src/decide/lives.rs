@@ -24,6 +24,7 @@ pub enum Life {
 pub struct Ended {
     /// None: it never ran, or nobody knows.
     pub code: Option<i32>,
+    /// None: nobody wrote it down, and it is long ago.
     pub at_ms: Option<u64>,
     /// How long it had run.
     pub lasted_ms: u64,
@@ -127,7 +128,8 @@ fn ended(pod: &Pod) -> Ended {
     let ms = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
         time.as_ref().and_then(|time| u64::try_from(time.0.as_millisecond()).ok())
     };
-    let at_ms = terminated.and_then(|ended| ms(&ended.finished_at));
+    // One that its node did not even take has no end but its beginning.
+    let at_ms = terminated.and_then(|ended| ms(&ended.finished_at)).or_else(|| ms(&pod.metadata.creation_timestamp));
     let started_ms = terminated.and_then(|ended| ms(&ended.started_at));
     Ended {
         code: terminated.map(|ended| ended.exit_code),

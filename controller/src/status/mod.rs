@@ -17,7 +17,7 @@ pub use self::knowledge::Knowledge;
 
 use self::conditions::{Facts, conditions};
 use crate::build::Configuration;
-use crate::decide::{Goal, Life, Stop, Worker};
+use crate::decide::{Aim, Goal, Life, Stop, Worker};
 use crate::names::{self, Purpose};
 use crate::observe::Observed;
 use crate::requests::{self, Kind};
@@ -33,11 +33,12 @@ pub fn report(
     configuration: &Configuration,
     workers: &[Worker<'_>],
     knowledge: &Knowledge,
-    goal: &Goal,
+    aim: &Aim,
     refused: Option<&str>,
 ) -> PipelineStatus {
     let pipeline = &observed.pipeline;
     let before = pipeline.status.clone().unwrap_or_default();
+    let goal = &aim.goal;
     let current = match goal {
         Goal::Have(serial) => workers.iter().find(|worker| worker.serial == *serial),
         Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) | Goal::Rest(_) | Goal::LetGo { .. } => None,
@@ -46,9 +47,11 @@ pub fn report(
     let running = current.filter(runs).filter(|worker| worker.life == Life::Running);
     let ready = u32::from(running.is_some());
     let updated = running.filter(|worker| worker.configuration == configuration.hash);
-    let is_wanted = !matches!(goal, Goal::Rest(_) | Goal::LetGo { .. }) && !pipeline.spec.suspend;
-    let pending: Vec<_> = knowledge.pending.iter().filter(|one| is_news(one, observed.now_ms)).map(pending).collect();
-    let phase = phase(observed, goal, running.is_some(), knowledge);
+    // What a pod was made for is news at once.
+    let by_pod = aim.then.is_some() && workers.last().is_some_and(|last| last.purpose == Purpose::Commit);
+    let is_shown = |one: &&PendingCommit| by_pod || is_news(one, observed.now_ms);
+    let pending: Vec<_> = knowledge.pending.iter().filter(is_shown).map(pending).collect();
+    let phase = phase(observed, aim, running.is_some(), knowledge);
     let mut restarts = knowledge.restarts.clone();
     restarts.next_time = match goal {
         Goal::Wait { until_ms } => Some(rfc3339(*until_ms)),
@@ -61,7 +64,7 @@ pub fn report(
         selector: names::selector(pipeline),
         guarantee: Guarantee::weakest(&pipeline.spec.sinks).to_owned(),
         workers: Workers {
-            desired: u32::from(is_wanted),
+            desired: u32::from(aim.then.is_none()),
             ready,
             updated: u32::from(updated.is_some()),
             serial: workers.iter().map(|worker| worker.serial).max().unwrap_or(0).max(before.workers.serial),
@@ -74,28 +77,26 @@ pub fn report(
         log: knowledge.log_status(),
         actions: actions(pipeline, running),
     };
-    let facts = Facts { observed, status: &status, goal, current, knowledge, refused };
+    let facts = Facts { observed, status: &status, aim, workers, current, knowledge, refused };
     status.conditions = conditions(&facts, &before);
     status
 }
 
-fn phase(observed: &Observed, goal: &Goal, is_running: bool, knowledge: &Knowledge) -> Phase {
+fn phase(observed: &Observed, aim: &Aim, is_running: bool, knowledge: &Knowledge) -> Phase {
     let pipeline = &observed.pipeline;
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Phase::Deleting;
     }
-    match goal {
-        Goal::Rest(Stop::Suspended) => Phase::Suspended,
-        Goal::Rest(Stop::Finished) => Phase::Finished,
-        Goal::Rest(Stop::Failed { .. }) => Phase::Failed,
-        Goal::Rest(Stop::Refused { .. }) => Phase::Pending,
-        _ if pipeline.spec.suspend => Phase::Suspending,
-        Goal::Have(_) if is_running => Phase::Running,
+    match &aim.then {
+        Some(Stop::Suspended) if matches!(aim.goal, Goal::Rest(_)) => Phase::Suspended,
+        Some(Stop::Suspended) => Phase::Suspending,
+        Some(Stop::Finished) => Phase::Finished,
+        Some(Stop::Failed { .. }) => Phase::Failed,
+        Some(Stop::Refused { .. }) => Phase::Pending,
+        None if is_running => Phase::Running,
         // Once it has run, everything but running is a restart.
-        _ if knowledge.checkpoints.newest.is_some() || knowledge.restarts.total > 0 => Phase::Restarting,
-        Goal::Have(_) | Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) | Goal::LetGo { .. } => {
-            Phase::Starting
-        }
+        None if knowledge.checkpoints.newest.is_some() || knowledge.restarts.total > 0 => Phase::Restarting,
+        None => Phase::Starting,
     }
 }
 

@@ -197,6 +197,11 @@ impl World {
         self.store().logs.last().map_or(0, stage::script::Log::units)
     }
 
+    /// Whether something is decided and not visible.
+    pub(crate) fn owes(&self) -> bool {
+        self.store().logs.iter().any(|log| log.owed().is_some())
+    }
+
     /// The newest pod.
     pub(crate) fn pod(&self) -> Option<Key> {
         let serial = |pod: &Value| -> Option<u64> {

@@ -40,6 +40,9 @@ pub(crate) struct PodInWords {
     pub(crate) status: Value,
     #[serde(default)]
     pub(crate) leaving: bool,
+    /// When it was made.
+    #[serde(default)]
+    pub(crate) made: Option<String>,
     #[serde(default)]
     pub(crate) node: Option<String>,
     /// What its worker answers, or, where `status` has ended, left behind.
@@ -114,6 +117,8 @@ impl PodInWords {
         let worker = build::Worker { purpose, serial: self.serial, floor: None, pipeline_id: None, restore_from: None };
         let mut pod = build::pod(&then, &configuration, &worker, &settings()).expect("a pod");
         pod.metadata.uid = Some(format!("pod-{}", self.serial));
+        let time = |text: &String| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(text.parse().expect("a time"));
+        pod.metadata.creation_timestamp = self.made.as_ref().map(time);
         if let Some(spec) = &mut pod.spec {
             spec.node_name.clone_from(&self.node);
         }

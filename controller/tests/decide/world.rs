@@ -75,6 +75,7 @@ fn in_words(serial: u64, was: Was, purpose: Purpose, outdated: bool) -> PodInWor
         outdated,
         status,
         leaving: matches!(was, Was::Leaving),
+        made: None,
         node: Some(node.to_owned()),
         report,
     }
