@@ -9,6 +9,7 @@ use crate::build::Configuration;
 use crate::names::Purpose;
 use crate::observe::Observed;
 use crate::status::Knowledge;
+use crate::versions;
 
 /// What is wanted next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +108,12 @@ impl Scene<'_> {
             return Course::Run;
         };
         let Some(ended) = worker.ended().filter(|ended| ended.disrupted.is_none()) else { return Course::Run };
+        if let Some(unread) = &worker.unread {
+            return Course::Settle(Stop::Failed {
+                reason: versions::REASON.to_owned(),
+                message: versions::ended(unread),
+            });
+        }
         let message = || worker.report.as_ref().and_then(|report| report.message.clone()).unwrap_or_default();
         match (ended.code, worker.state()) {
             (Some(0), Some(WorkerState::Finished)) => Course::Nothing(Stop::Finished),
@@ -115,7 +122,7 @@ impl Scene<'_> {
                 let reason = reason.unwrap_or_else(|| "Failed".to_owned());
                 Course::Settle(Stop::Failed { reason, message: message() })
             }
-            (Some(2), _) => Course::Nothing(Stop::Refused { message: message() }),
+            (Some(2), _) => Course::Nothing(Stop::Refused { message: versions::refused(worker.report.as_ref()) }),
             (Some(3), _) if !self.workers.iter().any(|other| other.serial > worker.serial) => {
                 // None of ours: somebody else runs on this store.
                 Course::Nothing(Stop::Failed { reason: "FencedByForeign".to_owned(), message: message() })
@@ -218,6 +225,9 @@ impl Scene<'_> {
             let made = self.observed.pipeline.status.as_ref().map_or(0, |status| status.workers.serial);
             return made == 0;
         };
+        if newest.has_settled_in_other_words() {
+            return true;
+        }
         let Some(report) = newest.report.as_ref().filter(|_| newest.ended().is_some()) else { return false };
         match report.state {
             WorkerState::Settled | WorkerState::Finished | WorkerState::Stopped => report.pending_commits.is_empty(),

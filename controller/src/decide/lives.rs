@@ -1,6 +1,6 @@
 //! Pods as workers: what became of each.
 
-use api::report::{WorkerReport, WorkerState};
+use api::report::{Unread, Words, WorkerReport, WorkerState};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use crate::names::{self, Purpose};
@@ -45,6 +45,8 @@ pub struct Worker<'a> {
     pub is_ready: bool,
     /// What it says, or what it left as its last words.
     pub report: Option<WorkerReport>,
+    /// What it says cannot be understood here.
+    pub unread: Option<Unread>,
 }
 
 impl Worker<'_> {
@@ -70,6 +72,12 @@ impl Worker<'_> {
         matches!(self.life, Life::Waiting(_) | Life::Running | Life::Leaving)
     }
 
+    /// Whether it only commits, and has ended as those do when everything is visible, whatever it says of it.
+    pub fn has_settled_in_other_words(&self) -> bool {
+        let is_done = self.ended().is_some_and(|ended| ended.code == Some(0));
+        is_done && self.purpose == Purpose::Commit && self.unread.is_some()
+    }
+
     pub fn state(&self) -> Option<WorkerState> {
         self.report.as_ref().map(|report| report.state)
     }
@@ -86,10 +94,15 @@ fn worker<'a>(pod: &'a Pod, observed: &Observed) -> Option<Worker<'a>> {
     let labels = pod.metadata.labels.as_ref()?;
     let life = life(pod, observed);
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let last_words = || serde_json::from_str(terminated(pod)?.message.as_deref()?).ok();
-    let report = match life {
+    let last_words = || Words::read(terminated(pod)?.message.as_deref()?.as_bytes());
+    let words = match life {
         Life::Ended(_) => last_words().or_else(|| observed.reports.get(name).cloned()),
         Life::Waiting(_) | Life::Running | Life::Leaving | Life::Lost => observed.reports.get(name).cloned(),
+    };
+    let (report, unread) = match words {
+        Some(Words::Report(report)) => (Some(*report), None),
+        Some(Words::Unread(unread)) => (None, Some(unread)),
+        None => (None, None),
     };
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     Some(Worker {
@@ -100,6 +113,7 @@ fn worker<'a>(pod: &'a Pod, observed: &Observed) -> Option<Worker<'a>> {
         is_ready: conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         life,
         report,
+        unread,
     })
 }
 

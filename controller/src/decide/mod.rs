@@ -71,7 +71,17 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     plan.tidy();
     plan.ask(goal);
     let steps = plan.steps;
-    let status = status::report(observed, &configuration, &workers, &knowledge, &aim, refused.as_deref());
+    let refused = refused.as_deref();
+    let facts = status::Facts {
+        observed,
+        settings,
+        configuration: &configuration,
+        workers: &workers,
+        knowledge: &knowledge,
+        aim: &aim,
+        refused,
+    };
+    let status = status::report(&facts);
     let look_again_ms = match goal {
         Goal::Wait { until_ms } => {
             let until_ms = deadline_ms(&observed.pipeline).map_or(*until_ms, |deadline| deadline.min(*until_ms));

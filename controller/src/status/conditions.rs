@@ -4,10 +4,10 @@ use api::pipeline::{Condition, PipelineStatus};
 use api::report::WorkerState;
 use k8s_openapi::jiff::Timestamp;
 
-use super::Knowledge;
+use super::{Facts, Knowledge};
 use crate::decide::{Aim, Goal, Life, Stop, Worker};
 use crate::names::Purpose;
-use crate::observe::Observed;
+use crate::versions;
 
 /// What is to be said of one condition.
 struct Word {
@@ -21,23 +21,16 @@ fn word(kind: &'static str, status: &'static str, reason: &str, message: impl In
     Word { kind, status, reason: reason.to_owned(), message: message.into() }
 }
 
-/// What conditions are made from.
-pub(super) struct Facts<'a> {
-    pub(super) observed: &'a Observed,
-    /// The new one, as far as it is done.
-    pub(super) status: &'a PipelineStatus,
-    pub(super) aim: &'a Aim,
-    pub(super) workers: &'a [Worker<'a>],
-    /// The worker that does what is wanted.
-    pub(super) current: Option<&'a Worker<'a>>,
-    pub(super) knowledge: &'a Knowledge,
-    /// Why no pod can be made of this manifest.
-    pub(super) refused: Option<&'a str>,
-}
-
 /// All five; those of `before` tell since when.
-pub(super) fn conditions(facts: &Facts<'_>, before: &PipelineStatus) -> Vec<Condition> {
-    let Facts { observed, status, aim, workers, current, knowledge, refused } = *facts;
+///
+/// `current`: the worker that does what is wanted; `status`: the new one, as far as it is done.
+pub(super) fn conditions(
+    facts: &Facts<'_>,
+    current: Option<&Worker<'_>>,
+    status: &PipelineStatus,
+    before: &PipelineStatus,
+) -> Vec<Condition> {
+    let Facts { observed, aim, workers, knowledge, refused, .. } = *facts;
     let words = [
         accepted(&aim.goal, refused),
         ready(status, aim, current),
@@ -97,6 +90,10 @@ fn starting(worker: &Worker<'_>) -> Word {
     let not = |reason: &str, message: &str| word("Ready", "False", reason, message);
     match (&worker.life, worker.state()) {
         (Life::Waiting(Some(obstacle)), _) => not("PodNotStarting", obstacle),
+        (Life::Running, None) if worker.unread.is_some() => {
+            let message = worker.unread.as_ref().map(versions::at_work).unwrap_or_default();
+            word("Ready", "Unknown", versions::REASON, message)
+        }
         (_, Some(WorkerState::Recovering)) => not("Recovering", "commits of the newest checkpoint are being finished"),
         (_, Some(WorkerState::Restarting)) => {
             let message = worker.report.as_ref().and_then(|report| report.attempts.last_reason.clone());

@@ -15,11 +15,11 @@ pub(crate) use self::conditions::ms_of_rfc3339;
 pub use self::conditions::rfc3339;
 pub use self::knowledge::Knowledge;
 
-use self::conditions::{Facts, conditions};
+use self::conditions::conditions;
 use crate::build::Configuration;
 use crate::decide::{Aim, Goal, Life, Stop, Worker};
 use crate::names::{self, Purpose};
-use crate::observe::Observed;
+use crate::observe::{Observed, Settings};
 use crate::requests::{self, Kind};
 
 /// Commits take a moment after every checkpoint; they are news when they take longer.
@@ -27,15 +27,22 @@ const QUIET_COMMIT_MS: u64 = 10_000;
 /// Checkpoints alone are worth a write this often.
 const FIGURES_MS: u64 = 30_000;
 
+/// What a status is made from.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    pub observed: &'a Observed,
+    pub settings: &'a Settings,
+    pub configuration: &'a Configuration,
+    pub workers: &'a [Worker<'a>],
+    pub knowledge: &'a Knowledge,
+    pub aim: &'a Aim,
+    /// Why no pod can be made of this manifest.
+    pub refused: Option<&'a str>,
+}
+
 /// The status.
-pub fn report(
-    observed: &Observed,
-    configuration: &Configuration,
-    workers: &[Worker<'_>],
-    knowledge: &Knowledge,
-    aim: &Aim,
-    refused: Option<&str>,
-) -> PipelineStatus {
+pub fn report(facts: &Facts<'_>) -> PipelineStatus {
+    let Facts { observed, settings, configuration, workers, knowledge, aim, .. } = *facts;
     let pipeline = &observed.pipeline;
     let before = pipeline.status.clone().unwrap_or_default();
     let goal = &aim.goal;
@@ -51,7 +58,10 @@ pub fn report(
     let by_pod = aim.then.is_some() && workers.last().is_some_and(|last| last.purpose == Purpose::Commit);
     let is_shown = |one: &&PendingCommit| by_pod || is_news(one, observed.now_ms);
     let pending: Vec<_> = knowledge.pending.iter().filter(is_shown).map(pending).collect();
-    let phase = phase(observed, aim, running.is_some(), knowledge);
+    // One that cannot be understood still has its readiness to say that it runs.
+    let is_mute = |worker: &&Worker<'_>| worker.unread.is_some() && worker.is_ready && worker.life == Life::Running;
+    let is_running = running.is_some() || current.filter(is_mute).is_some();
+    let phase = phase(observed, aim, is_running, knowledge);
     let mut restarts = knowledge.restarts.clone();
     restarts.next_time = match goal {
         Goal::Wait { until_ms } => Some(rfc3339(*until_ms)),
@@ -75,10 +85,9 @@ pub fn report(
         pending_commits: pending,
         restarts,
         log: knowledge.log_status(),
-        actions: actions(pipeline, running),
+        actions: actions(pipeline, running, settings),
     };
-    let facts = Facts { observed, status: &status, aim, workers, current, knowledge, refused };
-    status.conditions = conditions(&facts, &before);
+    status.conditions = conditions(facts, current, &status, &before);
     status
 }
 
@@ -101,12 +110,16 @@ fn phase(observed: &Observed, aim: &Aim, is_running: bool, knowledge: &Knowledge
 }
 
 /// What was asked for and is obeyed: a restart at once, as every worker is compared with it; a checkpoint when its worker
-/// says so.
-fn actions(pipeline: &Pipeline, running: Option<&Worker<'_>>) -> Actions {
+/// says so, or when it cannot be asked for one.
+fn actions(pipeline: &Pipeline, running: Option<&Worker<'_>>, settings: &Settings) -> Actions {
     let told = running.and_then(|worker| worker.report.as_ref()?.requested.as_ref());
     let answer = |kind: Kind| {
         let answered = || kind.answer(pipeline).cloned();
         let Some(open) = kind.open(pipeline) else { return answered() };
+        if settings.controller_key.is_none() {
+            let message = Some(requests::NO_KEY.to_owned());
+            return Some(ActionStatus { requested_at: open.to_owned(), taken: None, message });
+        }
         let told = told.filter(|told| told.id == open && told.savepoint == (kind == Kind::Savepoint));
         let Some(taken) = told.and_then(|told| told.taken.as_ref()) else { return answered() };
         let taken = Restored { attempt: taken.attempt.0, epoch: taken.epoch.0, handle: taken.handle.clone() };

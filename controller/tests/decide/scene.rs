@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::pipeline::Pipeline;
-use api::report::WorkerReport;
+use api::report::{REPORT_VERSION, Words, WorkerReport};
 use controller::build;
 use controller::names::{self, Purpose};
 use controller::observe::{Observed, Settings};
@@ -24,6 +24,9 @@ pub(crate) struct Scene {
     pub(crate) pods: Vec<PodInWords>,
     #[serde(default)]
     pub(crate) lost_nodes: BTreeSet<String>,
+    /// The controller has no key to sign with.
+    #[serde(default)]
+    pub(crate) no_key: bool,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +51,9 @@ pub(crate) struct PodInWords {
     /// What its worker answers, or, where `status` has ended, left behind.
     #[serde(default)]
     pub(crate) report: Option<WorkerReport>,
+    /// The same in words that are none of ours.
+    #[serde(default)]
+    pub(crate) says: Value,
 }
 
 fn run() -> String {
@@ -95,8 +101,9 @@ impl Scene {
         }
         let pods = self.pods.into_iter().map(|words| {
             let pod = words.pod(&pipeline);
-            if let Some(report) = words.report.filter(|_| !has_ended(&pod)) {
-                reports.insert(pod.metadata.name.clone().unwrap_or_default(), report);
+            if let Some(told) = words.told().and_then(|told| Words::read(told.as_bytes())).filter(|_| !has_ended(&pod))
+            {
+                reports.insert(pod.metadata.name.clone().unwrap_or_default(), told);
             }
             pod
         });
@@ -106,6 +113,13 @@ impl Scene {
 }
 
 impl PodInWords {
+    /// Of the present format where it names none.
+    fn told(&self) -> Option<String> {
+        let report = self.report.clone().map(|report| WorkerReport { report_version: REPORT_VERSION, ..report });
+        let report = report.map(|report| serde_json::to_string(&report).expect("JSON"));
+        report.or_else(|| self.says.is_object().then(|| self.says.to_string()))
+    }
+
     fn pod(&self, pipeline: &Pipeline) -> Pod {
         let mut then = pipeline.clone();
         if self.outdated {
@@ -125,8 +139,8 @@ impl PodInWords {
         let mut status = self.status.clone();
         // `terminated: {...}` for short; the last words go where kubelets put them.
         if let Some(mut terminated) = status.as_object_mut().and_then(|status| status.remove("terminated")) {
-            if let Some(report) = &self.report {
-                terminated["message"] = serde_json::to_string(report).expect("JSON").into();
+            if let Some(told) = self.told() {
+                terminated["message"] = told.into();
             }
             status["containerStatuses"] = json!([{
                 "name": names::CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,
