@@ -108,10 +108,12 @@ fn of_conditions(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
     if let Some(message) = is_new("Progressing", "False", Some("PodNotStarting")) {
         all.push(warning("PodNotStarting", "Create", message));
     }
-    if let Some(message) = is_new("CommitsSettled", "False", Some("CommitsPending")) {
-        all.push(warning("CommitsPending", "Commit", message));
+    for reason in ["CommitsPending", "CommitsUnknown"] {
+        if let Some(message) = is_new("CommitsSettled", "False", Some(reason)) {
+            all.push(warning("CommitsPending", "Commit", message));
+        }
     }
-    if condition(before, "CommitsSettled").is_some_and(|known| known.status == "False")
+    if condition(before, "CommitsSettled").is_some_and(|known| known.status != "True")
         && is_new("CommitsSettled", "True", None).is_some()
     {
         all.push(normal("CommitsSettled", "Commit", "everything decided is visible"));

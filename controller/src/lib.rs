@@ -12,6 +12,7 @@
 //! | [`metrics`] | statuses as Prometheus reads them |
 //! | [`requests`] | what people ask for by annotation |
 //! | [`names`] | labels, names and hashes |
+//! | [`versions`] | what is said where worker and controller are of different versions |
 //!
 //! Nothing here is needed for safety: two controllers, stale caches and lost writes cost at most a pod that the log fences.
 pub mod build;
@@ -23,3 +24,4 @@ pub mod names;
 pub mod observe;
 pub mod requests;
 pub mod status;
+pub mod versions;

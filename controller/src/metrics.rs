@@ -11,7 +11,7 @@ use crate::status::ms_of_rfc3339;
 use crate::status::restarts::REASONS;
 
 /// Reasons that a Failed pipeline may have; every other one is `Other`.
-pub const FAILED: [&str; 12] = [
+pub const FAILED: [&str; 13] = [
     "RestartLimitReached",
     "RestartsExhausted",
     "CommitLost",
@@ -23,6 +23,7 @@ pub const FAILED: [&str; 12] = [
     "Panic",
     "Violation",
     "FencedByForeign",
+    "WorkerVersion",
     "Other",
 ];
 const CONDITIONS: [&str; 5] = ["Accepted", "Ready", "CheckpointHealthy", "CommitsSettled", "Progressing"];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::pipeline::Pipeline;
-use api::report::WorkerReport;
+use api::report::Words;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 
 /// A Pipeline and its world, read before the decision. Pods and configurations are those that it owns by uid.
@@ -13,7 +13,7 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     pub config_maps: Vec<ConfigMap>,
     /// By name of the pod: what its worker answers now.
-    pub reports: BTreeMap<String, WorkerReport>,
+    pub reports: BTreeMap<String, Words>,
     /// Nodes that the cluster has lost sight of.
     pub lost_nodes: BTreeSet<String>,
     /// Milliseconds since 1970.

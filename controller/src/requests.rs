@@ -6,6 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::names;
 
+/// Said once to each request that cannot be passed on.
+pub const NO_KEY: &str = "the controller has no signing key, and workers take requests with its signature only: set signingKey.* in the chart, then ask again";
+
 /// What may be asked of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

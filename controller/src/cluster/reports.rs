@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::report::WorkerReport;
+use api::report::Words;
 use futures::future::{self, BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
@@ -20,8 +20,8 @@ const MOST_BYTES: usize = 64 << 10;
 
 /// The one way in which the controller hears of workers.
 pub trait Ask: Send + Sync {
-    /// What the worker at this address of a pod says; None if nothing that can be understood.
-    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<WorkerReport>>;
+    /// What the worker at this address of a pod says; None if nothing that a worker says.
+    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<Words>>;
 
     /// Has the worker take a checkpoint, by a signed token; an error in words.
     fn request<'a>(&'a self, address: &'a str, token: String) -> BoxFuture<'a, Result<(), String>> {
@@ -47,7 +47,7 @@ impl Default for Reports {
 }
 
 impl Ask for Reports {
-    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<WorkerReport>> {
+    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<Words>> {
         self.answer_of(address).boxed()
     }
 
@@ -63,10 +63,10 @@ impl Ask for Reports {
 }
 
 impl Reports {
-    async fn answer_of(&self, address: &str) -> Option<WorkerReport> {
+    async fn answer_of(&self, address: &str) -> Option<Words> {
         let uri = uri(address, "state").ok()?;
         match tokio::time::timeout(PATIENCE, self.get(uri)).await {
-            Ok(Ok(report)) => Some(report),
+            Ok(Ok(words)) => words,
             Ok(Err(error)) => {
                 tracing::debug!(address, %error, "a worker does not tell its state");
                 None
@@ -81,13 +81,13 @@ impl Reports {
         if status.is_success() { Ok(()) } else { Err(format!("it answers {status}").into()) }
     }
 
-    async fn get(&self, uri: Uri) -> Result<WorkerReport, Box<dyn std::error::Error + Send + Sync>> {
+    async fn get(&self, uri: Uri) -> Result<Option<Words>, Box<dyn std::error::Error + Send + Sync>> {
         let answer = self.client.get(uri).await?;
         if !answer.status().is_success() {
             return Err(format!("it answers {}", answer.status()).into());
         }
         let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await?.to_bytes();
-        Ok(serde_json::from_slice(&body)?)
+        Ok(Words::read(&body))
     }
 }
 

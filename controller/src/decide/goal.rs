@@ -1,13 +1,15 @@
 //! Where to from here: what a Pipeline's pods should come to.
 
+use api::pipeline::Pipeline;
 use api::report::{WorkerReport, WorkerState};
 
-use super::delay::{Verdict, delay};
+use super::delay::{Verdict, delay, settling_delay_ms};
 use super::lives::{Ended, Life, Worker};
 use crate::build::Configuration;
 use crate::names::Purpose;
 use crate::observe::Observed;
 use crate::status::Knowledge;
+use crate::versions;
 
 /// What is wanted next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,14 @@ pub enum Stop {
     },
 }
 
+/// A goal and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aim {
+    pub goal: Goal,
+    /// Nothing is to run any more: what is decided is still to become visible, and then this.
+    pub then: Option<Stop>,
+}
+
 /// What the pipeline as a whole is to do.
 enum Course {
     Run,
@@ -50,18 +60,28 @@ enum Course {
     Nothing(Stop),
 }
 
-pub(super) fn goal(
+pub(super) fn aim(
     observed: &Observed,
     configuration: &Configuration,
     workers: &[Worker<'_>],
     knowledge: &Knowledge,
-) -> Goal {
+) -> Aim {
     let scene = Scene { observed, hash: &configuration.hash, workers, knowledge };
     match scene.course() {
-        Course::Run => scene.run(),
-        Course::Settle(stop) => scene.settle(stop),
-        Course::Nothing(stop) => scene.rest(stop),
+        Course::Run => {
+            let goal = scene.run();
+            let then = if let Goal::Rest(stop) = &goal { Some(stop.clone()) } else { None };
+            Aim { goal, then }
+        }
+        Course::Settle(stop) => Aim { goal: scene.settle(stop.clone()), then: Some(stop) },
+        Course::Nothing(stop) => Aim { goal: scene.rest(stop.clone()), then: Some(stop) },
     }
+}
+
+/// When a deletion waits no longer.
+pub(super) fn deadline_ms(pipeline: &Pipeline) -> Option<u64> {
+    let since = u64::try_from(pipeline.metadata.deletion_timestamp.as_ref()?.0.as_millisecond()).ok()?;
+    Some(since.saturating_add(pipeline.spec.deletion_timeout.as_millis()))
 }
 
 struct Scene<'a> {
@@ -88,6 +108,12 @@ impl Scene<'_> {
             return Course::Run;
         };
         let Some(ended) = worker.ended().filter(|ended| ended.disrupted.is_none()) else { return Course::Run };
+        if let Some(unread) = &worker.unread {
+            return Course::Settle(Stop::Failed {
+                reason: versions::REASON.to_owned(),
+                message: versions::ended(unread),
+            });
+        }
         let message = || worker.report.as_ref().and_then(|report| report.message.clone()).unwrap_or_default();
         match (ended.code, worker.state()) {
             (Some(0), Some(WorkerState::Finished)) => Course::Nothing(Stop::Finished),
@@ -96,7 +122,7 @@ impl Scene<'_> {
                 let reason = reason.unwrap_or_else(|| "Failed".to_owned());
                 Course::Settle(Stop::Failed { reason, message: message() })
             }
-            (Some(2), _) => Course::Nothing(Stop::Refused { message: message() }),
+            (Some(2), _) => Course::Nothing(Stop::Refused { message: versions::refused(worker.report.as_ref()) }),
             (Some(3), _) if !self.workers.iter().any(|other| other.serial > worker.serial) => {
                 // None of ours: somebody else runs on this store.
                 Course::Nothing(Stop::Failed { reason: "FencedByForeign".to_owned(), message: message() })
@@ -123,24 +149,34 @@ impl Scene<'_> {
 
     /// After a pod of the present configuration has ended or is lost.
     fn again(&self, worker: &Worker<'_>) -> Goal {
-        let now = Goal::Replace { purpose: worker.purpose };
+        let now = Goal::Replace { purpose: Purpose::Run };
         match worker.ended() {
-            // Also a commit-only pod that could not even be tried: it would be the same again at once.
-            Some(ended) if worker.failed_by_itself() || matches!(ended.code, Some(1 | 2)) => {
-                self.after_delay(ended, now)
-            }
+            Some(ended) if worker.failed_by_itself() => self.after_delay(ended, now),
             Some(_) | None => now,
         }
     }
 
     fn after_delay(&self, ended: &Ended, now: Goal) -> Goal {
         match self.verdict() {
-            Verdict::AfterMs(delay) => {
-                let until_ms = ended.at_ms.unwrap_or(self.observed.now_ms).saturating_add(delay);
-                if self.observed.now_ms >= until_ms { now } else { Goal::Wait { until_ms } }
-            }
+            Verdict::AfterMs(delay) => self.when(ended.at_ms.unwrap_or_default().saturating_add(delay), now),
             Verdict::Never => Goal::Rest(given_up(ended)),
         }
+    }
+
+    fn when(&self, until_ms: u64, now: Goal) -> Goal {
+        if self.observed.now_ms >= until_ms { now } else { Goal::Wait { until_ms } }
+    }
+
+    /// After a commit-only pod that has ended, or is lost, and not everything is visible. However it ended: the same would
+    /// come of another one at once. Given up never, as what is decided has to become visible.
+    fn settle_again(&self, worker: &Worker<'_>) -> Goal {
+        let now = Goal::Replace { purpose: Purpose::Commit };
+        let Some(ended) = worker.ended().filter(|ended| ended.disrupted.is_none()) else { return now };
+        // Their serial numbers follow that of the run that they are made after.
+        let run = self.newest(Purpose::Run).map_or(0, |run| run.serial);
+        let before = worker.serial.saturating_sub(run).saturating_sub(1);
+        let delay = settling_delay_ms(&self.observed.pipeline.spec.restart_policy, before);
+        self.when(ended.at_ms.unwrap_or_default().saturating_add(delay), now)
     }
 
     /// What the restart policy says to the newest failure.
@@ -177,7 +213,7 @@ impl Scene<'_> {
             return if self.is_deleting() { Goal::LetGo { left: None } } else { Goal::Rest(then) };
         }
         match self.workers.last().filter(|worker| worker.purpose == Purpose::Commit) {
-            Some(worker) => self.again(worker),
+            Some(worker) => self.settle_again(worker),
             None => Goal::Replace { purpose: Purpose::Commit },
         }
     }
@@ -189,12 +225,19 @@ impl Scene<'_> {
             let made = self.observed.pipeline.status.as_ref().map_or(0, |status| status.workers.serial);
             return made == 0;
         };
+        if newest.has_settled_in_other_words() {
+            return true;
+        }
         let Some(report) = newest.report.as_ref().filter(|_| newest.ended().is_some()) else { return false };
         match report.state {
             WorkerState::Settled | WorkerState::Finished | WorkerState::Stopped => report.pending_commits.is_empty(),
-            WorkerState::Failed => report.pending_commits.is_empty() || is_loss(report),
-            // Nothing was claimed: there is nothing of it.
-            WorkerState::Refused => newest.purpose == Purpose::Commit || self.knowledge.log.is_none(),
+            // One that never came to read the log knows of nothing that is pending.
+            WorkerState::Failed => {
+                let has_read = report.log.is_some() && report.log == self.knowledge.log;
+                (has_read && report.pending_commits.is_empty()) || is_loss(report)
+            }
+            // Nothing was claimed, by anybody: there is nothing of it.
+            WorkerState::Refused => self.knowledge.log.is_none(),
             WorkerState::Starting
             | WorkerState::Recovering
             | WorkerState::Running
@@ -207,10 +250,7 @@ impl Scene<'_> {
 
     /// A deletion does not wait for ever: what it leaves behind.
     fn overdue(&self) -> Option<String> {
-        let metadata = &self.observed.pipeline.metadata;
-        let since = u64::try_from(metadata.deletion_timestamp.as_ref()?.0.as_millisecond()).ok()?;
-        let timeout = self.observed.pipeline.spec.deletion_timeout.as_millis();
-        if self.observed.now_ms < since.saturating_add(timeout) || self.is_settled() {
+        if self.observed.now_ms < deadline_ms(&self.observed.pipeline)? || self.is_settled() {
             return None;
         }
         let pending: u64 = self.knowledge.pending.iter().map(|pending| pending.committables).sum();

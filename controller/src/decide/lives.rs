@@ -1,6 +1,6 @@
 //! Pods as workers: what became of each.
 
-use api::report::{WorkerReport, WorkerState};
+use api::report::{Unread, Words, WorkerReport, WorkerState};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use crate::names::{self, Purpose};
@@ -24,6 +24,7 @@ pub enum Life {
 pub struct Ended {
     /// None: it never ran, or nobody knows.
     pub code: Option<i32>,
+    /// None: nobody wrote it down, and it is long ago.
     pub at_ms: Option<u64>,
     /// How long it had run.
     pub lasted_ms: u64,
@@ -44,6 +45,8 @@ pub struct Worker<'a> {
     pub is_ready: bool,
     /// What it says, or what it left as its last words.
     pub report: Option<WorkerReport>,
+    /// What it says cannot be understood here.
+    pub unread: Option<Unread>,
 }
 
 impl Worker<'_> {
@@ -69,6 +72,12 @@ impl Worker<'_> {
         matches!(self.life, Life::Waiting(_) | Life::Running | Life::Leaving)
     }
 
+    /// Whether it only commits, and has ended as those do when everything is visible, whatever it says of it.
+    pub fn has_settled_in_other_words(&self) -> bool {
+        let is_done = self.ended().is_some_and(|ended| ended.code == Some(0));
+        is_done && self.purpose == Purpose::Commit && self.unread.is_some()
+    }
+
     pub fn state(&self) -> Option<WorkerState> {
         self.report.as_ref().map(|report| report.state)
     }
@@ -85,10 +94,15 @@ fn worker<'a>(pod: &'a Pod, observed: &Observed) -> Option<Worker<'a>> {
     let labels = pod.metadata.labels.as_ref()?;
     let life = life(pod, observed);
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let last_words = || serde_json::from_str(terminated(pod)?.message.as_deref()?).ok();
-    let report = match life {
+    let last_words = || Words::read(terminated(pod)?.message.as_deref()?.as_bytes());
+    let words = match life {
         Life::Ended(_) => last_words().or_else(|| observed.reports.get(name).cloned()),
         Life::Waiting(_) | Life::Running | Life::Leaving | Life::Lost => observed.reports.get(name).cloned(),
+    };
+    let (report, unread) = match words {
+        Some(Words::Report(report)) => (Some(*report), None),
+        Some(Words::Unread(unread)) => (None, Some(unread)),
+        None => (None, None),
     };
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     Some(Worker {
@@ -99,6 +113,7 @@ fn worker<'a>(pod: &'a Pod, observed: &Observed) -> Option<Worker<'a>> {
         is_ready: conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         life,
         report,
+        unread,
     })
 }
 
@@ -127,7 +142,8 @@ fn ended(pod: &Pod) -> Ended {
     let ms = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
         time.as_ref().and_then(|time| u64::try_from(time.0.as_millisecond()).ok())
     };
-    let at_ms = terminated.and_then(|ended| ms(&ended.finished_at));
+    // One that its node did not even take has no end but its beginning.
+    let at_ms = terminated.and_then(|ended| ms(&ended.finished_at)).or_else(|| ms(&pod.metadata.creation_timestamp));
     let started_ms = terminated.and_then(|ended| ms(&ended.started_at));
     Ended {
         code: terminated.map(|ended| ended.exit_code),

@@ -10,10 +10,10 @@ use api::report::WorkerState;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 
 pub(crate) use self::delay::counted;
-pub use self::goal::{Goal, Stop};
+pub use self::goal::{Aim, Goal, Stop};
 pub use self::lives::{Ended, Life, Worker};
 
-use self::goal::goal;
+use self::goal::{aim, deadline_ms};
 use crate::build::{self, Configuration};
 use crate::names::{self, Purpose};
 use crate::observe::{Observed, Settings};
@@ -63,16 +63,30 @@ pub fn decide(observed: &Observed, settings: &Settings) -> Decision {
     let configuration = build::configuration(&observed.pipeline, settings);
     let workers = lives::workers(observed);
     let mut knowledge = Knowledge::of(observed, &workers);
-    let goal = goal(observed, &configuration, &workers, &knowledge);
-    knowledge.take_goal(observed, &configuration, &workers, &goal);
+    let aim = aim(observed, &configuration, &workers, &knowledge);
+    let goal = &aim.goal;
+    knowledge.take_goal(observed, &configuration, &workers, goal);
     let mut plan = Plan { observed, settings, configuration: &configuration, workers: &workers, steps: vec![] };
-    let refused = plan.pursue(&goal, &knowledge).err();
+    let refused = plan.pursue(goal, &knowledge).err();
     plan.tidy();
-    plan.ask(&goal);
+    plan.ask(goal);
     let steps = plan.steps;
-    let status = status::report(observed, &configuration, &workers, &knowledge, &goal, refused.as_deref());
-    let look_again_ms = match &goal {
-        Goal::Wait { until_ms } => until_ms.saturating_sub(observed.now_ms).clamp(1, REST_MS),
+    let refused = refused.as_deref();
+    let facts = status::Facts {
+        observed,
+        settings,
+        configuration: &configuration,
+        workers: &workers,
+        knowledge: &knowledge,
+        aim: &aim,
+        refused,
+    };
+    let status = status::report(&facts);
+    let look_again_ms = match goal {
+        Goal::Wait { until_ms } => {
+            let until_ms = deadline_ms(&observed.pipeline).map_or(*until_ms, |deadline| deadline.min(*until_ms));
+            until_ms.saturating_sub(observed.now_ms).clamp(1, REST_MS)
+        }
         Goal::Have(_) | Goal::Replace { .. } | Goal::Stopping(_) => POLL_MS,
         Goal::Rest(_) | Goal::LetGo { .. } => REST_MS,
     };

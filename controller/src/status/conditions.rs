@@ -4,9 +4,10 @@ use api::pipeline::{Condition, PipelineStatus};
 use api::report::WorkerState;
 use k8s_openapi::jiff::Timestamp;
 
-use super::Knowledge;
-use crate::decide::{Goal, Life, Stop, Worker};
-use crate::observe::Observed;
+use super::{Facts, Knowledge};
+use crate::decide::{Aim, Goal, Life, Stop, Worker};
+use crate::names::Purpose;
+use crate::versions;
 
 /// What is to be said of one condition.
 struct Word {
@@ -20,28 +21,22 @@ fn word(kind: &'static str, status: &'static str, reason: &str, message: impl In
     Word { kind, status, reason: reason.to_owned(), message: message.into() }
 }
 
-/// What conditions are made from.
-pub(super) struct Facts<'a> {
-    pub(super) observed: &'a Observed,
-    /// The new one, as far as it is done.
-    pub(super) status: &'a PipelineStatus,
-    pub(super) goal: &'a Goal,
-    /// The worker that does what is wanted.
-    pub(super) current: Option<&'a Worker<'a>>,
-    pub(super) knowledge: &'a Knowledge,
-    /// Why no pod can be made of this manifest.
-    pub(super) refused: Option<&'a str>,
-}
-
 /// All five; those of `before` tell since when.
-pub(super) fn conditions(facts: &Facts<'_>, before: &PipelineStatus) -> Vec<Condition> {
-    let Facts { observed, status, goal, current, knowledge, refused } = *facts;
+///
+/// `current`: the worker that does what is wanted; `status`: the new one, as far as it is done.
+pub(super) fn conditions(
+    facts: &Facts<'_>,
+    current: Option<&Worker<'_>>,
+    status: &PipelineStatus,
+    before: &PipelineStatus,
+) -> Vec<Condition> {
+    let Facts { observed, aim, workers, knowledge, refused, .. } = *facts;
     let words = [
-        accepted(goal, refused),
-        ready(observed, status, goal, current),
+        accepted(&aim.goal, refused),
+        ready(status, aim, current),
         checkpoint_healthy(status, knowledge),
-        commits_settled(status, goal),
-        progressing(goal, current),
+        commits_settled(status, aim, workers),
+        progressing(aim, current),
     ];
     let generation = observed.pipeline.metadata.generation.unwrap_or_default();
     let condition = |word: Word| {
@@ -67,39 +62,44 @@ fn accepted(goal: &Goal, refused: Option<&str>) -> Word {
     }
 }
 
-fn ready(observed: &Observed, status: &PipelineStatus, goal: &Goal, current: Option<&Worker<'_>>) -> Word {
+fn ready(status: &PipelineStatus, aim: &Aim, current: Option<&Worker<'_>>) -> Word {
     let not = |reason: &str, message: &str| word("Ready", "False", reason, message);
     if status.workers.ready > 0 {
         return word("Ready", "True", "Running", "the worker has its state and processes records");
     }
-    match goal {
-        Goal::Rest(Stop::Suspended) => not("Suspended", "spec.suspend is true; everything decided is visible"),
-        Goal::Rest(Stop::Finished) => not("Finished", "every source has come to its end, and everything is committed"),
-        Goal::Rest(Stop::Failed { reason, message }) => not(reason, message),
-        Goal::Rest(Stop::Refused { message }) => not("Refused", message),
-        Goal::Wait { .. } => not("WaitingToRestart", "the worker failed; the restart policy's delay is running"),
-        Goal::Stopping(_) => not("Stopping", "the worker takes a last checkpoint and leaves"),
-        Goal::Replace { .. } => not("Starting", "a worker is being made"),
-        Goal::LetGo { left: Some(left) } => not("LeftBehind", left),
-        Goal::LetGo { left: None } => not("Deleted", "everything decided is visible"),
-        Goal::Have(_) => match current {
-            Some(worker) => waiting(worker, observed),
-            None => not("Starting", ""),
-        },
+    match (&aim.goal, &aim.then) {
+        (Goal::LetGo { left: Some(left) }, _) => not("LeftBehind", left),
+        (Goal::LetGo { left: None }, _) => not("Deleted", "everything decided is visible"),
+        (_, Some(Stop::Failed { reason, message })) => not(reason, message),
+        (_, Some(Stop::Refused { message })) => not("Refused", message),
+        (_, Some(Stop::Finished)) => not("Finished", "every source has come to its end, and everything is committed"),
+        (Goal::Rest(_), _) => not("Suspended", "spec.suspend is true; everything decided is visible"),
+        (Goal::Stopping(_), _) => not("Stopping", "the worker takes a last checkpoint and leaves"),
+        (Goal::Have(_) | Goal::Wait { .. } | Goal::Replace { .. }, Some(Stop::Suspended)) => {
+            not("Settling", "nothing runs any more; what is decided is being made visible")
+        }
+        (Goal::Wait { .. }, None) => {
+            not("WaitingToRestart", "the worker failed; the restart policy's delay is running")
+        }
+        (Goal::Replace { .. }, None) => not("Starting", "a worker is being made"),
+        (Goal::Have(_), None) => current.map_or_else(|| not("Starting", ""), starting),
     }
 }
 
-fn waiting(worker: &Worker<'_>, observed: &Observed) -> Word {
+fn starting(worker: &Worker<'_>) -> Word {
     let not = |reason: &str, message: &str| word("Ready", "False", reason, message);
-    let verb = if observed.pipeline.spec.suspend { "Settling" } else { "Starting" };
     match (&worker.life, worker.state()) {
         (Life::Waiting(Some(obstacle)), _) => not("PodNotStarting", obstacle),
+        (Life::Running, None) if worker.unread.is_some() => {
+            let message = worker.unread.as_ref().map(versions::at_work).unwrap_or_default();
+            word("Ready", "Unknown", versions::REASON, message)
+        }
         (_, Some(WorkerState::Recovering)) => not("Recovering", "commits of the newest checkpoint are being finished"),
         (_, Some(WorkerState::Restarting)) => {
             let message = worker.report.as_ref().and_then(|report| report.attempts.last_reason.clone());
             not("Restarting", &message.unwrap_or_default())
         }
-        _ => not(verb, "the worker has not said yet that it runs"),
+        _ => not("Starting", "the worker has not said yet that it runs"),
     }
 }
 
@@ -115,26 +115,67 @@ fn checkpoint_healthy(status: &PipelineStatus, knowledge: &Knowledge) -> Word {
     }
 }
 
-fn commits_settled(status: &PipelineStatus, goal: &Goal) -> Word {
+fn commits_settled(status: &PipelineStatus, aim: &Aim, workers: &[Worker<'_>]) -> Word {
     let kind = "CommitsSettled";
-    if let Goal::Rest(Stop::Failed { reason, message }) = goal
+    if let Goal::Rest(Stop::Failed { reason, message }) = &aim.goal
         && reason == "CommitLost"
     {
         return word(kind, "False", reason, message.as_str());
     }
-    match status.pending_commits.first() {
-        Some(pending) => {
-            let error = pending.last_error.as_deref().unwrap_or("they take long");
-            word(kind, "False", "CommitsPending", format!("sink `{}`: {error}", pending.sink))
+    let pending = status.pending_commits.first().map(|pending| {
+        let error = pending.last_error.as_deref().unwrap_or("they take long");
+        format!("sink `{}`: {error}", pending.sink)
+    });
+    let is_settling = aim.then.is_some();
+    match (&aim.goal, pending) {
+        (Goal::Wait { until_ms }, pending) if is_settling => {
+            let (reason, why) = match pending {
+                Some(pending) => ("CommitsPending", pending),
+                None => ("CommitsUnknown", "whether anything decided is not visible yet is not known".to_owned()),
+            };
+            let ended = workers.last().map(ended_so).unwrap_or_default();
+            let next = rfc3339(*until_ms);
+            word(
+                kind,
+                "False",
+                reason,
+                format!("{why}; the pod that finishes commits {ended}; the next try is at {next}"),
+            )
         }
-        None => word(kind, "True", "NoPendingCommits", ""),
+        (_, Some(pending)) => word(kind, "False", "CommitsPending", pending),
+        (Goal::Replace { .. }, None) if is_settling => unknown_commits(),
+        (Goal::Have(serial), None) if is_settling && is_commit_only(workers, *serial) => unknown_commits(),
+        (_, None) => word(kind, "True", "NoPendingCommits", ""),
     }
 }
 
-fn progressing(goal: &Goal, current: Option<&Worker<'_>>) -> Word {
+fn unknown_commits() -> Word {
+    let message = "how the last worker ended is not known; a pod that only finishes commits looks into the log";
+    word("CommitsSettled", "Unknown", "CommitsUnknown", message)
+}
+
+fn is_commit_only(workers: &[Worker<'_>], serial: u64) -> bool {
+    workers.iter().any(|worker| worker.serial == serial && worker.purpose == Purpose::Commit)
+}
+
+/// How a pod came to its end, for the middle of a sentence.
+fn ended_so(worker: &Worker<'_>) -> String {
+    let told = worker.report.as_ref().and_then(|report| report.message.as_deref().or(report.reason.as_deref()));
+    let ended = worker.ended().map(|ended| ended.reason.as_str());
+    match (told, ended) {
+        (Some(told), _) => format!("has ended: {told}"),
+        (None, Some(ended)) => format!("has ended with {ended}"),
+        (None, None) => "is gone".to_owned(),
+    }
+}
+
+fn progressing(aim: &Aim, current: Option<&Worker<'_>>) -> Word {
     let kind = "Progressing";
+    let goal = &aim.goal;
+    if let Some(Stop::Failed { reason, message }) = &aim.then {
+        return word(kind, "False", reason, message.as_str());
+    }
     match goal {
-        Goal::Rest(Stop::Failed { reason, message }) => word(kind, "False", reason, message.as_str()),
         Goal::Rest(Stop::Refused { message }) => word(kind, "False", "Refused", message.as_str()),
         Goal::Rest(_) | Goal::LetGo { .. } => word(kind, "True", "Settled", ""),
         Goal::Have(_) => match current.map(|worker| &worker.life) {

@@ -44,6 +44,9 @@ impl Knowledge {
             }
             knowledge.take(&report.checkpoints);
         }
+        if workers.last().is_some_and(Worker::has_settled_in_other_words) {
+            knowledge.pending.clear();
+        }
         super::restarts::count(&mut knowledge.restarts, observed, workers);
         knowledge
     }

@@ -15,11 +15,11 @@ pub(crate) use self::conditions::ms_of_rfc3339;
 pub use self::conditions::rfc3339;
 pub use self::knowledge::Knowledge;
 
-use self::conditions::{Facts, conditions};
+use self::conditions::conditions;
 use crate::build::Configuration;
-use crate::decide::{Goal, Life, Stop, Worker};
+use crate::decide::{Aim, Goal, Life, Stop, Worker};
 use crate::names::{self, Purpose};
-use crate::observe::Observed;
+use crate::observe::{Observed, Settings};
 use crate::requests::{self, Kind};
 
 /// Commits take a moment after every checkpoint; they are news when they take longer.
@@ -27,17 +27,25 @@ const QUIET_COMMIT_MS: u64 = 10_000;
 /// Checkpoints alone are worth a write this often.
 const FIGURES_MS: u64 = 30_000;
 
+/// What a status is made from.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    pub observed: &'a Observed,
+    pub settings: &'a Settings,
+    pub configuration: &'a Configuration,
+    pub workers: &'a [Worker<'a>],
+    pub knowledge: &'a Knowledge,
+    pub aim: &'a Aim,
+    /// Why no pod can be made of this manifest.
+    pub refused: Option<&'a str>,
+}
+
 /// The status.
-pub fn report(
-    observed: &Observed,
-    configuration: &Configuration,
-    workers: &[Worker<'_>],
-    knowledge: &Knowledge,
-    goal: &Goal,
-    refused: Option<&str>,
-) -> PipelineStatus {
+pub fn report(facts: &Facts<'_>) -> PipelineStatus {
+    let Facts { observed, settings, configuration, workers, knowledge, aim, .. } = *facts;
     let pipeline = &observed.pipeline;
     let before = pipeline.status.clone().unwrap_or_default();
+    let goal = &aim.goal;
     let current = match goal {
         Goal::Have(serial) => workers.iter().find(|worker| worker.serial == *serial),
         Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) | Goal::Rest(_) | Goal::LetGo { .. } => None,
@@ -46,9 +54,14 @@ pub fn report(
     let running = current.filter(runs).filter(|worker| worker.life == Life::Running);
     let ready = u32::from(running.is_some());
     let updated = running.filter(|worker| worker.configuration == configuration.hash);
-    let is_wanted = !matches!(goal, Goal::Rest(_) | Goal::LetGo { .. }) && !pipeline.spec.suspend;
-    let pending: Vec<_> = knowledge.pending.iter().filter(|one| is_news(one, observed.now_ms)).map(pending).collect();
-    let phase = phase(observed, goal, running.is_some(), knowledge);
+    // What a pod was made for is news at once.
+    let by_pod = aim.then.is_some() && workers.last().is_some_and(|last| last.purpose == Purpose::Commit);
+    let is_shown = |one: &&PendingCommit| by_pod || is_news(one, observed.now_ms);
+    let pending: Vec<_> = knowledge.pending.iter().filter(is_shown).map(pending).collect();
+    // One that cannot be understood still has its readiness to say that it runs.
+    let is_mute = |worker: &&Worker<'_>| worker.unread.is_some() && worker.is_ready && worker.life == Life::Running;
+    let is_running = running.is_some() || current.filter(is_mute).is_some();
+    let phase = phase(observed, aim, is_running, knowledge);
     let mut restarts = knowledge.restarts.clone();
     restarts.next_time = match goal {
         Goal::Wait { until_ms } => Some(rfc3339(*until_ms)),
@@ -61,7 +74,7 @@ pub fn report(
         selector: names::selector(pipeline),
         guarantee: Guarantee::weakest(&pipeline.spec.sinks).to_owned(),
         workers: Workers {
-            desired: u32::from(is_wanted),
+            desired: u32::from(aim.then.is_none()),
             ready,
             updated: u32::from(updated.is_some()),
             serial: workers.iter().map(|worker| worker.serial).max().unwrap_or(0).max(before.workers.serial),
@@ -72,40 +85,41 @@ pub fn report(
         pending_commits: pending,
         restarts,
         log: knowledge.log_status(),
-        actions: actions(pipeline, running),
+        actions: actions(pipeline, running, settings),
     };
-    let facts = Facts { observed, status: &status, goal, current, knowledge, refused };
-    status.conditions = conditions(&facts, &before);
+    status.conditions = conditions(facts, current, &status, &before);
     status
 }
 
-fn phase(observed: &Observed, goal: &Goal, is_running: bool, knowledge: &Knowledge) -> Phase {
+fn phase(observed: &Observed, aim: &Aim, is_running: bool, knowledge: &Knowledge) -> Phase {
     let pipeline = &observed.pipeline;
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Phase::Deleting;
     }
-    match goal {
-        Goal::Rest(Stop::Suspended) => Phase::Suspended,
-        Goal::Rest(Stop::Finished) => Phase::Finished,
-        Goal::Rest(Stop::Failed { .. }) => Phase::Failed,
-        Goal::Rest(Stop::Refused { .. }) => Phase::Pending,
-        _ if pipeline.spec.suspend => Phase::Suspending,
-        Goal::Have(_) if is_running => Phase::Running,
+    match &aim.then {
+        Some(Stop::Suspended) if matches!(aim.goal, Goal::Rest(_)) => Phase::Suspended,
+        Some(Stop::Suspended) => Phase::Suspending,
+        Some(Stop::Finished) => Phase::Finished,
+        Some(Stop::Failed { .. }) => Phase::Failed,
+        Some(Stop::Refused { .. }) => Phase::Pending,
+        None if is_running => Phase::Running,
         // Once it has run, everything but running is a restart.
-        _ if knowledge.checkpoints.newest.is_some() || knowledge.restarts.total > 0 => Phase::Restarting,
-        Goal::Have(_) | Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) | Goal::LetGo { .. } => {
-            Phase::Starting
-        }
+        None if knowledge.checkpoints.newest.is_some() || knowledge.restarts.total > 0 => Phase::Restarting,
+        None => Phase::Starting,
     }
 }
 
 /// What was asked for and is obeyed: a restart at once, as every worker is compared with it; a checkpoint when its worker
-/// says so.
-fn actions(pipeline: &Pipeline, running: Option<&Worker<'_>>) -> Actions {
+/// says so, or when it cannot be asked for one.
+fn actions(pipeline: &Pipeline, running: Option<&Worker<'_>>, settings: &Settings) -> Actions {
     let told = running.and_then(|worker| worker.report.as_ref()?.requested.as_ref());
     let answer = |kind: Kind| {
         let answered = || kind.answer(pipeline).cloned();
         let Some(open) = kind.open(pipeline) else { return answered() };
+        if settings.controller_key.is_none() {
+            let message = Some(requests::NO_KEY.to_owned());
+            return Some(ActionStatus { requested_at: open.to_owned(), taken: None, message });
+        }
         let told = told.filter(|told| told.id == open && told.savepoint == (kind == Kind::Savepoint));
         let Some(taken) = told.and_then(|told| told.taken.as_ref()) else { return answered() };
         let taken = Restored { attempt: taken.attempt.0, epoch: taken.epoch.0, handle: taken.handle.clone() };

@@ -31,7 +31,10 @@ fn count_pod(restarts: &mut Restarts, observed: &Observed, worker: &Worker<'_>) 
     let (reason, words, at_ms) = match (worker.ended(), &worker.life) {
         (Some(ended), _) => {
             if worker.failed_by_itself() {
-                restarts.since_reset = counted(restarts, ended.lasted_ms, &observed.pipeline.spec.restart_policy);
+                // Those that only commit are tried for ever, and use up nothing of what is left to runs.
+                if worker.purpose == Purpose::Run {
+                    restarts.since_reset = counted(restarts, ended.lasted_ms, &observed.pipeline.spec.restart_policy);
+                }
             } else if ended.disrupted.is_none() {
                 restarts.last_serial = worker.serial;
                 return;

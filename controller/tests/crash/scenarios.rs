@@ -56,6 +56,29 @@ fn waits_to_restart(world: &World) -> bool {
     world.status().restarts.next_time.is_some()
 }
 
+/// A pod that only commits gives up.
+fn failed_to_commit() -> Option<Death> {
+    let words = Some((WorkerState::Failed, "RestartsExhausted".to_owned()));
+    Some(Death { at: Moment::Claimed, code: 1, words })
+}
+
+fn has_failed_and_settled(world: &World) -> bool {
+    world.is(Phase::Failed) && is(world, "CommitsSettled", "True", "NoPendingCommits")
+}
+
+fn is(world: &World, kind: &str, status: &str, reason: &str) -> bool {
+    let conditions = world.status().conditions;
+    let found = conditions.iter().find(|found| found.kind == kind);
+    found.is_some_and(|found| (found.status.as_str(), found.reason.as_str()) == (status, reason))
+}
+
+/// The status says why nothing runs, that something is pending, and when it is tried again.
+fn is_stuck_behind_the_limit(world: &World) -> bool {
+    is(world, "Ready", "False", "RestartLimitReached")
+        && is(world, "CommitsSettled", "False", "CommitsPending")
+        && waits_to_restart(world)
+}
+
 fn pod_of(world: &World) -> Key {
     world.pod().expect("a pod")
 }
@@ -133,7 +156,7 @@ fn of_workers() -> Vec<Scenario> {
         dying("a worker is killed before its claim", vec![Some(Death::killed(Moment::Unclaimed))]),
         dying("a worker is killed behind its claim", vec![Some(Death::killed(Moment::Claimed))]),
         Scenario {
-            acts: when(|world| world.is(Phase::Failed), edit_image),
+            acts: when(has_failed_and_settled, edit_image),
             ..dying("it fails for good, and its spec is mended", vec![failed("CannotHeal")])
         },
         Scenario {
@@ -148,6 +171,46 @@ fn of_workers() -> Vec<Scenario> {
             )
         },
         Scenario { ends: |world| world.is(Phase::Failed), ..dying("it fails for good", vec![failed("CannotHeal")]) },
+        Scenario {
+            script: Script { units: 40, deaths: vec![None, failed_to_commit(), failed_to_commit()] },
+            acts: vec![
+                Act {
+                    when: is_half_way,
+                    what: |world| {
+                        world.cluster.block(NAMESPACE, NAME, true);
+                        suspend(world);
+                    },
+                },
+                Act {
+                    when: |world| world.cluster.started(NAMESPACE, NAME) >= 4,
+                    what: |world| world.cluster.block(NAMESPACE, NAME, false),
+                },
+            ],
+            ends: |world| world.is(Phase::Suspended) && !world.owes(),
+            ..scenario("it is suspended as its target is away")
+        },
+        Scenario {
+            spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 1, "delay": "1s" } } }),
+            acts: vec![
+                Act { when: |world| world.units() >= 1, what: |world| world.cluster.block(NAMESPACE, NAME, true) },
+                // Behind the limit three pods have given up already.
+                Act {
+                    when: |world| world.cluster.started(NAMESPACE, NAME) >= 5 && is_stuck_behind_the_limit(world),
+                    what: |world| world.cluster.block(NAMESPACE, NAME, false),
+                },
+            ],
+            ends: |world| world.is(Phase::Failed) && !world.owes(),
+            ..dying(
+                "its target is away until long behind the restart limit",
+                vec![
+                    Some(Death::killed(Moment::Decided(1))),
+                    Some(Death::killed(Moment::Claimed)),
+                    failed_to_commit(),
+                    failed_to_commit(),
+                    failed_to_commit(),
+                ],
+            )
+        },
         Scenario {
             spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 1, "delay": "1s" } } }),
             ends: |world| world.is(Phase::Failed),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::pipeline::{Phase, PipelineStatus};
-use api::report::WorkerReport;
+use api::report::Words;
 use controller::cluster::{self, Ask, Clock, Options};
 use controller::observe::Settings;
 use futures::FutureExt as _;
@@ -45,9 +45,9 @@ struct Asked {
 }
 
 impl Ask for Asked {
-    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<WorkerReport>> {
+    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<Words>> {
         let answer = self.cluster.ask(address).filter(|_| !self.trouble.swallows_report());
-        future::ready(answer).boxed()
+        future::ready(answer.map(Words::from)).boxed()
     }
 }
 
@@ -123,15 +123,25 @@ impl World {
         Self { server, cluster, trouble, tasks, controllers: vec![], begun: 0, starts: vec![] }
     }
 
+    /// Of a controller on this world's clock, which asks the script.
+    pub(crate) fn options(&self) -> Options {
+        let workers = Asked { cluster: self.cluster.clone(), trouble: Arc::clone(&self.trouble) };
+        let clock = Arc::new(Now(self.server.clock()));
+        Options { clock, ..Options::new(settings(), Arc::new(workers)) }
+    }
+
+    /// Something that ends with the world.
+    pub(crate) fn spawn(&mut self, process: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.tasks.spawn(process)
+    }
+
     /// A controller that ends with the world, or when it dies.
     pub(crate) fn start_controller(&mut self) {
         let number = self.begun;
         self.begun += 1;
         let client = self.server.client(Arc::new(Line::new(Arc::clone(&self.trouble), number, self.server.clock())));
-        let workers = Asked { cluster: self.cluster.clone(), trouble: Arc::clone(&self.trouble) };
-        let clock = Arc::new(Now(self.server.clock()));
-        let options = Options { clock, ..Options::new(settings(), Arc::new(workers)) };
-        let handle = self.tasks.spawn(cluster::run(client, options, future::pending()).map(drop));
+        let options = self.options();
+        let handle = self.spawn(cluster::run(client, options, future::pending()).map(drop));
         self.controllers.push((number, handle));
     }
 
@@ -195,6 +205,11 @@ impl World {
     /// Units that are decided in the newest log.
     pub(crate) fn units(&self) -> u64 {
         self.store().logs.last().map_or(0, stage::script::Log::units)
+    }
+
+    /// Whether something is decided and not visible.
+    pub(crate) fn owes(&self) -> bool {
+        self.store().logs.iter().any(|log| log.owed().is_some())
     }
 
     /// The newest pod.

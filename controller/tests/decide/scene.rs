@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::pipeline::Pipeline;
-use api::report::WorkerReport;
+use api::report::{REPORT_VERSION, Words, WorkerReport};
 use controller::build;
 use controller::names::{self, Purpose};
 use controller::observe::{Observed, Settings};
@@ -24,6 +24,9 @@ pub(crate) struct Scene {
     pub(crate) pods: Vec<PodInWords>,
     #[serde(default)]
     pub(crate) lost_nodes: BTreeSet<String>,
+    /// The controller has no key to sign with.
+    #[serde(default)]
+    pub(crate) no_key: bool,
 }
 
 #[derive(Deserialize)]
@@ -40,11 +43,17 @@ pub(crate) struct PodInWords {
     pub(crate) status: Value,
     #[serde(default)]
     pub(crate) leaving: bool,
+    /// When it was made.
+    #[serde(default)]
+    pub(crate) made: Option<String>,
     #[serde(default)]
     pub(crate) node: Option<String>,
     /// What its worker answers, or, where `status` has ended, left behind.
     #[serde(default)]
     pub(crate) report: Option<WorkerReport>,
+    /// The same in words that are none of ours.
+    #[serde(default)]
+    pub(crate) says: Value,
 }
 
 fn run() -> String {
@@ -92,8 +101,9 @@ impl Scene {
         }
         let pods = self.pods.into_iter().map(|words| {
             let pod = words.pod(&pipeline);
-            if let Some(report) = words.report.filter(|_| !has_ended(&pod)) {
-                reports.insert(pod.metadata.name.clone().unwrap_or_default(), report);
+            if let Some(told) = words.told().and_then(|told| Words::read(told.as_bytes())).filter(|_| !has_ended(&pod))
+            {
+                reports.insert(pod.metadata.name.clone().unwrap_or_default(), told);
             }
             pod
         });
@@ -103,6 +113,13 @@ impl Scene {
 }
 
 impl PodInWords {
+    /// Of the present format where it names none.
+    fn told(&self) -> Option<String> {
+        let report = self.report.clone().map(|report| WorkerReport { report_version: REPORT_VERSION, ..report });
+        let report = report.map(|report| serde_json::to_string(&report).expect("JSON"));
+        report.or_else(|| self.says.is_object().then(|| self.says.to_string()))
+    }
+
     fn pod(&self, pipeline: &Pipeline) -> Pod {
         let mut then = pipeline.clone();
         if self.outdated {
@@ -114,14 +131,16 @@ impl PodInWords {
         let worker = build::Worker { purpose, serial: self.serial, floor: None, pipeline_id: None, restore_from: None };
         let mut pod = build::pod(&then, &configuration, &worker, &settings()).expect("a pod");
         pod.metadata.uid = Some(format!("pod-{}", self.serial));
+        let time = |text: &String| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(text.parse().expect("a time"));
+        pod.metadata.creation_timestamp = self.made.as_ref().map(time);
         if let Some(spec) = &mut pod.spec {
             spec.node_name.clone_from(&self.node);
         }
         let mut status = self.status.clone();
         // `terminated: {...}` for short; the last words go where kubelets put them.
         if let Some(mut terminated) = status.as_object_mut().and_then(|status| status.remove("terminated")) {
-            if let Some(report) = &self.report {
-                terminated["message"] = serde_json::to_string(report).expect("JSON").into();
+            if let Some(told) = self.told() {
+                terminated["message"] = told.into();
             }
             status["containerStatuses"] = json!([{
                 "name": names::CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,

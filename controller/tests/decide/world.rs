@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::pipeline::Phase;
-use api::report::{LogPosition, WorkerReport, WorkerState};
+use api::report::{LogPosition, REPORT_VERSION, WorkerReport, WorkerState};
 use checkpoint::ids::{Attempt, LogIndex, PipelineId, Slot};
 use controller::decide::{Step, decide};
 use controller::names::{self, Purpose};
@@ -20,7 +20,7 @@ const MOST_TURNS: usize = 30;
 fn report(state: WorkerState, attempt: u64) -> WorkerReport {
     let log =
         LogPosition { pipeline_id: PipelineId(7), log: LogIndex(0), attempt: Attempt(attempt), slot: Slot(attempt) };
-    WorkerReport { state, log: Some(log), parallelism: 1, ..WorkerReport::default() }
+    WorkerReport { report_version: REPORT_VERSION, state, log: Some(log), parallelism: 1, ..WorkerReport::default() }
 }
 
 /// What a pod of the beginning is like.
@@ -75,6 +75,8 @@ fn in_words(serial: u64, was: Was, purpose: Purpose, outdated: bool) -> PodInWor
         outdated,
         status,
         leaving: matches!(was, Was::Leaving),
+        made: None,
+        says: json!(null),
         node: Some(node.to_owned()),
         report,
     }
@@ -104,7 +106,7 @@ fn start(observed: &mut Observed, mut pod: Pod) {
     let serial: u64 = labels[names::SERIAL].parse().expect("a number");
     pod.metadata.uid = Some(format!("pod-{serial}"));
     if labels[names::PURPOSE] == Purpose::Run.label() {
-        observed.reports.insert(name, report(WorkerState::Running, 100 + serial));
+        observed.reports.insert(name, report(WorkerState::Running, 100 + serial).into());
         pod.status = serde_json::from_value(json!({ "phase": "Running" })).expect("a status");
     } else {
         pod.status = Some(settled(serial));
@@ -132,7 +134,7 @@ fn obey(observed: &mut Observed) {
         if waits && let Some(status) = &mut pod.status {
             status.phase = Some("Running".to_owned());
             let name = pod.metadata.name.clone().expect("a name");
-            observed.reports.insert(name, report(WorkerState::Running, 50));
+            observed.reports.insert(name, report(WorkerState::Running, 50).into());
         }
     }
 }
@@ -180,6 +182,7 @@ proptest! {
                 "status": { "workers": { "serial": made } } }),
             pods: words.collect(),
             lost_nodes: ["lost".to_owned()].into(),
+            no_key: false,
         }
         .observed();
         let mut writes = BTreeMap::new();
