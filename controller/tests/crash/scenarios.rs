@@ -170,7 +170,7 @@ fn of_workers() -> Vec<Scenario> {
                 })],
             )
         },
-        Scenario { ends: |world| world.is(Phase::Failed), ..dying("it fails for good", vec![failed("CannotHeal")]) },
+        Scenario { ends: has_failed_and_settled, ..dying("it fails for good", vec![failed("CannotHeal")]) },
         Scenario {
             script: Script { units: 40, deaths: vec![None, failed_to_commit(), failed_to_commit()] },
             acts: vec![
@@ -193,13 +193,16 @@ fn of_workers() -> Vec<Scenario> {
             spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 1, "delay": "1s" } } }),
             acts: vec![
                 Act { when: |world| world.units() >= 1, what: |world| world.cluster.block(NAMESPACE, NAME, true) },
-                // Behind the limit three pods have given up already.
+                // Behind the limit three pods have given up already; a controller that was away then finds the fourth one trying.
                 Act {
-                    when: |world| world.cluster.started(NAMESPACE, NAME) >= 5 && is_stuck_behind_the_limit(world),
+                    when: |world| {
+                        let started = world.cluster.started(NAMESPACE, NAME);
+                        started > 5 || (started == 5 && is_stuck_behind_the_limit(world))
+                    },
                     what: |world| world.cluster.block(NAMESPACE, NAME, false),
                 },
             ],
-            ends: |world| world.is(Phase::Failed) && !world.owes(),
+            ends: |world| has_failed_and_settled(world) && !world.owes(),
             ..dying(
                 "its target is away until long behind the restart limit",
                 vec![
@@ -213,7 +216,7 @@ fn of_workers() -> Vec<Scenario> {
         },
         Scenario {
             spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 1, "delay": "1s" } } }),
-            ends: |world| world.is(Phase::Failed),
+            ends: has_failed_and_settled,
             ..dying("its worker is killed too often", vec![Some(Death::killed(Moment::Decided(1))); 3])
         },
     ]
