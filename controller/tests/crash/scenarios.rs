@@ -57,9 +57,9 @@ fn waits_to_restart(world: &World) -> bool {
 }
 
 /// A pod that only commits gives up.
-fn failed_to_commit() -> Option<Death> {
+fn failed_to_commit() -> Death {
     let words = Some((WorkerState::Failed, "RestartsExhausted".to_owned()));
-    Some(Death { at: Moment::Claimed, code: 1, words })
+    Death { at: Moment::Claimed, code: 1, words }
 }
 
 fn has_failed_and_settled(world: &World) -> bool {
@@ -172,24 +172,6 @@ fn of_workers() -> Vec<Scenario> {
         },
         Scenario { ends: has_failed_and_settled, ..dying("it fails for good", vec![failed("CannotHeal")]) },
         Scenario {
-            script: Script { units: 40, deaths: vec![None, failed_to_commit(), failed_to_commit()] },
-            acts: vec![
-                Act {
-                    when: is_half_way,
-                    what: |world| {
-                        world.cluster.block(NAMESPACE, NAME, true);
-                        suspend(world);
-                    },
-                },
-                Act {
-                    when: |world| world.cluster.started(NAMESPACE, NAME) >= 4,
-                    what: |world| world.cluster.block(NAMESPACE, NAME, false),
-                },
-            ],
-            ends: |world| world.is(Phase::Suspended) && !world.owes(),
-            ..scenario("it is suspended as its target is away")
-        },
-        Scenario {
             spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 1, "delay": "1s" } } }),
             acts: vec![
                 Act { when: |world| world.units() >= 1, what: |world| world.cluster.block(NAMESPACE, NAME, true) },
@@ -208,9 +190,9 @@ fn of_workers() -> Vec<Scenario> {
                 vec![
                     Some(Death::killed(Moment::Decided(1))),
                     Some(Death::killed(Moment::Claimed)),
-                    failed_to_commit(),
-                    failed_to_commit(),
-                    failed_to_commit(),
+                    Some(failed_to_commit()),
+                    Some(failed_to_commit()),
+                    Some(failed_to_commit()),
                 ],
             )
         },
@@ -225,6 +207,24 @@ fn of_workers() -> Vec<Scenario> {
 /// What nodes, targets and servers do to a Pipeline.
 fn of_clusters() -> Vec<Scenario> {
     vec![
+        Scenario {
+            script: Script { units: 40, deaths: vec![None, Some(failed_to_commit()), Some(failed_to_commit())] },
+            acts: vec![
+                Act {
+                    when: is_half_way,
+                    what: |world| {
+                        world.cluster.block(NAMESPACE, NAME, true);
+                        suspend(world);
+                    },
+                },
+                Act {
+                    when: |world| world.cluster.started(NAMESPACE, NAME) >= 4,
+                    what: |world| world.cluster.block(NAMESPACE, NAME, false),
+                },
+            ],
+            ends: |world| world.is(Phase::Suspended) && !world.owes(),
+            ..scenario("it is suspended as its target is away")
+        },
         Scenario {
             acts: when(is_half_way, |world| world.cluster.evict(&pod_of(world))),
             ..long("its worker is evicted")
