@@ -6,5 +6,6 @@ mod bounds;
 mod interrupted;
 mod losses;
 mod records;
+mod refused;
 mod secured;
 mod stage;

@@ -1,5 +1,7 @@
 //! What can go wrong at the edges, with the retry class as data.
 
+use checkpoint::ids::Epoch;
+
 /// What the supervisor may do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Retry {
@@ -41,6 +43,10 @@ pub enum SinkError {
     Io { sink: String, path: String, message: String, retry: Retry },
     #[error("sink `{sink}`: row cannot be written: {message}")]
     Row { sink: String, message: String },
+    /// The target refuses a row that was sent to it some time ago: one of those read up to the barrier of this epoch, or
+    /// since then.
+    #[error("sink `{sink}`: {message}")]
+    Refused { sink: String, message: String, epoch: Option<Epoch> },
     #[error("sink `{sink}`: {message}")]
     Schema { sink: String, message: String },
     #[error(
@@ -62,6 +68,7 @@ impl SinkError {
         match self {
             Self::Io { retry, .. } | Self::Remote { retry, .. } => *retry,
             Self::Row { .. }
+            | Self::Refused { .. }
             | Self::Schema { .. }
             | Self::OutputConflict { .. }
             | Self::Unknown { .. }

@@ -51,6 +51,15 @@ pub struct Split {
     pub finished: bool,
 }
 
+/// How far a split is read, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// "topic `orders` partition 3".
+    pub split: String,
+    /// What is read next: "offset 42".
+    pub next: String,
+}
+
 /// What one subtask reads of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -104,6 +113,10 @@ pub trait SourceReader: Send {
     /// Source, split and rows of the last batch that `next` returned, for a message about one of its rows.
     fn last_batch(&self) -> String {
         String::new()
+    }
+    /// How far each split is read, finished ones too, for a message about rows that are not in hand any more.
+    fn reached(&self) -> Vec<Reached> {
+        Vec::new()
     }
     /// All splits, finished ones too, with positions right after the last batch that `next` returned.
     fn snapshot(&self) -> Vec<Split>;

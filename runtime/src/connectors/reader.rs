@@ -9,7 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::record_batch::RecordBatch;
 
 use super::event_time::{EventTime, ReaderClock, Slice, SplitClock, SplitTime};
-use super::{Next, SourceCounters, SourceError, SourceReader, Split};
+use super::{Next, Reached, SourceCounters, SourceError, SourceReader, Split};
 use crate::element::{Batch, Timestamp, Watermark};
 
 /// Feeds that may keep files and buffers open at a time; the one longest not read lets go of them first.
@@ -33,6 +33,8 @@ pub(crate) trait Feed: Send {
     fn deliver(&mut self, rows: usize);
     /// Where the rows from `begin` up to `end` of the chunk that `poll` returned last come from, for people.
     fn place(&self, begin: usize, end: usize) -> String;
+    /// How far the split is read, for people.
+    fn reached(&self) -> Reached;
     /// Bounds and position in the source's encoding.
     fn position(&self) -> String;
     /// Lets go of files and buffers; the next `poll` takes them up again.
@@ -334,6 +336,10 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
         format!("source `{}`, {}", self.source, place.unwrap_or_default())
     }
 
+    fn reached(&self) -> Vec<Reached> {
+        self.lanes.iter().map(|lane| lane.feed.reached()).collect()
+    }
+
     fn snapshot(&self) -> Vec<Split> {
         let split = |lane: &Lane<F>| Split {
             id: lane.id.clone(),
@@ -381,6 +387,10 @@ mod tests {
 
         fn place(&self, _: usize, _: usize) -> String {
             String::new()
+        }
+
+        fn reached(&self) -> Reached {
+            Reached { split: self.number.to_string(), next: self.position() }
         }
 
         fn position(&self) -> String {

@@ -26,6 +26,7 @@ use crate::worker::source_task::{SourceTask, WAITING_EPOCHS};
 use crate::worker::statistics::Board;
 use crate::worker::stop::StopSignal;
 use crate::worker::task::Task;
+use crate::worker::trail::Trails;
 use crate::worker::wiring::Wiring;
 use crate::worker::{Environment, Plan, Told};
 
@@ -51,6 +52,7 @@ pub(crate) struct Deploy<'a> {
     pub board: Board,
     pub parts: Parts,
     pub reports: mpsc::Sender<FromWorker>,
+    pub trails: Trails,
     pub told: Told,
     pub stop: StopSignal,
 }
@@ -156,7 +158,9 @@ impl Deploy<'_> {
         let reader = tasks::spawn_blocking(format!("open {name}"), move || connector.open(assignment)).await??;
         let (sender, requests) = mpsc::channel(WAITING_EPOCHS);
         let decided = self.told.decided.subscribe();
-        let source = SourceTask { task, source: name.to_owned(), reader, pacing, requests, decided };
+        let trails = self.trails.clone();
+        trails.begin(&task.id, name, reader.reached());
+        let source = SourceTask { task, source: name.to_owned(), reader, pacing, requests, decided, trails };
         Ok(PreparedInput::Source(Box::new(source), sender))
     }
 

@@ -1,6 +1,6 @@
 //! Why a subtask cannot go on.
 
-use api::control::{FailureKind, FailureReason};
+use api::control::{FailureKind, FailureReason, TaskId};
 
 use crate::connectors::{Retry, SinkError, SourceError};
 use crate::crashpoint::Injected;
@@ -9,6 +9,7 @@ use crate::tasks::TaskError;
 use crate::worker::alignment::OutOfOrder;
 use crate::worker::channel::Closed;
 use crate::worker::parts::PartError;
+use crate::worker::trail::Trails;
 
 /// The end of a subtask before its attempt's.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,31 @@ impl TaskFailure {
             && !place.is_empty()
         {
             *message = format!("{message} ({place})");
+        }
+        self
+    }
+
+    /// The same, with the rows that may be to blame where the batch in hand is not what they came from.
+    pub(crate) fn among(mut self, trails: &Trails, task: &TaskId) -> Self {
+        match &mut self {
+            Self::Sink(SinkError::Refused { message, epoch, .. })
+            | Self::Operator(OperatorError::Sink(SinkError::Refused { message, epoch, .. })) => {
+                *message = format!(
+                    "{message} (one of the rows since the newest completed checkpoint: {})",
+                    trails.describe(task, *epoch)
+                );
+            }
+            // A source's subtask has named the batch.
+            Self::Operator(OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, .. }))
+            | Self::Sink(SinkError::Row { message, .. })
+                if !trails.is_of_source(task) =>
+            {
+                *message = format!(
+                    "{message} (made of what was read since the newest completed checkpoint, or of state before it: {})",
+                    trails.describe(task, None)
+                );
+            }
+            _ => {}
         }
         self
     }

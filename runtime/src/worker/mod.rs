@@ -23,6 +23,7 @@ use crate::worker::deploy::{Deploy, Prepared, PreparedInput};
 use crate::worker::parts::Parts;
 use crate::worker::statistics::{Board, REPORT_INTERVAL};
 use crate::worker::stop::Stopper;
+use crate::worker::trail::Trails;
 pub(crate) use crate::worker::stop::stop_signal;
 
 pub use crate::worker::failure::TaskFailure;
@@ -49,6 +50,7 @@ mod stop;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod wiring;
 
 /// What is run: a graph and the connectors that it names. The same for every attempt of a manifest.
@@ -116,10 +118,19 @@ struct Running {
     stopper: Stopper,
     stop: StopSignal,
     told: Told,
+    trails: Trails,
     /// One for each source subtask.
     sources: Vec<mpsc::Sender<Epoch>>,
     /// Two for each subtask, and the deployment itself.
     tasks: FuturesUnordered<BoxFuture<'static, Step>>,
+}
+
+/// What an attempt shares with those who build it.
+struct Beginning {
+    board: Board,
+    trails: Trails,
+    told: Told,
+    stop: StopSignal,
 }
 
 /// What the coordinator has said of this attempt's checkpoints; 0 before the first.
@@ -176,13 +187,15 @@ impl Worker {
         self.stop().await;
         let (stopper, stop) = stop_signal();
         let told = Told::default();
-        let (attempt, board) = (deployment.attempt, Board::default());
+        let (attempt, board, trails) = (deployment.attempt, Board::default(), Trails::default());
         let tasks = FuturesUnordered::new();
-        tasks.push(self.prepare(deployment, board.clone(), told.clone(), stop.clone()));
-        self.running = Some(Running { attempt, board, stopper, stop, told, sources: Vec::new(), tasks });
+        let beginning = Beginning { board: board.clone(), trails: trails.clone(), told: told.clone(), stop: stop.clone() };
+        tasks.push(self.prepare(deployment, beginning));
+        self.running = Some(Running { attempt, board, stopper, stop, told, trails, sources: Vec::new(), tasks });
     }
 
-    fn prepare(&self, deployment: Deployment, board: Board, told: Told, stop: StopSignal) -> BoxFuture<'static, Step> {
+    fn prepare(&self, deployment: Deployment, beginning: Beginning) -> BoxFuture<'static, Step> {
+        let Beginning { board, trails, told, stop } = beginning;
         let (plan, environment, reports) = (Arc::clone(&self.plan), self.environment.clone(), self.reports.clone());
         let attempt = deployment.attempt;
         let preparing = tasks::spawn(format!("deploy attempt {attempt}"), async move {
@@ -194,6 +207,7 @@ impl Worker {
                 board,
                 parts,
                 reports,
+                trails,
                 told,
                 stop: stop.clone(),
             };
@@ -231,6 +245,7 @@ impl Worker {
             None => std::future::pending().await,
             Some(Step::Over) => None,
             Some(Step::Failed(task, failure)) => {
+                let failure = failure.among(&running.trails, &task);
                 let (reason, kind) = (failure.to_string(), failure.kind());
                 Some(FromWorker::Failed { attempt, task, reason, kind })
             }

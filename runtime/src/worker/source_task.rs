@@ -14,6 +14,7 @@ use crate::worker::meter::Wait;
 use crate::worker::pacing::Pacing;
 use crate::worker::restore::source_operator;
 use crate::worker::task::{InputStatistics, Sealed, Task};
+use crate::worker::trail::Trails;
 
 /// Epochs that may wait for a source that is held up by backpressure. The coordinator starts one only after the one
 /// before it ended or timed out, and gives up after a few in a row, long before this.
@@ -33,6 +34,7 @@ pub(crate) struct SourceTask {
     pub requests: mpsc::Receiver<Epoch>,
     /// The newest epoch known to be decided.
     pub decided: watch::Receiver<Epoch>,
+    pub trails: Trails,
 }
 
 /// When the thread was last given up.
@@ -47,6 +49,14 @@ impl SourceTask {
     /// # Errors
     /// Whatever ends the attempt.
     pub(crate) async fn run(mut self) -> Result<(), TaskFailure> {
+        let ended = self.work().await;
+        if ended.is_err() {
+            self.trails.end(&self.task.id, self.reader.reached());
+        }
+        ended
+    }
+
+    async fn work(&mut self) -> Result<(), TaskFailure> {
         let mut turn = Turn { began: self.task.meter.now(), batches: 0 };
         let mut is_first = true;
         loop {
@@ -54,7 +64,7 @@ impl SourceTask {
                 self.checkpoint(epoch).await?;
             }
             if self.decided.has_changed().is_ok_and(|changed| changed) {
-                self.reader.decided(*self.decided.borrow_and_update());
+                self.learn_decided();
             }
             let now = self.task.meter.now();
             self.publish_at(now);
@@ -98,6 +108,12 @@ impl SourceTask {
         }
     }
 
+    fn learn_decided(&mut self) {
+        let epoch = *self.decided.borrow_and_update();
+        self.reader.decided(epoch);
+        self.trails.decided(&self.task.id, epoch);
+    }
+
     fn rest(&self) {
         if let Some(pacing) = &self.pacing {
             pacing.rest();
@@ -137,7 +153,7 @@ impl SourceTask {
     }
 
     /// After the last row: barriers until the attempt is stopped.
-    async fn pass_barriers(mut self) -> Result<(), TaskFailure> {
+    async fn pass_barriers(&mut self) -> Result<(), TaskFailure> {
         if self.task.watermark < Timestamp::MAX {
             // A reader without event time may end without a last watermark.
             self.task.advance(Timestamp::MAX).await?;
@@ -146,7 +162,7 @@ impl SourceTask {
         self.task.end(last).await?;
         while let Some(epoch) = self.task.meter.wait(Wait::Input, self.requests.recv()).await {
             self.checkpoint(epoch).await?;
-            self.reader.decided(*self.decided.borrow_and_update());
+            self.learn_decided();
         }
         Err(TaskFailure::Closed)
     }
@@ -163,6 +179,7 @@ impl SourceTask {
         let positions = serde_json::to_vec(&self.reader.snapshot())
             .map_err(|error| TaskFailure::State(format!("positions of `{}`: {error}", self.source)))?;
         self.reader.taken(epoch);
+        self.trails.barrier(&self.task.id, epoch, self.reader.reached());
         let encoded = (source_operator(&self.source), Bytes::from(positions));
         let rows_in = self.reader.counters().records;
         self.task.snapshot(epoch, Sealed { align: Duration::ZERO, encoded, rows_in }).await?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::parquet::ParquetFeed;
 use super::text::TextFeed;
-use crate::connectors::SourceError;
 use crate::connectors::reader::{Fed, Feed};
+use crate::connectors::{Reached, SourceError};
 
 /// Reader of one file.
 pub(super) enum FileFeed {
@@ -32,6 +32,13 @@ impl Feed for FileFeed {
         match self {
             Self::Text(feed) => feed.place(begin, end),
             Self::Parquet(feed) => feed.place(begin, end),
+        }
+    }
+
+    fn reached(&self) -> Reached {
+        match self {
+            Self::Text(feed) => feed.position().reached(),
+            Self::Parquet(feed) => feed.position().reached(),
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connectors::SourceError;
 use crate::connectors::error::retry_of;
+use crate::connectors::{Reached, SourceError};
 
 /// How many of a file's first bytes tell it from another one.
 const HEAD_BYTES: u64 = 4096;
@@ -57,6 +57,15 @@ impl Position {
             source_name: source.to_owned(),
             message: format!("{text}: {error}"),
         })
+    }
+
+    /// Lines are counted from 1, as editors do.
+    pub(super) fn reached(&self) -> Reached {
+        let next = match self.at {
+            At::Text { line, .. } => format!("line {}", line + 1),
+            At::Parquet { row_group, row } => format!("row {row} of row group {row_group}"),
+        };
+        Reached { split: self.file.path.clone(), next }
     }
 }
 

@@ -8,8 +8,8 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde::{Deserialize, Serialize};
 
 use super::columns::GeneratedColumn;
-use crate::connectors::SourceError;
 use crate::connectors::reader::{Fed, Feed};
+use crate::connectors::{Reached, SourceError};
 
 /// A generator that fell behind its rate (a pause, backpressure) catches up at most this much.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -128,6 +128,13 @@ impl Feed for GeneratorFeed {
         let first = self.position.block_start().unwrap_or(u64::MAX).saturating_add(self.begun);
         let at = |row: usize| first.saturating_add(row as u64);
         format!("rows {} to {}", at(begin), at(end).saturating_sub(1))
+    }
+
+    fn reached(&self) -> Reached {
+        let Position { splits, block, row, .. } = self.position;
+        let next = self.position.block_start().unwrap_or(u64::MAX).saturating_add(row);
+        // Blocks go round the splits.
+        Reached { split: format!("split {}", block.checked_rem(splits).unwrap_or_default()), next: format!("row {next}") }
     }
 
     fn position(&self) -> String {

@@ -120,9 +120,18 @@ impl Target {
         encoder.encode(rows).map_err(|message| SinkError::Row { sink: self.sink.clone(), message })
     }
 
-    /// Blocks until everything offered is acknowledged. The `flush` of librdkafka's binding waits a tenth of a second
+    /// A record that was sent and not taken.
+    fn rejected(&self, failed: &Failed, epoch: Option<Epoch>) -> SinkError {
+        let (sink, message) = (self.sink.clone(), failed.message.clone());
+        match failed.retry {
+            Retry::Never => SinkError::Refused { sink, message, epoch },
+            Retry::Backoff => self.failed(failed),
+        }
+    }
+
+    /// Blocks until everything offered up to the barrier of `epoch` is acknowledged. The `flush` of librdkafka's binding waits a tenth of a second
     /// whatever there is. Ends: librdkafka gives up on a record in the end.
-    fn flush(&self, handle: &Handle, stop: &StopSignal) -> Result<(), SinkError> {
+    fn flush(&self, handle: &Handle, epoch: Epoch, stop: &StopSignal) -> Result<(), SinkError> {
         let (mut left, mut idle) = (handle.in_flight(), IDLE_PIECES);
         while left > 0 {
             // What is left may be waiting for company. Not all the time: a broker's thread spins meanwhile when it must
@@ -131,14 +140,14 @@ impl Target {
                 handle.urge(FLUSH_PIECE);
                 idle = 0;
             }
-            handle.poll(FLUSH_PIECE).map_err(|failed| self.failed(&failed))?;
+            handle.poll(FLUSH_PIECE).map_err(|failed| self.rejected(&failed, Some(epoch)))?;
             let before = std::mem::replace(&mut left, handle.in_flight());
             idle = if left < before { 0 } else { idle + 1 };
             if stop.is_stopped() {
                 return Err(self.transient("the attempt ended before all records were acknowledged".to_owned()));
             }
         }
-        handle.poll(Duration::ZERO).map_err(|failed| self.failed(&failed))
+        handle.poll(Duration::ZERO).map_err(|failed| self.rejected(&failed, Some(epoch)))
     }
 
     fn failed(&self, failed: &Failed) -> SinkError {

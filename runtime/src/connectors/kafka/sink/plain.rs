@@ -71,17 +71,17 @@ impl SinkWriter for PlainWriter {
     }
 
     fn room(&mut self) -> Result<Option<Duration>, SinkError> {
-        self.handle.poll(Duration::ZERO).map_err(|failed| self.target.failed(&failed))?;
+        self.handle.poll(Duration::ZERO).map_err(|failed| self.target.rejected(&failed, None))?;
         self.offer()?;
         Ok((!self.held.is_empty()).then_some(PAUSE))
     }
 
-    fn pre_commit(&mut self, _: Epoch) -> Result<PreCommit, SinkError> {
+    fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError> {
         self.is_flushing.store(true, Ordering::Release);
         let (target, handle) = (Arc::clone(&self.target), Arc::clone(&self.handle));
         let (stop, is_flushing) = (self.stop.clone(), Arc::clone(&self.is_flushing));
         Ok(Box::new(move || {
-            target.flush(&handle, &stop)?;
+            target.flush(&handle, epoch, &stop)?;
             is_flushing.store(false, Ordering::Release);
             Ok(Vec::new())
         }))

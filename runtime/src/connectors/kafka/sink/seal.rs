@@ -31,7 +31,7 @@ impl Sealing {
     /// A record that was not taken; a coordinator that knows another transaction under this id, or none; a stop.
     pub(super) fn seal(&self, open: &Open, epoch: Epoch) -> Result<Committable, SinkError> {
         let target = &self.target;
-        target.flush(&open.handle, &self.stop)?;
+        target.flush(&open.handle, epoch, &self.stop)?;
         let acknowledged = open.handle.acknowledged();
         let count: u64 = acknowledged.iter().map(|partition| partition.count).sum();
         if count != open.records {

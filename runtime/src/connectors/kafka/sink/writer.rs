@@ -57,7 +57,7 @@ impl KafkaWriter {
     /// broker that comes back hears first of whoever asks first (docs/decisions/0205).
     fn is_overtaking(&mut self) -> Result<bool, SinkError> {
         let Some(sealed) = self.sealed.upgrade() else { return Ok(false) };
-        sealed.handle.poll(Duration::ZERO).map_err(|failed| self.target.failed(&failed))?;
+        sealed.handle.poll(Duration::ZERO).map_err(|failed| self.target.rejected(&failed, None))?;
         if sealed.handle.in_flight() > 0 {
             return Ok(true);
         }
@@ -114,7 +114,7 @@ impl SinkWriter for KafkaWriter {
     fn room(&mut self) -> Result<Option<Duration>, SinkError> {
         self.poll_warm()?;
         if let Some(open) = &self.open {
-            open.handle.poll(Duration::ZERO).map_err(|failed| self.target.failed(&failed))?;
+            open.handle.poll(Duration::ZERO).map_err(|failed| self.target.rejected(&failed, None))?;
         }
         self.offer()?;
         Ok((!self.held.is_empty()).then_some(PAUSE))

@@ -16,7 +16,7 @@ use crate::connectors::formats::json::JsonDecoder;
 use crate::connectors::formats::json_text::Fault;
 use crate::connectors::formats::records::{BadRecord, CHUNK_ROWS, Mark, OnFault, Rows};
 use crate::connectors::reader::{Fed, Feed};
-use crate::connectors::{Lag, SourceError};
+use crate::connectors::{Lag, Reached, SourceError};
 
 /// Bytes of values in a chunk; one record more may come on top.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -275,6 +275,10 @@ impl Feed for PartitionFeed {
             _ => self.behind.get(rows - 1).map_or(self.begun, |reached| reached.next),
         };
         format!("{} offsets {} to {}", self.inbox.place, behind(begin), behind(end) - 1)
+    }
+
+    fn reached(&self) -> Reached {
+        Reached { split: self.inbox.place.to_string(), next: format!("offset {}", self.position.next) }
     }
 
     fn position(&self) -> String {

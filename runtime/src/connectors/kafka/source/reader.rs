@@ -10,7 +10,7 @@ use super::discovery::Discovery;
 use super::feed::PartitionFeed;
 use super::report::{Offsets, Report};
 use crate::connectors::reader::SplitsReader;
-use crate::connectors::{Lag, Next, SourceCounters, SourceError, SourceReader, Split};
+use crate::connectors::{Lag, Next, Reached, SourceCounters, SourceError, SourceReader, Split};
 
 pub(super) struct KafkaReader {
     pub(super) opened: Arc<Opened>,
@@ -34,6 +34,10 @@ impl SourceReader for KafkaReader {
 
     fn last_batch(&self) -> String {
         self.splits.last_batch()
+    }
+
+    fn reached(&self) -> Vec<Reached> {
+        self.splits.reached()
     }
 
     fn snapshot(&self) -> Vec<Split> {
