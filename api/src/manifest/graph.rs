@@ -133,6 +133,12 @@ fn warn_of_settings(spec: &Value, sinks: &[Value], findings: &mut Findings) {
         let message = format!("a checkpoint every {interval} mostly makes checkpoints");
         findings.warn("spec.checkpoint.interval", &message, Some("write 100ms or more"));
     }
+    for (field, service) in [("gcs", "Google Cloud Storage"), ("azure", "Azure Blob Storage")] {
+        if spec.pointer(&format!("/checkpoint/storage/{field}")).is_some() {
+            let message = format!("{service} is untested; the probe at the start judges it");
+            findings.warn(&format!("spec.checkpoint.storage.{field}"), &message, None);
+        }
+    }
     let plain = |path: &str| path.trim_start_matches("./").trim_end_matches('/').to_owned();
     let log = spec.pointer("/checkpoint/storage/local/path").and_then(Value::as_str).map(plain);
     for (i, sink) in sinks.iter().enumerate() {

@@ -91,7 +91,7 @@ fn documented_manifest_is_accepted_whole() {
 
 #[test]
 fn checkpoints_live_in_a_folder_or_in_a_bucket() {
-    let bucket = "storage: {s3: {bucket: shop-state, prefix: prod/revenue, region: eu-central-1, endpoint: \"https://s3.example.com\", \
+    let bucket = "storage: {s3: {bucket: shop-state, prefix: prod/revenue, region: eu-central-1, endpoint: \"https://s3.example.com\", ca: {secret: s3, key: ca.crt}, \
                   credentials: {accessKeyId: {secret: s3, key: id}, secretAccessKey: {secret: s3, key: secret}}}}";
     let local = "storage: {local: {path: state}}";
     assert_eq!(said_of(local, bucket), Vec::<String>::new());
@@ -99,9 +99,14 @@ fn checkpoints_live_in_a_folder_or_in_a_bucket() {
     let Some(StoragePlace::S3(s3)) = storage.place() else { panic!("a bucket") };
     assert_eq!((s3.bucket.as_str(), s3.prefix.as_str()), ("shop-state", "prod/revenue"));
     assert_eq!(s3.credentials.as_ref().unwrap().secret_access_key.key, "secret");
+    assert_eq!(s3.ca.as_ref().unwrap().key, "ca.crt");
     assert_eq!(said_of(local, "storage: {s3: {bucket: shop, prefix: p}}"), Vec::<String>::new());
     for (from, to, said) in [
-        ("s3: {bucket", "local: {path: x}, s3: {bucket", "checkpoint.storage: set exactly one of local, s3"),
+        (
+            "s3: {bucket",
+            "local: {path: x}, s3: {bucket",
+            "checkpoint.storage: set exactly one of local, s3, gcs, azure",
+        ),
         ("shop-state", "Shop_State", "bucket: `Shop_State` cannot be a bucket's name"),
         ("shop-state", "Shop_State", "write shop-state"),
         ("prefix: prod/revenue", "prefix: /prod//revenue/", "write prod/revenue"),
@@ -112,6 +117,8 @@ fn checkpoints_live_in_a_folder_or_in_a_bucket() {
         ("https://s3.example.com", "https://s3.example.com/shop-state", "without a path"),
         (", secretAccessKey: {secret: s3, key: secret}", "", "`secretAccessKey` is missing"),
         ("endpoint:", "endPoint:", "did you mean `endpoint`?"),
+        ("https://s3", "http://s3", "checkpoint.storage.s3.ca: a ca is of no use without an endpoint"),
+        ("endpoint: \"https://s3.example.com\", ", "", "a ca is of no use without an endpoint"),
         ("accessKeyId: {secret: s3, key: id}", "accessKeyId: AKIA", "accessKeyId: must be"),
     ] {
         assert!(bucket.contains(from), "{from}");
@@ -120,6 +127,38 @@ fn checkpoints_live_in_a_folder_or_in_a_bucket() {
     }
     let found = said_of(local, "storage: {}");
     assert!(found.iter().any(|line| line.contains("set exactly one of local, s3")), "{found:#?}");
+}
+
+#[test]
+fn checkpoints_live_at_google_or_in_azure_with_a_warning_that_nobody_has_tried() {
+    let local = "storage: {local: {path: state}}";
+    let gcs = "storage: {gcs: {bucket: shop_state, prefix: prod/revenue, credentials: {serviceAccountKey: {secret: gcs, key: key.json}}}}";
+    let azure = "storage: {azure: {account: shop2, container: shop-state, prefix: prod/revenue, \
+                 endpoint: \"https://shop2.blob.core.usgovcloudapi.net\", credentials: {accessKey: {secret: azure, key: key}}}}";
+    let place = |to: &str| read_with(&SMALL.replace(local, to), &[]).manifest.unwrap().pipeline.spec.checkpoint.storage;
+    assert!(matches!(place(gcs).place(), Some(StoragePlace::Gcs(gcs)) if gcs.bucket == "shop_state"));
+    assert!(matches!(place(azure).place(), Some(StoragePlace::Azure(azure)) if azure.account == "shop2"));
+    for (whole, from, to, said) in [
+        (gcs, "gcs:", "gcs:", "warning: spec.checkpoint.storage.gcs: Google Cloud Storage is untested; the probe"),
+        (gcs, "gcs: {bucket", "local: {path: x}, gcs: {bucket", "set exactly one of local, s3, gcs, azure"),
+        (gcs, "shop_state", "Shop", "bucket: `Shop` cannot be a bucket's name"),
+        (gcs, "serviceAccountKey", "accessKey", "`serviceAccountKey` is missing"),
+        (
+            azure,
+            "azure:",
+            "azure:",
+            "warning: spec.checkpoint.storage.azure: Azure Blob Storage is untested; the probe",
+        ),
+        (azure, "azure: {account", "local: {path: x}, azure: {account", "set exactly one of local, s3, gcs, azure"),
+        (azure, "shop2,", "shop-2,", "account: `shop-2` cannot be a storage account's name"),
+        (azure, "shop-state", "shop--state", "container: `shop--state` cannot be a container's name"),
+        (azure, "https://shop2", "http://shop2", "is not where an account's blobs are reached"),
+        (azure, "account: shop2, ", "", "`account` is missing"),
+    ] {
+        assert!(whole.contains(from), "{from}");
+        let found = said_of(local, &whole.replace(from, to));
+        assert!(found.iter().any(|line| line.contains(said)), "{to}: wanted {said}, got {found:#?}");
+    }
 }
 
 #[test]

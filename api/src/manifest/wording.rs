@@ -2,8 +2,8 @@
 
 use super::finding::nearest;
 use crate::pipeline::{
-    BROKER, BUCKET, ColumnType, Duration, ENDPOINT, Factor, MOMENT, PREFIX, REGION, SECRET_KEY, SECRET_NAME, TOPIC,
-    Until,
+    ACCOUNT, BROKER, BUCKET, CONTAINER, ColumnType, Duration, ENDPOINT, Factor, GCS_BUCKET, HTTPS, MOMENT, PREFIX,
+    REGION, SECRET_KEY, SECRET_NAME, TOPIC, Until,
 };
 
 /// Patterns that have words of their own here; the schema holds the same texts.
@@ -69,7 +69,7 @@ pub(super) fn mismatch(pattern: &str, text: &str) -> (String, Option<String>) {
             let rule = "letters, digits and . _ - only, and no two dots at its beginning";
             (format!("`{shown}` cannot be a secret's key: {rule}"), None)
         }
-        BUCKET | PREFIX | REGION | ENDPOINT => of_bucket(pattern, &shown),
+        BUCKET | GCS_BUCKET | ACCOUNT | CONTAINER | PREFIX | REGION | ENDPOINT | HTTPS => of_bucket(pattern, &shown),
         _ if pattern.contains(MOMENT) => {
             (format!("`{shown}` is no position in a log"), Some(position(pattern, &shown)))
         }
@@ -80,13 +80,18 @@ pub(super) fn mismatch(pattern: &str, text: &str) -> (String, Option<String>) {
 /// Patterns of checkpoint storage in a bucket.
 fn of_bucket(pattern: &str, shown: &str) -> (String, Option<String>) {
     match pattern {
-        BUCKET => {
-            let rule = "only a-z, 0-9, . and -, a letter or digit at both ends";
+        BUCKET | GCS_BUCKET | CONTAINER => {
+            let (what, rule) = match pattern {
+                BUCKET => ("bucket", "only a-z, 0-9, . and -, a letter or digit at both ends"),
+                GCS_BUCKET => ("bucket", "only a-z, 0-9 and . _ -, a letter or digit at both ends"),
+                _ => ("container", "only a-z, 0-9 and single -, a letter or digit at both ends"),
+            };
             (
-                format!("`{shown}` cannot be a bucket's name: {rule}"),
-                rewrite(shown, '-').map(|name| format!("write {name}")),
+                format!("`{shown}` cannot be a {what}'s name: {rule}"),
+                rewrite(shown, '-').filter(|name| name != shown).map(|name| format!("write {name}")),
             )
         }
+        ACCOUNT => (format!("`{shown}` cannot be a storage account's name: only a-z and 0-9"), None),
         PREFIX => {
             let rule = "letters, digits and . _ = - in parts joined by single slashes, none of which begins with a dot";
             let parts = shown.split('/').filter(|part| !part.is_empty());
@@ -95,6 +100,10 @@ fn of_bucket(pattern: &str, shown: &str) -> (String, Option<String>) {
             (format!("`{shown}` cannot be a prefix: {rule}"), fix)
         }
         REGION => (format!("`{shown}` cannot be a region's name"), Some("write it as eu-central-1".to_owned())),
+        HTTPS => {
+            let fix = "write it as https://shop.blob.core.usgovcloudapi.net, without a path";
+            (format!("`{shown}` is not where an account's blobs are reached"), Some(fix.to_owned()))
+        }
         _ => {
             let fix = "write it as https://s3.example.com or http://minio:9000, without a path";
             (format!("`{shown}` is not where a store is reached"), Some(fix.to_owned()))

@@ -49,8 +49,11 @@ pub use self::status::{
     ActionStatus, Actions, AttemptRestarts, CheckpointStatus, Completed, Condition, Failed, Floor, LogStatus,
     PendingCommitStatus, Phase, PipelineStatus, Restarts, Restored, Workers,
 };
-pub(crate) use self::storage::{BUCKET, ENDPOINT, PREFIX, REGION};
-pub use self::storage::{LocalStorage, S3Credentials, S3Storage, Storage, StoragePlace};
+pub(crate) use self::storage::{ACCOUNT, BUCKET, CONTAINER, ENDPOINT, GCS_BUCKET, HTTPS, PREFIX, REGION};
+pub use self::storage::{
+    AzureCredentials, AzureStorage, GcsCredentials, GcsStorage, LocalStorage, S3Credentials, S3Storage, Storage,
+    StoragePlace,
+};
 pub use self::values::{InvalidRecipe, Recipe, Value};
 
 /// API group of all kinds.

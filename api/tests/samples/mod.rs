@@ -69,11 +69,16 @@ pub(crate) fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/sinks/1/format", json!({}), "spec.sinks[1].format: discard writes nothing"),
         ("/spec/checkpoint/interval", json!("9ms"), "spec.checkpoint.interval: interval must be at least"),
         ("/spec/checkpoint/timeout", json!("99ms"), "spec.checkpoint.timeout: timeout must be at least"),
-        ("/spec/checkpoint/storage", json!({}), "spec.checkpoint.storage: set exactly one of local, s3"),
+        ("/spec/checkpoint/storage", json!({}), "spec.checkpoint.storage: set exactly one of local, s3, gcs, azure"),
         (
             "/spec/checkpoint/storage/s3",
             json!({ "bucket": "b-1", "prefix": "p" }),
             "spec.checkpoint.storage: set exactly",
+        ),
+        (
+            "/spec/checkpoint/storage",
+            json!({ "s3": { "bucket": "b-1", "prefix": "p", "ca": { "secret": "a", "key": "b" } } }),
+            "spec.checkpoint.storage.s3.ca: a ca is of no use",
         ),
         ("/spec/restartPolicy", json!({}), "spec.restartPolicy: set exactly one of exponentialDelay"),
         ("/spec/restartPolicy", delays("initial", "0s"), "spec.restartPolicy.exponentialDelay.initial: initial must"),

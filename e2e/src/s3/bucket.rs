@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use runtime::clock::SystemClock;
-use runtime::secrets::SecretString;
-use runtime::store::S3Store;
-use runtime::store::s3::{Credentials, Settings};
+use runtime::secrets::{SecretBytes, SecretString};
+use runtime::store::BucketStore;
+use runtime::store::bucket::{Access, Credentials, S3Access, Settings};
 
 use super::Gateway;
 use super::gateway::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
@@ -23,6 +23,8 @@ pub struct Bucket {
     pub endpoint: String,
     pub access_key_id: String,
     pub secret_access_key: String,
+    /// The authority that the manifest names: that of the server, unless a test says otherwise.
+    pub ca: Option<PathBuf>,
     /// Where the server keeps its objects.
     pub folder: PathBuf,
 }
@@ -37,9 +39,10 @@ impl Bucket {
         fs::create_dir(&folder)?;
         Ok(Self {
             name: name.to_owned(),
-            endpoint: format!("http://{}", gateway.address()),
+            endpoint: gateway.endpoint(),
             access_key_id: ACCESS_KEY_ID.to_owned(),
             secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+            ca: gateway.certificates().map(|certificates| certificates.authority.clone()),
             folder,
         })
     }
@@ -62,9 +65,10 @@ impl Bucket {
 
     /// What a manifest says.
     pub fn storage(&self) -> String {
-        let Self { name, endpoint, .. } = self;
+        let Self { name, endpoint, ca, .. } = self;
+        let ca = if ca.is_some() { "ca: {secret: s3, key: ca.crt}, " } else { "" };
         format!(
-            "s3: {{bucket: {name}, prefix: {PREFIX}, endpoint: \"{endpoint}\", \
+            "s3: {{bucket: {name}, prefix: {PREFIX}, endpoint: \"{endpoint}\", {ca}\
              credentials: {{accessKeyId: {{secret: s3, key: id}}, secretAccessKey: {{secret: s3, key: secret}}}}}}"
         )
     }
@@ -77,6 +81,9 @@ impl Bucket {
         let folder = beside.join("secrets/s3");
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("id"), &self.access_key_id)?;
+        if let Some(ca) = &self.ca {
+            fs::copy(ca, folder.join("ca.crt"))?;
+        }
         Ok(fs::write(folder.join("secret"), &self.secret_access_key)?)
     }
 
@@ -84,18 +91,18 @@ impl Bucket {
     ///
     /// # Errors
     /// The settings do not do.
-    pub fn open(&self) -> Result<Arc<S3Store>> {
+    pub fn open(&self) -> Result<Arc<BucketStore>> {
         let credentials = Credentials {
             access_key_id: SecretString::new(self.access_key_id.as_str()),
             secret_access_key: SecretString::new(self.secret_access_key.as_str()),
         };
+        let ca = self.ca.as_ref().map(fs::read).transpose()?.map(SecretBytes::new);
         let settings = Settings {
             bucket: self.name.clone(),
             prefix: PREFIX.to_owned(),
-            region: None,
             endpoint: Some(self.endpoint.clone()),
-            credentials: Some(credentials),
+            access: Access::S3(S3Access { region: None, ca, credentials: Some(credentials) }),
         };
-        Ok(Arc::new(S3Store::open(&settings, Arc::new(SystemClock))?))
+        Ok(Arc::new(BucketStore::open(&settings, Arc::new(SystemClock))?))
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::kafka::certificates::Certificates;
 use crate::kafka::ports::Port;
 use stage::cache;
 
@@ -25,6 +26,8 @@ pub const SECRET_ACCESS_KEY: &str = "canary-s3cret-key";
 pub struct Gateway {
     folder: tempfile::TempDir,
     port: Port,
+    /// Whose server certificate it shows; `None`: it speaks plainly.
+    certificates: Option<Certificates>,
     process: Option<Child>,
 }
 
@@ -34,9 +37,22 @@ impl Gateway {
     /// # Errors
     /// It cannot be built, or does not listen.
     pub fn start() -> Result<Self> {
+        Self::begin(tempfile::Builder::new().prefix("onceward-s3-").tempdir()?, None)
+    }
+
+    /// Starts one that speaks TLS.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_tls() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("onceward-s3-").tempdir()?;
+        let certificates = Certificates::make(folder.path())?;
+        Self::begin(folder, Some(certificates))
+    }
+
+    fn begin(folder: tempfile::TempDir, certificates: Option<Certificates>) -> Result<Self> {
         fs::create_dir(folder.path().join("buckets"))?;
-        let mut gateway = Self { folder, port: Port::reserve()?, process: None };
+        let mut gateway = Self { folder, port: Port::reserve()?, certificates, process: None };
         gateway.start_again()?;
         Ok(gateway)
     }
@@ -49,7 +65,12 @@ impl Gateway {
         ensure!(self.process.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"))?;
         let mut command = Command::new(binary()?);
-        command.args(["--quiet", "--keep-alive", "--port", &self.address(), "posix"]).arg(self.buckets());
+        command.args(["--quiet", "--keep-alive", "--port", &self.address()]);
+        if let Some(certificates) = &self.certificates {
+            // One file holds both.
+            command.arg("--cert").arg(&certificates.broker).arg("--key").arg(&certificates.broker);
+        }
+        command.arg("posix").arg(self.buckets());
         command.env("ROOT_ACCESS_KEY", ACCESS_KEY_ID).env("ROOT_SECRET_KEY", SECRET_ACCESS_KEY);
         let mut process = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         for _ in 0..MOST_LOOKS {
@@ -81,6 +102,16 @@ impl Gateway {
     /// `127.0.0.1:<port>`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port.number)
+    }
+
+    /// `http://127.0.0.1:<port>`, or `https`.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", if self.certificates.is_some() { "https" } else { "http" }, self.address())
+    }
+
+    /// What it is certified by, if it speaks TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// One folder for each bucket.

@@ -12,7 +12,7 @@ use runtime::connectors::Retry;
 use runtime::coordinator::Log;
 use runtime::store::conformance::{conforms, keeps_within_itself, lists_many};
 use runtime::store::probe::{ProbeError, probe};
-use runtime::store::{CheckpointStore as _, Created, S3Store};
+use runtime::store::{BucketStore, CheckpointStore as _, Created};
 
 const AT: Position = Position { attempt: Attempt(1), slot: Slot(0) };
 
@@ -20,7 +20,7 @@ fn append(nonce: u128) -> Request {
     Request::CreateSlot(AT, Arc::new(Entry { nonce: Nonce(nonce), record: Record::Released(Released::Stopped) }))
 }
 
-fn log(store: &Arc<S3Store>) -> Log {
+fn log(store: &Arc<BucketStore>) -> Log {
     Log::new(Arc::clone(store) as _, LogIndex(0), Arc::new(SystemClock))
 }
 

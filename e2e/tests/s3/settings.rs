@@ -82,6 +82,24 @@ fn a_server_that_is_away_at_the_start_is_waited_for_as_the_restart_policy_says()
 }
 
 #[test]
+fn a_store_behind_tls_is_trusted_by_the_authority_that_is_named_and_by_no_other() -> Result<()> {
+    let gateway = Gateway::start_tls()?;
+    let bucket = Bucket::new(&gateway, "shop")?;
+    let foreign = gateway.certificates().map(|certificates| certificates.foreign_authority.clone());
+    for ca in [None, foreign] {
+        let stage = stage(38, &Bucket { ca, ..bucket.clone() })?;
+        let fix = "certificate is not trusted: name its authority in `spec.checkpoint.storage.s3.ca`";
+        told(&stage.run_fails(&[], 1, &["s3://shop/", fix])?)?;
+        ensure!(!stage.state.exists(), "something was written");
+    }
+    let stage = stage(38, &bucket)?;
+    stage.crash_at("coordinator.all_committed", 2, &[])?;
+    stage.run_well()?;
+    stage.assert_exact_and_tidy()?;
+    Ok(())
+}
+
+#[test]
 fn a_run_on_a_server_that_ignores_conditions_is_refused_before_it_claims() -> Result<()> {
     let gateway = Gateway::start()?;
     let proxy = Proxy::start(&gateway.address())?;

@@ -52,7 +52,8 @@ fn refuse(error: &dyn std::error::Error, screen: Screen) -> u8 {
 /// The store of a manifest, or a store's own folder; `None` if the manifest was refused.
 fn place(args: &CheckpointsArgs, screen: Screen) -> Result<Option<Place>, Error> {
     let target = &args.target;
-    if target.to_str().is_some_and(|text| text.starts_with("s3://")) {
+    let in_bucket = |text: &str| ["s3://", "gs://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+    if target.to_str().is_some_and(in_bucket) {
         screen.fault("a bucket is found through a manifest, which knows endpoint and credentials; name that instead");
         return Ok(None);
     }

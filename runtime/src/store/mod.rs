@@ -5,17 +5,17 @@ use futures::future::BoxFuture;
 
 use crate::connectors::Retry;
 
+pub use bucket::BucketStore;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use place::Place;
-pub use s3::S3Store;
 
+pub mod bucket;
 pub mod conformance;
 mod local;
 pub mod memory;
 mod place;
 pub mod probe;
-pub mod s3;
 #[cfg(test)]
 mod tests;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use api::pipeline::{Storage, StoragePlace};
 
-use super::s3::{S3Store, Settings};
-use super::{CheckpointStore, LocalStore, StoreError};
+use super::bucket::Settings;
+use super::{BucketStore, CheckpointStore, LocalStore, StoreError};
 use crate::clock::{Clock, Random};
 use crate::secrets::{SecretError, Secrets};
 
@@ -15,7 +15,7 @@ use crate::secrets::{SecretError, Secrets};
 #[derive(Clone, Debug)]
 pub enum Place {
     Local(PathBuf),
-    S3(Box<Settings>),
+    Bucket(Box<Settings>),
 }
 
 impl Place {
@@ -25,7 +25,9 @@ impl Place {
     /// The first secret that cannot be had.
     pub fn of(storage: &Storage, secrets: &Secrets) -> Result<Self, SecretError> {
         Ok(match storage.place() {
-            Some(StoragePlace::S3(s3)) => Self::S3(Box::new(Settings::of(s3, secrets)?)),
+            Some(StoragePlace::S3(s3)) => Self::Bucket(Box::new(Settings::of_s3(s3, secrets)?)),
+            Some(StoragePlace::Gcs(gcs)) => Self::Bucket(Box::new(Settings::of_gcs(gcs, secrets)?)),
+            Some(StoragePlace::Azure(azure)) => Self::Bucket(Box::new(Settings::of_azure(azure, secrets)?)),
             Some(StoragePlace::Local(local)) => Self::Local(PathBuf::from(&local.path)),
             // The schema's rules refuse it before anybody comes here.
             None => Self::Local(PathBuf::new()),
@@ -39,7 +41,7 @@ impl Place {
     pub fn open(&self, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Arc<dyn CheckpointStore>, StoreError> {
         Ok(match self {
             Self::Local(path) => Arc::new(LocalStore::new(path, random)),
-            Self::S3(settings) => Arc::new(S3Store::open(settings, clock)?),
+            Self::Bucket(settings) => Arc::new(BucketStore::open(settings, clock)?),
         })
     }
 }
@@ -49,7 +51,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => write!(f, "{}", path.display()),
-            Self::S3(settings) => f.write_str(settings.address().trim_end_matches('/')),
+            Self::Bucket(settings) => f.write_str(settings.address().trim_end_matches('/')),
         }
     }
 }

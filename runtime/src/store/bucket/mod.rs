@@ -1,6 +1,6 @@
-//! The checkpoint store in a bucket: Amazon S3, or what speaks its protocol.
+//! The checkpoint store in a bucket: of Amazon S3 or what speaks its protocol, of Google Cloud Storage, or of Azure.
 //!
-//! Create-if-absent is one conditional put (`If-None-Match: *`). Nothing is retried, redirected or sent through a proxy
+//! Create-if-absent is one conditional put (`If-None-Match: *`, Google's `x-goog-if-generation-match: 0`). Nothing is retried, redirected or sent through a proxy
 //! here: each call is at most one request of its kind, and an answer that is not plainly "done" or "exists" is unknown.
 
 use std::pin::pin;
@@ -10,23 +10,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::TryStreamExt;
-use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use self::failure::Failure;
+use self::service::Service;
 use super::{CheckpointStore, Created, StoreError};
 use crate::clock::Clock;
 use crate::connectors::Retry;
 
-pub use self::connect::{Credentials, Settings};
+pub use self::settings::{Access, Credentials, S3Access, Settings};
 
 mod connect;
 mod failure;
+mod http;
+mod service;
+mod settings;
 #[cfg(test)]
 mod tests;
 
-/// The largest object. S3 itself takes five times as much in one put; whoever reads it back holds it in memory as a whole.
+/// The largest object. The services themselves take some five times as much in one put; whoever reads it back holds it in memory as a whole.
 pub const MOST_BYTES: u64 = 1 << 30;
 /// How long an answer is waited for (of a listing: for each of its pages), before its outcome counts as unknown.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,9 +39,10 @@ const BYTES_PER_SECOND: u64 = 4 << 20;
 const MOST_NAMES: usize = 1_000_000;
 
 /// Objects below a prefix of a bucket.
-pub struct S3Store {
-    bucket: AmazonS3,
-    /// `s3://bucket/prefix/`.
+pub struct BucketStore {
+    bucket: Box<dyn ObjectStore>,
+    service: Service,
+    /// The prefix's address.
     base: String,
     prefix: String,
     /// Values that no message may hold.
@@ -46,7 +50,7 @@ pub struct S3Store {
     clock: Arc<dyn Clock>,
 }
 
-impl S3Store {
+impl BucketStore {
     /// Makes a client; nothing is sent yet.
     ///
     /// # Errors
@@ -59,7 +63,8 @@ impl S3Store {
             message,
             retry: Retry::Never,
         })?;
-        Ok(Self { bucket, base: settings.address(), prefix: settings.prefix.clone(), secrets, clock })
+        let (service, base, prefix) = (settings.service(), settings.address(), settings.prefix.clone());
+        Ok(Self { bucket, service, base, prefix, secrets, clock })
     }
 
     async fn put(&self, name: &str, body: Bytes) -> Result<Created, StoreError> {
@@ -73,7 +78,7 @@ impl S3Store {
         let put = self.bucket.put_opts(&path, PutPayload::from(body), PutOptions::from(PutMode::Create));
         match self.within(patience(bytes), put).await {
             Some(Ok(_)) => Ok(Created::New),
-            Some(Err(error)) if failure::is_taken(&error) => Ok(Created::Exists),
+            Some(Err(error)) if failure::is_taken(self.service, &error) => Ok(Created::Exists),
             Some(Err(error)) => Err(self.failed("create", name, &error)),
             None => Err(self.late("create", name, patience(bytes))),
         }
@@ -83,7 +88,7 @@ impl S3Store {
         let path = self.path("read", name)?;
         let found = match self.within(PATIENCE, self.bucket.get_opts(&path, GetOptions::default())).await {
             Some(Ok(found)) => found,
-            Some(Err(error)) if failure::is_absent(&error) => return Ok(None),
+            Some(Err(error)) if failure::is_absent(self.service, &error) => return Ok(None),
             Some(Err(error)) => return Err(self.failed("read", name, &error)),
             None => return Err(self.late("read", name, PATIENCE)),
         };
@@ -126,7 +131,7 @@ impl S3Store {
         let path = self.path("delete", name)?;
         match self.within(PATIENCE, self.bucket.delete(&path)).await {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) if failure::is_absent(&error) => Ok(()),
+            Some(Err(error)) if failure::is_gone(self.service, &error) => Ok(()),
             Some(Err(error)) => Err(self.failed("delete", name, &error)),
             None => Err(self.late("delete", name, PATIENCE)),
         }
@@ -152,7 +157,7 @@ impl S3Store {
     }
 
     fn failed(&self, operation: &'static str, name: &str, error: &object_store::Error) -> StoreError {
-        let Failure { mut message, retry } = Failure::of(error);
+        let Failure { mut message, retry } = Failure::of(self.service, error);
         for secret in &self.secrets {
             message = message.replace(secret, "***");
         }
@@ -160,7 +165,7 @@ impl S3Store {
     }
 
     fn late(&self, operation: &'static str, name: &str, limit: Duration) -> StoreError {
-        let message = format!("no answer within {} s; check `endpoint` and the network", limit.as_secs());
+        let message = format!("no answer within {} s; {}", limit.as_secs(), self.service.words().silence);
         self.error(operation, name, message, Retry::Backoff)
     }
 
@@ -174,7 +179,7 @@ fn patience(bytes: u64) -> Duration {
     PATIENCE + Duration::from_secs(bytes / BYTES_PER_SECOND)
 }
 
-impl CheckpointStore for S3Store {
+impl CheckpointStore for BucketStore {
     fn create<'a>(&'a self, name: &'a str, body: Bytes) -> BoxFuture<'a, Result<Created, StoreError>> {
         Box::pin(self.put(name, body))
     }
