@@ -85,7 +85,9 @@ impl TaskFailure {
                 );
             }
             // A source's subtask has named the batch.
-            Self::Operator(OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, .. }))
+            Self::Operator(
+                OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, .. }),
+            )
             | Self::Sink(SinkError::Row { message, .. })
                 if !trails.is_of_source(task) =>
             {

@@ -23,8 +23,8 @@ use crate::worker::deploy::{Deploy, Prepared, PreparedInput};
 use crate::worker::parts::Parts;
 use crate::worker::statistics::{Board, REPORT_INTERVAL};
 use crate::worker::stop::Stopper;
-use crate::worker::trail::Trails;
 pub(crate) use crate::worker::stop::stop_signal;
+use crate::worker::trail::Trails;
 
 pub use crate::worker::failure::TaskFailure;
 pub use crate::worker::restore::{initial_source_snapshot, input_operator, source_operator};
@@ -189,7 +189,8 @@ impl Worker {
         let told = Told::default();
         let (attempt, board, trails) = (deployment.attempt, Board::default(), Trails::default());
         let tasks = FuturesUnordered::new();
-        let beginning = Beginning { board: board.clone(), trails: trails.clone(), told: told.clone(), stop: stop.clone() };
+        let beginning =
+            Beginning { board: board.clone(), trails: trails.clone(), told: told.clone(), stop: stop.clone() };
         tasks.push(self.prepare(deployment, beginning));
         self.running = Some(Running { attempt, board, stopper, stop, told, trails, sources: Vec::new(), tasks });
     }

@@ -103,7 +103,9 @@ impl Trail {
                     }
                 }
             }
-            None => stretches.extend(self.decided.iter().map(|Reached { split, next }| format!("{split} from {next} on"))),
+            None => {
+                stretches.extend(self.decided.iter().map(|Reached { split, next }| format!("{split} from {next} on")))
+            }
         }
         let more = stretches.len().saturating_sub(MOST_SPLITS);
         stretches.truncate(MOST_SPLITS);
@@ -125,7 +127,8 @@ mod tests {
     }
 
     fn at(offsets: &[u64]) -> Vec<Reached> {
-        let reached = |(index, offset): (usize, &u64)| Reached { split: format!("p{index}"), next: format!("{offset}") };
+        let reached =
+            |(index, offset): (usize, &u64)| Reached { split: format!("p{index}"), next: format!("{offset}") };
         offsets.iter().enumerate().map(reached).collect()
     }
 
@@ -139,7 +142,10 @@ mod tests {
         trails.decided(&source, Epoch(1));
         let told = |epoch| trails.describe(&source, epoch);
         assert_eq!(told(Some(Epoch(2))), "source `orders`, p0 from 10 to before 20, p2 to before 3");
-        assert_eq!(told(Some(Epoch(3))), "source `orders`, p0 from 10 to before 30, p1 from 5 to before 6, p2 to before 3");
+        assert_eq!(
+            told(Some(Epoch(3))),
+            "source `orders`, p0 from 10 to before 30, p1 from 5 to before 6, p2 to before 3"
+        );
         assert_eq!(told(None), "source `orders`, p0 from 10 on, p1 from 5 on");
         trails.end(&source, at(&[31, 6, 3]));
         assert_eq!(told(None), "source `orders`, p0 from 10 to before 31, p1 from 5 to before 6, p2 to before 3");
@@ -150,7 +156,10 @@ mod tests {
         let trails = Trails::default();
         trails.begin(&task("a"), "orders", at(&[1]));
         trails.begin(&task("b"), "returns", at(&[2]));
-        assert_eq!(trails.describe(&task("merge"), None), "source `orders`, p0 from 1 on; source `returns`, p0 from 2 on");
+        assert_eq!(
+            trails.describe(&task("merge"), None),
+            "source `orders`, p0 from 1 on; source `returns`, p0 from 2 on"
+        );
         assert!(trails.is_of_source(&task("a")) && !trails.is_of_source(&task("merge")));
     }
 

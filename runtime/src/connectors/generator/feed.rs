@@ -134,7 +134,10 @@ impl Feed for GeneratorFeed {
         let Position { splits, block, row, .. } = self.position;
         let next = self.position.block_start().unwrap_or(u64::MAX).saturating_add(row);
         // Blocks go round the splits.
-        Reached { split: format!("split {}", block.checked_rem(splits).unwrap_or_default()), next: format!("row {next}") }
+        Reached {
+            split: format!("split {}", block.checked_rem(splits).unwrap_or_default()),
+            next: format!("row {next}"),
+        }
     }
 
     fn position(&self) -> String {
