@@ -39,6 +39,8 @@ pub enum Purpose {
     Run,
     /// Finishes commits and leaves.
     Commit,
+    /// Finishes commits, deletes checkpoints and leaves.
+    Delete,
 }
 
 impl Purpose {
@@ -46,11 +48,17 @@ impl Purpose {
         match self {
             Self::Run => "run",
             Self::Commit => "commit",
+            Self::Delete => "delete",
         }
     }
 
+    /// Whether it leaves when everything decided is visible.
+    pub fn only_settles(self) -> bool {
+        self != Self::Run
+    }
+
     pub fn of_label(label: &str) -> Option<Self> {
-        [Self::Run, Self::Commit].into_iter().find(|purpose| purpose.label() == label)
+        [Self::Run, Self::Commit, Self::Delete].into_iter().find(|purpose| purpose.label() == label)
     }
 }
 

@@ -306,6 +306,39 @@ fn one_that_only_commits_makes_what_was_decided_visible_and_tells_of_the_log_eit
     stage.assert_exact_and_tidy().map(drop)
 }
 
+/// Objects that hold state.
+fn parts(site: &Site) -> Result<usize> {
+    Ok(site.log()?.keys().filter(|name| name.contains("/parts/")).count())
+}
+
+#[test]
+fn one_that_deletes_checkpoints_commits_first_and_leaves_the_log_wherever_it_dies() -> Result<()> {
+    let stage = Stage::new(Workload { seed: 83, records: 30_000, customers: 800, ..Workload::default() })?;
+    let delete = ["--identity", A, "--purpose", "delete"];
+    dies_at(&stage, "coordinator.decided", 4, &["--identity", A])?;
+    let newest = stage.checkpoints()?[0].clone();
+    ensure!(newest["settled"] == false && parts(&stage)? > 0, "nothing is owed, or there is no state: {newest}");
+    dies_at(&stage, "recovery.before_commit", 1, &delete)?;
+    let before = parts(&stage)?;
+    dies_at(&stage, "coordinator.before_retention", 1, &delete)?;
+    stage.assert_all_decided_is_visible()?;
+    ensure!(parts(&stage)? == before, "deleted before it came to that");
+    dies_at(&stage, "coordinator.retention_begun", 1, &delete)?;
+
+    for _ in 0..2 {
+        let left = Worker::start(&stage, "", &delete)?.finish()?;
+        let report = left.assert(0, "Settled")?;
+        ensure!(handle(&report["checkpoints"]["newest"]) == handle(&newest), "the log tells no more: {report}");
+        ensure!(parts(&stage)? == 0, "state is left");
+    }
+    ensure!(handle(&stage.checkpoints()?[0]) == handle(&newest), "what was decided can still be read");
+    stage.assert_all_decided_is_visible()?;
+    let left = Worker::start(&stage, "", &["--identity", A])?.finish()?;
+    let report = left.assert(1, "Failed")?;
+    ensure!(report["reason"] == "CorruptCheckpoint", "there is no state to go on from: {report}");
+    stage.assert_all_decided_is_visible()
+}
+
 /// Pipeline ids of the claims, by name.
 fn claims(site: &Site) -> Result<Vec<(String, String)>> {
     let claims = site.log()?.into_iter().filter(|(name, _)| name.ends_with("/claim"));

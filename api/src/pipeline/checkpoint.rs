@@ -1,6 +1,7 @@
 //! How progress is made durable, and what happens after a failure.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Duration;
@@ -33,8 +34,29 @@ pub struct CheckpointSpec {
     #[serde(default = "default_tolerable")]
     #[schemars(range(min = 0, max = 1000))]
     pub tolerable_failed_checkpoints: u32,
+    /// On a cluster: what becomes of checkpoints when the Pipeline is deleted.
+    #[serde(default, skip_serializing_if = "OnDelete::is_retain")]
+    pub on_delete: OnDelete,
     /// Where the checkpoint log lives.
     pub storage: Storage,
+}
+
+/// What becomes of checkpoints when a Pipeline is deleted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDelete {
+    /// They are kept: a Pipeline with `restoreFrom` can go on with them.
+    #[default]
+    Retain,
+    /// Their state is deleted once everything that was decided is visible. Savepoints and the log, some kilobytes, stay.
+    Delete,
+}
+
+impl OnDelete {
+    // The form that serde asks for.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+    fn is_retain(&self) -> bool {
+        *self == Self::Retain
+    }
 }
 
 impl CheckpointSpec {

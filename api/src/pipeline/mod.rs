@@ -23,7 +23,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use self::checkpoint::{
-    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, Never, RestartPolicy, RestartStrategy,
+    CheckpointSpec, ExponentialDelay, FailureRate, FixedDelay, Never, OnDelete, RestartPolicy, RestartStrategy,
 };
 pub use self::cluster::{PodTemplate, RestoreFrom};
 pub use self::columns::{Column, ColumnType, Generate, InvalidColumnType, Literal, Random, Sequence};

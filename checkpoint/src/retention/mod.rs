@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::ids::Attempt;
 use crate::log::Listing;
+use crate::paths::{self, ObjectName};
 use crate::record::Position;
 use crate::rules::{Rule, Rules, Shipped};
 
@@ -68,6 +69,17 @@ pub fn orphans<'a>(
 ) -> Vec<&'a str> {
     let referenced: BTreeSet<&str> = decisions.iter().flat_map(|d| &d.objects).map(String::as_str).collect();
     names.into_iter().filter(|(attempt, name)| *attempt < me && !referenced.contains(name)).map(|(_, n)| n).collect()
+}
+
+/// Parts that may go when a pipeline is taken away for good, by attempt `me`, which has seen everything settled: all but
+/// those of savepoints and of whoever claimed later. Records, claims and manifests are not among them: by those a worker
+/// that is fenced and still lives is kept from deciding anything.
+pub fn farewell(me: Attempt, decisions: &[Decision]) -> Vec<String> {
+    let is_kept = |decision: &&Decision| decision.savepoint || decision.at.attempt > me;
+    let kept: BTreeSet<_> = decisions.iter().filter(is_kept).flat_map(|d| &d.objects).collect();
+    let gone: BTreeSet<_> = decisions.iter().filter(|d| !is_kept(d)).flat_map(|d| &d.objects).collect();
+    let is_part = |name: &&&String| matches!(paths::parse(name), Ok(Some(ObjectName::Part(_, of))) if of <= me);
+    gone.difference(&kept).filter(is_part).map(|name| (*name).clone()).collect()
 }
 
 #[cfg(test)]

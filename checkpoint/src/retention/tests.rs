@@ -1,5 +1,5 @@
 use super::*;
-use crate::ids::Slot;
+use crate::ids::{Epoch, LogIndex, Nonce, Slot};
 
 fn at(attempt: u64, slot: u64) -> Position {
     Position { attempt: Attempt(attempt), slot: Slot(slot) }
@@ -33,6 +33,20 @@ fn the_two_newest_stay_even_if_fewer_are_asked_for() {
         assert_eq!(plan.records, [at(1, 0), at(1, 1), at(1, 2), at(1, 3)], "the seal in slot 4 stays");
         assert_eq!(plan.objects, ["a", "b"], "c and d are referenced by what stays");
     }
+}
+
+#[test]
+fn at_the_end_parts_go_but_those_of_savepoints_and_of_later_attempts() {
+    let part = |attempt, name: &str| format!("{}{name}", paths::parts(LogIndex(0), Attempt(attempt)));
+    let (shared, own, later) = (part(1, "shared"), part(1, "own"), part(3, "later"));
+    let manifest = paths::manifest(LogIndex(0), Attempt(1), Epoch(1), Nonce(7));
+    let decisions = [
+        Decision { savepoint: true, ..decision(1, 0, &[&shared]) },
+        decision(1, 1, &[&manifest, &shared, &own]),
+        decision(3, 0, &[&later, &part(2, "taken over")]),
+        decision(2, 0, &[&part(2, "taken over"), &part(2, "newest")]),
+    ];
+    assert_eq!(farewell(Attempt(2), &decisions), [own, part(2, "newest")]);
 }
 
 #[test]

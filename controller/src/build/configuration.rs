@@ -35,6 +35,9 @@ pub fn configuration(pipeline: &Pipeline, settings: &Settings) -> Configuration 
         for field in OF_THE_CONTROLLER {
             fields.remove(field);
         }
+        if let Some(checkpoint) = fields.get_mut("checkpoint").and_then(Value::as_object_mut) {
+            checkpoint.remove("onDelete");
+        }
     }
     let mut secrets = BTreeSet::new();
     collect_secrets(&spec, &mut secrets);

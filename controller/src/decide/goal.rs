@@ -1,6 +1,6 @@
 //! Where to from here: what a Pipeline's pods should come to.
 
-use api::pipeline::Pipeline;
+use api::pipeline::{OnDelete, Pipeline};
 use api::report::{WorkerReport, WorkerState};
 
 use super::delay::{Verdict, delay, settling_delay_ms};
@@ -170,7 +170,7 @@ impl Scene<'_> {
     /// After a commit-only pod that has ended, or is lost, and not everything is visible. However it ended: the same would
     /// come of another one at once. Given up never, as what is decided has to become visible.
     fn settle_again(&self, worker: &Worker<'_>) -> Goal {
-        let now = Goal::Replace { purpose: Purpose::Commit };
+        let now = Goal::Replace { purpose: self.settling() };
         let Some(ended) = worker.ended().filter(|ended| ended.disrupted.is_none()) else { return now };
         // Their serial numbers follow that of the run that they are made after.
         let run = self.newest(Purpose::Run).map_or(0, |run| run.serial);
@@ -209,13 +209,25 @@ impl Scene<'_> {
                 Goal::Have(worker.serial)
             };
         }
-        if self.is_settled() {
+        if self.is_done() {
             return if self.is_deleting() { Goal::LetGo { left: None } } else { Goal::Rest(then) };
         }
-        match self.workers.last().filter(|worker| worker.purpose == Purpose::Commit) {
+        match self.workers.last().filter(|worker| worker.purpose == self.settling()) {
             Some(worker) => self.settle_again(worker),
-            None => Goal::Replace { purpose: Purpose::Commit },
+            None => Goal::Replace { purpose: self.settling() },
         }
+    }
+
+    /// What a pod is for that runs nothing.
+    fn settling(&self) -> Purpose {
+        let deletes = self.observed.pipeline.spec.checkpoint.on_delete == OnDelete::Delete;
+        if deletes && self.is_deleting() { Purpose::Delete } else { Purpose::Commit }
+    }
+
+    /// Whether nothing is left to be made visible, nor to be deleted.
+    fn is_done(&self) -> bool {
+        let has_deleted = self.workers.last().is_none_or(|newest| newest.purpose == Purpose::Delete);
+        self.is_settled() && (has_deleted || self.settling() != Purpose::Delete)
     }
 
     /// Whether everything that was decided is visible or proven lost, as the last words of the newest pod say. A pod that
@@ -250,8 +262,13 @@ impl Scene<'_> {
 
     /// A deletion does not wait for ever: what it leaves behind.
     fn overdue(&self) -> Option<String> {
-        if self.observed.now_ms < deadline_ms(&self.observed.pipeline)? || self.is_settled() {
+        if self.observed.now_ms < deadline_ms(&self.observed.pipeline)? || self.is_done() {
             return None;
+        }
+        if self.is_settled() {
+            return Some(
+                "deletionTimeout has passed with everything decided visible, and checkpoints not deleted".to_owned(),
+            );
         }
         let pending: u64 = self.knowledge.pending.iter().map(|pending| pending.committables).sum();
         Some(format!(

@@ -75,7 +75,7 @@ impl Worker<'_> {
     /// Whether it only commits, and has ended as those do when everything is visible, whatever it says of it.
     pub fn has_settled_in_other_words(&self) -> bool {
         let is_done = self.ended().is_some_and(|ended| ended.code == Some(0));
-        is_done && self.purpose == Purpose::Commit && self.unread.is_some()
+        is_done && self.purpose.only_settles() && self.unread.is_some()
     }
 
     pub fn state(&self) -> Option<WorkerState> {

@@ -153,7 +153,7 @@ impl Plan<'_> {
     /// Pods that tell nothing any more, and configurations that no pod runs.
     fn tidy(&mut self) {
         let newest = |purpose| self.workers.iter().rev().find(|worker| worker.purpose == purpose).map(|one| one.serial);
-        let kept = [newest(Purpose::Run), newest(Purpose::Commit)];
+        let kept = [newest(Purpose::Run), newest(Purpose::Commit), newest(Purpose::Delete)];
         let old: Vec<&Worker<'_>> = self
             .workers
             .iter()

@@ -155,7 +155,7 @@ fn unknown_commits() -> Word {
 }
 
 fn is_commit_only(workers: &[Worker<'_>], serial: u64) -> bool {
-    workers.iter().any(|worker| worker.serial == serial && worker.purpose == Purpose::Commit)
+    workers.iter().any(|worker| worker.serial == serial && worker.purpose.only_settles())
 }
 
 /// How a pod came to its end, for the middle of a sentence.

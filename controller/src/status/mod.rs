@@ -55,7 +55,7 @@ pub fn report(facts: &Facts<'_>) -> PipelineStatus {
     let ready = u32::from(running.is_some());
     let updated = running.filter(|worker| worker.configuration == configuration.hash);
     // What a pod was made for is news at once.
-    let by_pod = aim.then.is_some() && workers.last().is_some_and(|last| last.purpose == Purpose::Commit);
+    let by_pod = aim.then.is_some() && workers.last().is_some_and(|last| last.purpose.only_settles());
     let is_shown = |one: &&PendingCommit| by_pod || is_news(one, observed.now_ms);
     let pending: Vec<_> = knowledge.pending.iter().filter(is_shown).map(pending).collect();
     // One that cannot be understood still has its readiness to say that it runs.

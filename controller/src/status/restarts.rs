@@ -103,7 +103,7 @@ pub(super) fn count_wanted(
         }
         Goal::Replace { purpose: Purpose::Run } => restarts.since_reset = 0,
         Goal::Stopping(_)
-        | Goal::Replace { purpose: Purpose::Commit }
+        | Goal::Replace { purpose: Purpose::Commit | Purpose::Delete }
         | Goal::Have(_)
         | Goal::Wait { .. }
         | Goal::Rest(_)

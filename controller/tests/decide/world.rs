@@ -141,8 +141,7 @@ fn obey(observed: &mut Observed) {
 
 /// Whether it is a commit-only pod that is at it.
 fn commits(pod: &Pod) -> bool {
-    let is_commit =
-        pod.metadata.labels.as_ref().is_some_and(|labels| labels[names::PURPOSE] == Purpose::Commit.label());
+    let is_commit = pod.metadata.labels.as_ref().is_some_and(|labels| labels[names::PURPOSE] != Purpose::Run.label());
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let is_lost = pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some("lost"));
     is_commit && matches!(phase, Some("Pending" | "Running")) && !is_lost
@@ -167,6 +166,7 @@ proptest! {
         pods in prop::collection::vec((any_was(), any::<bool>(), any::<bool>()), 0..5),
         is_suspended in any::<bool>(),
         is_deleted in any::<bool>(),
+        on_delete in prop::sample::select(vec!["Retain", "Delete"]),
     ) {
         let mut metadata = json!({});
         if is_deleted {
@@ -178,7 +178,8 @@ proptest! {
         });
         let mut observed = Scene {
             now: "2026-01-01T10:00:00Z".to_owned(),
-            pipeline: json!({ "metadata": metadata, "spec": { "suspend": is_suspended },
+            pipeline: json!({ "metadata": metadata,
+                "spec": { "suspend": is_suspended, "checkpoint": { "onDelete": on_delete } },
                 "status": { "workers": { "serial": made } } }),
             pods: words.collect(),
             lost_nodes: ["lost".to_owned()].into(),
@@ -190,6 +191,9 @@ proptest! {
             let decision = decide(&observed, &settings());
             let makes = decision.steps.iter().any(|step| matches!(step, Step::CreatePod(_)));
             prop_assert!(!makes || at_work(&observed) == 0, "a pod is made beside another one: {decision:?}");
+            let deletes = |labels: &BTreeMap<String, String>| labels[names::PURPOSE] == Purpose::Delete.label();
+            let is_deleting = observed.pods.iter().any(|pod| pod.metadata.labels.as_ref().is_some_and(deletes));
+            prop_assert!(!is_deleting || (is_deleted && on_delete == "Delete"), "checkpoints are deleted unasked");
             let is_quiet = decision.steps.is_empty() && observed.pipeline.status.as_ref() == Some(&decision.status);
             let is_moving = observed.pods.iter().any(|pod| pod.metadata.deletion_timestamp.is_some() || commits(pod));
             if is_quiet && !is_moving {

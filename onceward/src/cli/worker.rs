@@ -33,7 +33,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub pipeline: PathBuf,
 
-    /// run: until it finishes, fails or is stopped; commit: finish the commits of the newest checkpoint and leave
+    /// run: until it finishes, fails or is stopped; commit: finish the commits of the newest checkpoint and leave; delete: as
+    /// commit, then delete the state of all checkpoints but savepoints
     #[arg(long, value_enum, default_value_t = Purpose::Run)]
     pub purpose: Purpose,
 
@@ -95,6 +96,7 @@ pub struct WorkerArgs {
 pub enum Purpose {
     Run,
     Commit,
+    Delete,
 }
 
 /// A UUID with or without dashes, in either case.

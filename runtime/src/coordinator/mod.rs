@@ -90,6 +90,8 @@ pub struct Start {
     pub floor: Option<DecisionId>,
     /// Whose log it must be; a log that is begun gets this id. None: whoever's it is, or one that is drawn.
     pub identity: Option<PipelineId>,
+    /// Once everything is settled: the state of all checkpoints but savepoints is deleted.
+    pub deletes: bool,
 }
 
 /// An end as it was meant to be. Rows are counted since the log began.
@@ -199,14 +201,28 @@ async fn recover_and_run(
     let recovered = recoverer.run(won.claimed, intent, start.floor).await?;
     let (restored, is_first) = match recovered {
         recover::Recovered::Go { restored, is_first } => (restored, is_first),
-        recover::Recovered::Settled => return Ok(Ended::Settled),
+        recover::Recovered::Settled => {
+            clear(log, attempt, start).await?;
+            return Ok(Ended::Settled);
+        }
         recover::Recovered::Finished => {
+            clear(log, attempt, start).await?;
             let (rows_in, rows_out) = newest.map_or((0, 0), |(_, manifest, _)| (manifest.rows_in, manifest.rows_out));
             return Ok(Ended::AlreadyFinished { rows_in, rows_out });
         }
     };
     let drive = drive::Drive::new(context, log.clone(), committers, (won.claim.pipeline, attempt), worker);
     drive.run(*restored, is_first, stop.clone()).await
+}
+
+/// Deletes checkpoints if that was asked for. A fenced attempt may do so, too: what its successor refers to is not its to
+/// delete.
+async fn clear(log: &Log, attempt: Attempt, start: &Start) -> Result<(), CoordinatorError> {
+    if start.deletes && start.only_settles() {
+        let objects = retain::Retention::default().clear(log, attempt).await?;
+        tracing::info!(objects, "everything is settled: the state of all checkpoints but savepoints is deleted");
+    }
+    Ok(())
 }
 
 /// What the log says, now that it is final.

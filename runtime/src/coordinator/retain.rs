@@ -65,6 +65,21 @@ impl Retention {
         Ok(deleted)
     }
 
+    /// Deletes the state of all checkpoints but savepoints, for a pipeline that does not go on; returns how many objects.
+    /// The log stays, so that this can be done again wherever it was cut off.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) async fn clear(&mut self, log: &Log, me: Attempt) -> Result<u64, CoordinatorError> {
+        let mut deleted = self.run(log, me, 0).await?;
+        for name in retention::farewell(me, &self.decisions) {
+            begin_deletion(deleted)?;
+            log.store.delete(&name).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
     fn forget(&mut self, at: Position) {
         if let Some(slots) = self.records.get_mut(&at.attempt) {
             slots.remove(&at.slot);

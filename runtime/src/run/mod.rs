@@ -61,6 +61,8 @@ pub struct RunOptions {
     pub metrics: Option<SocketAddr>,
     /// Who may ask for a checkpoint there; nobody without it.
     pub control: Option<Control>,
+    /// With [`StartFrom::CommitOnly`]: the state of all checkpoints but savepoints is deleted afterwards.
+    pub delete_checkpoints: bool,
 }
 
 impl Default for RunOptions {
@@ -76,6 +78,7 @@ impl Default for RunOptions {
             secrets: PathBuf::from("secrets"),
             metrics: None,
             control: None,
+            delete_checkpoints: false,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Supervisor {
                 Cause::Start
             }
         };
-        let start = Start { log, cause, intent, floor, identity };
+        let start = Start { log, cause, intent, floor, identity, deletes: self.options.delete_checkpoints };
         match self.series(start).await? {
             Series::Cut => Ok(self.cut()),
             Series::Ended(ended) => Ok(self.outcome(ended)),
@@ -86,7 +86,8 @@ impl Supervisor {
 
     /// Finishes what the current log has decided; the next log of the store path takes over.
     pub(super) async fn supersede(&mut self, log: LogIndex) -> Result<Begin, RunError> {
-        let start = Start { log, cause: Cause::CommitOnly, intent: Intent::Supersede, floor: None, identity: None };
+        let (cause, intent) = (Cause::CommitOnly, Intent::Supersede);
+        let start = Start { log, cause, intent, floor: None, identity: None, deletes: false };
         match self.series(start).await? {
             Series::Cut => return Ok(Begin::Cut),
             Series::Ended(_) => {}

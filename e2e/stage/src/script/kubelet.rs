@@ -356,7 +356,7 @@ impl Inner {
         let id = argument("--identity").and_then(|id| id.replace('-', "").parse().ok());
         let start = Start {
             id: id.unwrap_or(PipelineId(0)),
-            is_commit_only: argument("--purpose").as_deref() == Some("commit"),
+            is_commit_only: argument("--purpose").is_some_and(|purpose| purpose != "run"),
             configuration: argument("--configuration").unwrap_or_default(),
             parallelism: 1,
             death,

@@ -103,7 +103,7 @@ fn options(args: &WorkerArgs, pipeline: &Pipeline) -> RunOptions {
     let start = match (args.purpose, &args.restore) {
         (Purpose::Run, Some(handle)) => StartFrom::Handle(handle.clone()),
         (Purpose::Run, None) => StartFrom::Newest,
-        (Purpose::Commit, _) => StartFrom::CommitOnly { always: true },
+        (Purpose::Commit | Purpose::Delete, _) => StartFrom::CommitOnly { always: true },
     };
     let accept_loss = args.accept_loss.map(|(attempt, epoch)| AcceptLoss {
         attempt: Attempt(attempt),
@@ -120,6 +120,7 @@ fn options(args: &WorkerArgs, pipeline: &Pipeline) -> RunOptions {
         grace: args.grace,
         secrets: secrets_dir(&args.pipeline, args.secrets_dir.as_deref()),
         metrics: args.listen,
+        delete_checkpoints: args.purpose == Purpose::Delete,
         control: args.controller_key.clone().map(|verifier| Control { verifier, pipeline: called }),
         ..RunOptions::default()
     }
