@@ -210,7 +210,7 @@ impl Scene<'_> {
             };
         }
         if self.is_done() {
-            return if self.is_deleting() { Goal::LetGo { left: None } } else { Goal::Rest(then) };
+            return if self.is_deleting() { Goal::LetGo { left: self.kept() } } else { Goal::Rest(then) };
         }
         match self.workers.last().filter(|worker| worker.purpose == self.settling()) {
             Some(worker) => self.settle_again(worker),
@@ -222,6 +222,13 @@ impl Scene<'_> {
     fn settling(&self) -> Purpose {
         let deletes = self.observed.pipeline.spec.checkpoint.on_delete == OnDelete::Delete;
         if deletes && self.is_deleting() { Purpose::Delete } else { Purpose::Commit }
+    }
+
+    /// Checkpoints that were to be deleted and are not: by them a person may find out what became of lost output.
+    fn kept(&self) -> Option<String> {
+        let is_lost = self.workers.last().and_then(|newest| newest.report.as_ref()).is_some_and(is_loss);
+        let left = || "a commit is proven lost: checkpoints are kept in spite of `onDelete: Delete`".to_owned();
+        (is_lost && self.settling() == Purpose::Delete).then(left)
     }
 
     /// Whether nothing is left to be made visible, nor to be deleted.
