@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use checkpoint::ids::Epoch;
 
 use self::check::Limits;
 use self::committer::KafkaCommitter;

@@ -40,7 +40,7 @@ pub(super) struct Columns {
 
 /// How far one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reached {
+struct Point {
     next: i64,
     leader_epoch: Option<i32>,
 }
@@ -53,11 +53,11 @@ pub(super) struct PartitionFeed {
     values: Values,
     rows: Rows,
     /// Behind each row of the chunk.
-    behind: Vec<Reached>,
+    behind: Vec<Point>,
     /// Where the chunk began.
     begun: i64,
     /// Behind all that was read.
-    read: Reached,
+    read: Point,
     answer: Option<Answer>,
     batch: Option<OpenBatch>,
     bytes: u64,
@@ -72,7 +72,7 @@ impl PartitionFeed {
         values: Values,
         rows: Rows,
     ) -> Self {
-        let read = Reached { next: position.next, leader_epoch: position.leader_epoch };
+        let read = Point { next: position.next, leader_epoch: position.leader_epoch };
         Self {
             columns,
             begun: position.next,
@@ -112,7 +112,7 @@ impl PartitionFeed {
     fn reach(&mut self, next: i64, leader_epoch: Option<i32>) {
         let next = next.max(self.read.next);
         let next = self.position.until.map_or(next, |until| next.min(until));
-        self.read = Reached { next, leader_epoch: leader_epoch.or(self.read.leader_epoch) };
+        self.read = Point { next, leader_epoch: leader_epoch.or(self.read.leader_epoch) };
     }
 
     /// Reads records until the chunk is full or nothing is there.
@@ -263,7 +263,7 @@ impl Feed for PartitionFeed {
             0 => None,
             _ => self.behind.get(rows - 1).copied(),
         };
-        if let Some(Reached { next, leader_epoch }) = reached {
+        if let Some(Point { next, leader_epoch }) = reached {
             self.position.next = next;
             self.position.leader_epoch = leader_epoch;
         }
