@@ -34,7 +34,8 @@ pub struct CheckpointSpec {
     #[serde(default = "default_tolerable")]
     #[schemars(range(min = 0, max = 1000))]
     pub tolerable_failed_checkpoints: u32,
-    /// On a cluster: what becomes of checkpoints when the Pipeline is deleted.
+    /// On a cluster: what becomes of checkpoints when the Pipeline is deleted. `Retain` (absent: this) keeps them; `Delete` deletes
+    /// their state, but for savepoints, once everything that was decided is visible.
     #[serde(default, skip_serializing_if = "OnDelete::is_retain")]
     pub on_delete: OnDelete,
     /// Where the checkpoint log lives.

@@ -6,7 +6,6 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{Facts, Knowledge};
 use crate::decide::{Aim, Goal, Life, Stop, Worker};
-use crate::names::Purpose;
 use crate::versions;
 
 /// What is to be said of one condition.
@@ -143,7 +142,8 @@ fn commits_settled(status: &PipelineStatus, aim: &Aim, workers: &[Worker<'_>]) -
             )
         }
         (_, Some(pending)) => word(kind, "False", "CommitsPending", pending),
-        (Goal::Replace { .. }, None) if is_settling => unknown_commits(),
+        // Or it is known, and the pod to be made has other work.
+        (Goal::Replace { .. }, None) if is_settling && !has_settled(workers) => unknown_commits(),
         (Goal::Have(serial), None) if is_settling && is_commit_only(workers, *serial) => unknown_commits(),
         (_, None) => word(kind, "True", "NoPendingCommits", ""),
     }
@@ -152,6 +152,11 @@ fn commits_settled(status: &PipelineStatus, aim: &Aim, workers: &[Worker<'_>]) -
 fn unknown_commits() -> Word {
     let message = "how the last worker ended is not known; a pod that only finishes commits looks into the log";
     word("CommitsSettled", "Unknown", "CommitsUnknown", message)
+}
+
+fn has_settled(workers: &[Worker<'_>]) -> bool {
+    let settled = [WorkerState::Settled, WorkerState::Stopped, WorkerState::Finished];
+    workers.last().and_then(Worker::state).is_some_and(|state| settled.contains(&state))
 }
 
 fn is_commit_only(workers: &[Worker<'_>], serial: u64) -> bool {
