@@ -30,6 +30,8 @@ const MOST_DOUBLINGS: u32 = 6;
 /// A status that another controller has replaced is not replaced again for so long: of two that both believe to lead, one with
 /// caches of earlier, each would undo what the other one wrote, as fast as the server answers.
 const CONTENDED_MS: u64 = 1_000;
+/// After the lease was lost in the middle of a turn: by then it is renewed, or known to be another's.
+const DEPOSED_MS: u64 = 5_000;
 
 /// What every turn has at hand.
 pub(super) struct Context {
@@ -183,7 +185,7 @@ impl Context {
 
     /// Whoever has lost the lease meanwhile leaves the rest to the next one.
     fn must_lead(&self) -> Result<(), Error> {
-        if self.station.leads() { Ok(()) } else { Err(Error::Deposed) }
+        if self.station.still_leads() { Ok(()) } else { Err(Error::Deposed) }
     }
 
     /// A checkpoint of the worker, now.
@@ -223,7 +225,8 @@ pub(super) fn after_failure(pipeline: Arc<Pipeline>, error: &Error, context: Arc
     let failures = context.memory(uid).failures;
     context.remember(uid, |memory| memory.failures = failures.saturating_add(1));
     match error {
-        Error::Deposed => return Action::await_change(),
+        // Whoever leads after all, as the clock has jumped, goes on; a standby's turn ends at once.
+        Error::Deposed => return Action::requeue(jittered(uid, context.options.clock.now_ms(), DEPOSED_MS)),
         Error::Outdated { what } => tracing::debug!(%what, "changed while it was decided"),
         error => tracing::warn!(pipeline = names::name(&pipeline), %error, "a turn failed and is taken again"),
     }

@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 
 pub use self::clock::{RuntimeClock, rfc3339};
 pub use self::fate::{Fair, Fate, Fates, WatchFate};
-pub use self::kinds::{CONFIG_MAPS, EVENTS, Key, Kind, LEASES, NAMESPACES, NODES, PIPELINES, PODS};
+pub use self::kinds::{CONFIG_MAPS, EVENTS, Key, Kind, LEASES, NAMESPACES, NODES, PIPELINES, PODS, SECRETS};
 pub use self::request::{Request, Verb};
 
 pub use self::store::Change;
