@@ -13,7 +13,7 @@ const EDGES: [(&str, &[&str]); 7] = [
     // Its tests alone stand on the stage.
     ("controller", &["checkpoint", "api", "stage"]),
     ("onceward", &["checkpoint", "api", "runtime", "controller"]),
-    ("e2e", &["checkpoint", "api", "runtime", "onceward", "stage"]),
+    ("e2e", &["checkpoint", "api", "controller", "runtime", "onceward", "stage"]),
     ("e2e/stage", &["checkpoint", "api"]),
 ];
 /// Pure by construction: these and nothing else.

@@ -14,14 +14,15 @@ use onceward::screen::{Gone, Screen};
 
 const HELP: &str = "\
 usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes N] [--minutes N]
-                          [--only kills|pairs|simulation|model|kafka]
+                          [--only kills|pairs|simulation|model|kafka|controller]
 
   kills        random kills of the shipped binary, over files and generators (default 5000)
   pairs        two deaths in a row, each at a named step (default 500)
   model        the protocol's state space, enumerated to the end (needs much memory and hours)
   simulation   seeds of the simulation (default 20000)
   kafka        worker and broker killed under a stream between two topics (default 60 minutes), then the
-               worker killed at every step, five times in each of four shapes, on three kinds of brokers";
+               worker killed at every step, five times in each of four shapes, on three kinds of brokers
+  controller   the controller dies before and after each of its changing requests, while real workers run";
 
 fn main() -> ExitCode {
     let screen = Screen::of_process();
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-const PARTS: [&str; 5] = ["kills", "pairs", "simulation", "model", "kafka"];
+const PARTS: [&str; 6] = ["kills", "pairs", "simulation", "model", "kafka", "controller"];
 
 #[derive(Debug)]
 struct Options {
@@ -75,7 +76,9 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
     let options = options(arguments)?;
     screen.say(format!("{options:?}"))?;
     let wanted = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
-    if (wanted("kills") || wanted("pairs") || wanted("kafka")) && std::env::var_os("ONCEWARD_BIN").is_none() {
+    if (wanted("kills") || wanted("pairs") || wanted("kafka") || wanted("controller"))
+        && std::env::var_os("ONCEWARD_BIN").is_none()
+    {
         build(screen)?;
     }
     if wanted("kills") {
@@ -90,6 +93,10 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
         screen.say(format!("chaos between topics, missing 0, doubled 0, reordered 0: {tally:?}"))?;
         // Every step with one and three partitions, one and two sinks, five times.
         cargo(&["test", "--workspace", "--test", "kafka_sink"], &[("TIMES", "5".to_owned())], screen)?;
+    }
+    if wanted("controller") {
+        let deaths = ["test", "--workspace", "--test", "controller", "a_controller_may_die", "--", "--nocapture"];
+        cargo(&deaths, &[("DEATHS", "all".to_owned())], screen)?;
     }
     if wanted("simulation") {
         let simulation = ["test", "--workspace", "--test", "simulation", "--", "--nocapture"];

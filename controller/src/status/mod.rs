@@ -59,8 +59,8 @@ pub fn report(facts: &Facts<'_>) -> PipelineStatus {
     let is_shown = |one: &&PendingCommit| by_pod || is_news(one, observed.now_ms);
     let pending: Vec<_> = knowledge.pending.iter().filter(is_shown).map(pending).collect();
     // One that cannot be understood still has its readiness to say that it runs.
-    let is_mute = |worker: &&Worker<'_>| worker.unread.is_some() && worker.is_ready && worker.life == Life::Running;
-    let is_running = running.is_some() || current.filter(is_mute).is_some();
+    let is_mute = |worker: &Worker<'_>| worker.unread.is_some() && worker.is_ready && worker.life == Life::Running;
+    let is_running = running.is_some() || current.is_some_and(is_mute);
     let phase = phase(observed, aim, is_running, knowledge);
     let mut restarts = knowledge.restarts.clone();
     restarts.next_time = match goal {

@@ -55,8 +55,12 @@ fn at_rest_nothing_is_written_in_ten_minutes() {
     paused(async {
         let mut world = world(3);
         let (finished, suspended) = (names("finished", 20), names("suspended", 20));
-        finished.iter().for_each(|name| world.create_named(name, &json!({})));
-        suspended.iter().for_each(|name| world.create_named(name, &json!({ "suspend": true })));
+        for name in &finished {
+            world.create_named(name, &json!({}));
+        }
+        for name in &suspended {
+            world.create_named(name, &json!({ "suspend": true }));
+        }
         world.start_controller();
         until(&world, &finished, "Finished").await;
         until(&world, &suspended, "Suspended").await;
@@ -70,7 +74,9 @@ fn a_running_pipeline_is_written_of_every_thirty_seconds_at_most() {
     paused(async {
         let mut world = world(u64::MAX);
         let running = names("running", 20);
-        running.iter().for_each(|name| world.create_named(name, &json!({})));
+        for name in &running {
+            world.create_named(name, &json!({}));
+        }
         world.start_controller();
         until(&world, &running, "Running").await;
         let writes = writes(&world).await;
@@ -116,7 +122,9 @@ fn a_thousand_alone() {
         let mut world = world(20);
         let names = names("many", COUNT);
         let before_kb = of_status("VmRSS");
-        names.iter().for_each(|name| world.create_named(name, &json!({})));
+        for name in &names {
+            world.create_named(name, &json!({}));
+        }
         let stored_kb = of_status("VmRSS");
         let begun_ms = cpu_ms();
         world.start_controller();

@@ -196,12 +196,11 @@ impl Trouble {
             state.writes.len() as u64
         };
         let fate = match &self.plan {
-            Plan::Nothing => Fate::Answered,
             Plan::Death(death) if is_write && nth == death.at => {
                 *self.state().struck.entry("death").or_default() += 1;
                 if death.is_after { Fate::DeadAfter } else { Fate::DeadBefore }
             }
-            Plan::Death(_) => Fate::Answered,
+            Plan::Nothing | Plan::Death(_) => Fate::Answered,
             Plan::Seed(_) if is_write => match self.strikes(&FATES[..11]) {
                 Some("refused 409") => Fate::Refused(409),
                 Some("refused 410") => Fate::Refused(410),

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Longer than any policy and timeout of the scenarios.
 const MOST_LOOKS: u32 = 36_000;
 /// Until everything that is still to be said is said; then nothing may be written for so long.
-const SETTLING: Duration = Duration::from_secs(60);
+const SETTLING: Duration = Duration::from_mins(1);
 const REST: Duration = Duration::from_mins(6);
 
 /// In a failure's message.

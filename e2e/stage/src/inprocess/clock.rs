@@ -9,19 +9,28 @@ const BEGINNING_MS: u64 = 1_767_261_600_000;
 #[derive(Clone, Copy, Debug)]
 pub struct RuntimeClock {
     begun: Instant,
+    beginning_ms: u64,
 }
 
 impl Default for RuntimeClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the port: time of the runtime that a test has paused")]
     fn default() -> Self {
-        Self { begun: Instant::now() }
+        Self::at(BEGINNING_MS)
     }
 }
 
 impl RuntimeClock {
+    /// It is now so late, in milliseconds since 1970.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the port: time of the runtime, which a test may have paused"
+    )]
+    pub fn at(beginning_ms: u64) -> Self {
+        Self { begun: Instant::now(), beginning_ms }
+    }
+
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
-        BEGINNING_MS + self.elapsed_ms()
+        self.beginning_ms + self.elapsed_ms()
     }
 
     /// Since it was made.
@@ -31,7 +40,7 @@ impl RuntimeClock {
 
     /// Returns then, or at once if that has passed.
     pub async fn until(&self, ms: u64) {
-        let after = std::time::Duration::from_millis(ms.saturating_sub(BEGINNING_MS));
+        let after = std::time::Duration::from_millis(ms.saturating_sub(self.beginning_ms));
         tokio::time::sleep_until(self.begun + after).await;
     }
 }

@@ -62,15 +62,19 @@ struct Shared {
 
 impl Default for Server {
     fn default() -> Self {
-        let (news, _) = tokio::sync::watch::channel(0);
-        let clock = RuntimeClock::default();
-        let server = Self { shared: Arc::new(Shared { store: Mutex::default(), news, clock }) };
-        server.put(&Key::new(&NAMESPACES, "", "default"), json!({ "status": { "phase": "Active" } }));
-        server
+        Self::new(RuntimeClock::default())
     }
 }
 
 impl Server {
+    /// With nothing in it but the namespace `default`.
+    pub fn new(clock: RuntimeClock) -> Self {
+        let (news, _) = tokio::sync::watch::channel(0);
+        let server = Self { shared: Arc::new(Shared { store: Mutex::default(), news, clock }) };
+        server.put(&Key::new(&NAMESPACES, "", "default"), json!({ "status": { "phase": "Active" } }));
+        server
+    }
+
     /// A client whose requests become what `fates` says.
     pub fn client(&self, fates: Arc<dyn Fates>) -> Client {
         Client::new(service::Service { server: self.clone(), fates }, "default")
