@@ -158,9 +158,9 @@ impl Server {
         self.change(|store| collect::collect(store, now_ms))
     }
 
-    /// How many objects went so far: what they owned has to go, too.
-    pub fn removals(&self) -> u64 {
-        self.with(|store| store.removals())
+    /// How often so far something may have lost its owners: an object went, or one came whose owner had gone before.
+    pub fn orphanings(&self) -> u64 {
+        self.with(|store| store.orphanings())
     }
 
     /// Forgets all changes but the last `kept`: watches that are further behind are told so.
