@@ -89,13 +89,15 @@ async fn taken(pipeline: Arc<Pipeline>, context: &Context) -> Result<Action, Err
         pipeline = observed.pipeline;
     }
     let uid = names::uid(&pipeline).to_owned();
-    context.carry_out(pipeline, &decision).await?;
+    let is_told = context.carry_out(pipeline, &decision).await?;
     if decision.steps.contains(&Step::RemoveFinalizer) {
         context.forget(&uid);
         return Ok(Action::await_change());
     }
     context.remember(&uid, |memory| memory.failures = 0);
-    Ok(Action::requeue(jittered(&uid, context.options.clock.now_ms(), decision.look_again_ms)))
+    // Figures that were not worth a write yet are, then.
+    let most_ms = if is_told { u64::MAX } else { status::FIGURES_MS };
+    Ok(Action::requeue(jittered(&uid, context.options.clock.now_ms(), decision.look_again_ms.min(most_ms))))
 }
 
 impl Context {
@@ -155,13 +157,15 @@ impl Context {
         Observed { pipeline, pods, config_maps, reports, lost_nodes, now_ms: self.options.clock.now_ms() }
     }
 
-    /// The status first, so that what is counted in it is counted once; then the steps.
-    async fn carry_out(&self, mut pipeline: Pipeline, decision: &Decision) -> Result<(), Error> {
+    /// The status first, so that what is counted in it is counted once; then the steps. False: not everything was worth a
+    /// write.
+    async fn carry_out(&self, mut pipeline: Pipeline, decision: &Decision) -> Result<bool, Error> {
         let (uid, now_ms) = (names::uid(&pipeline).to_owned(), self.options.clock.now_ms());
         let written_ms = self.memory(&uid).written_ms;
         let has_news = pipeline.status.as_ref() != Some(&decision.status);
         let is_due = status::is_due(pipeline.status.as_ref(), &decision.status, written_ms, now_ms);
-        if is_due || (has_news && !decision.steps.is_empty()) {
+        let is_written = is_due || (has_news && !decision.steps.is_empty());
+        if is_written {
             self.must_lead()?;
             if self.memory(&uid).is_contended(pipeline.status.as_ref(), now_ms) {
                 return Err(Error::Outdated { what: "the status, which another controller writes, too".to_owned() });
@@ -180,7 +184,7 @@ impl Context {
                 step => apply::take(&self.client, &pipeline, step).await?,
             }
         }
-        Ok(())
+        Ok(is_written || !has_news)
     }
 
     /// Whoever has lost the lease meanwhile leaves the rest to the next one.
