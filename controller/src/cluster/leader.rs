@@ -36,12 +36,16 @@ pub struct Lease {
     pub identity: String,
 }
 
+/// Until when this process leads by the wall clock, as far as it was renewed; None: it does not. Whoever slept meanwhile finds
+/// out by it before anything has told it.
+pub(super) type Leads = Option<u64>;
+
 /// A candidate.
 pub(super) struct Candidate {
     api: Api<LeaseObject>,
     lease: Lease,
     clock: SharedClock,
-    leads: watch::Sender<bool>,
+    leads: watch::Sender<Leads>,
     /// What another holder wrote last, and the time after which it may be taken over if that is all. By this process' own
     /// time: clocks of two machines are not compared.
     seen: Option<(LeaseSpec, Pin<Box<Sleep>>)>,
@@ -55,7 +59,7 @@ enum Held {
 }
 
 impl Candidate {
-    pub(super) fn new(client: Client, lease: Lease, clock: SharedClock, leads: watch::Sender<bool>) -> Self {
+    pub(super) fn new(client: Client, lease: Lease, clock: SharedClock, leads: watch::Sender<Leads>) -> Self {
         Self { api: Api::namespaced(client, &lease.namespace), lease, clock, leads, seen: None }
     }
 
@@ -64,6 +68,7 @@ impl Candidate {
         let mut leads_until: Option<Pin<Box<Sleep>>> = None;
         loop {
             let until = Box::pin(sleep(LEADS_FOR));
+            let until_ms = self.clock.now_ms().saturating_add(LEADS_FOR.as_millis() as u64);
             let looked = tokio::select! {
                 looked = timeout(PATIENCE, self.look()) => looked.ok(),
                 () = elapsed(&mut leads_until) => None,
@@ -71,11 +76,11 @@ impl Candidate {
             match looked {
                 Some(Ok(Held::Ours)) => {
                     leads_until = Some(until);
-                    self.tell(true);
+                    self.tell(Some(until_ms));
                 }
                 Some(Ok(Held::Theirs)) => {
                     leads_until = None;
-                    self.tell(false);
+                    self.tell(None);
                 }
                 Some(Err(error)) => tracing::warn!(%error, "the lease could not be renewed or looked at"),
                 None => tracing::warn!("the lease could not be renewed or looked at in time"),
@@ -85,20 +90,20 @@ impl Candidate {
                 () = pause => {}
                 () = elapsed(&mut leads_until) => {
                     leads_until = None;
-                    self.tell(false);
+                    self.tell(None);
                 }
             }
             if leads_until.as_mut().is_some_and(|until| until.as_mut().now_or_never().is_some()) {
                 leads_until = None;
-                self.tell(false);
+                self.tell(None);
             }
         }
     }
 
-    fn tell(&self, leads: bool) {
-        let has_changed = self.leads.send_if_modified(|before| std::mem::replace(before, leads) != leads);
-        if has_changed {
-            tracing::info!(identity = self.lease.identity, leads, "the lease changed hands");
+    fn tell(&self, leads: Leads) {
+        let before = self.leads.send_replace(leads);
+        if before.is_some() != leads.is_some() {
+            tracing::info!(identity = self.lease.identity, leads = leads.is_some(), "the lease changed hands");
         }
     }
 
@@ -153,7 +158,7 @@ impl Candidate {
 
     /// Gives the lease back, so that nobody has to wait for its end.
     pub(super) async fn release(&self) {
-        self.tell(false);
+        self.tell(None);
         let released = async {
             let found = self.api.get_opt(&self.lease.name).await?;
             let is_ours = |found: &LeaseObject| {

@@ -30,6 +30,8 @@ const MOST_DOUBLINGS: u32 = 6;
 /// A status that another controller has replaced is not replaced again for so long: of two that both believe to lead, one with
 /// caches of earlier, each would undo what the other one wrote, as fast as the server answers.
 const CONTENDED_MS: u64 = 1_000;
+/// After the lease was lost in the middle of a turn: by then it is renewed, or known to be another's.
+const DEPOSED_MS: u64 = 5_000;
 
 /// What every turn has at hand.
 pub(super) struct Context {
@@ -87,13 +89,15 @@ async fn taken(pipeline: Arc<Pipeline>, context: &Context) -> Result<Action, Err
         pipeline = observed.pipeline;
     }
     let uid = names::uid(&pipeline).to_owned();
-    context.carry_out(pipeline, &decision).await?;
+    let is_told = context.carry_out(pipeline, &decision).await?;
     if decision.steps.contains(&Step::RemoveFinalizer) {
         context.forget(&uid);
         return Ok(Action::await_change());
     }
     context.remember(&uid, |memory| memory.failures = 0);
-    Ok(Action::requeue(jittered(&uid, context.options.clock.now_ms(), decision.look_again_ms)))
+    // Figures that were not worth a write yet are, then.
+    let most_ms = if is_told { u64::MAX } else { status::FIGURES_MS };
+    Ok(Action::requeue(jittered(&uid, context.options.clock.now_ms(), decision.look_again_ms.min(most_ms))))
 }
 
 impl Context {
@@ -153,13 +157,15 @@ impl Context {
         Observed { pipeline, pods, config_maps, reports, lost_nodes, now_ms: self.options.clock.now_ms() }
     }
 
-    /// The status first, so that what is counted in it is counted once; then the steps.
-    async fn carry_out(&self, mut pipeline: Pipeline, decision: &Decision) -> Result<(), Error> {
+    /// The status first, so that what is counted in it is counted once; then the steps. False: not everything was worth a
+    /// write.
+    async fn carry_out(&self, mut pipeline: Pipeline, decision: &Decision) -> Result<bool, Error> {
         let (uid, now_ms) = (names::uid(&pipeline).to_owned(), self.options.clock.now_ms());
         let written_ms = self.memory(&uid).written_ms;
         let has_news = pipeline.status.as_ref() != Some(&decision.status);
         let is_due = status::is_due(pipeline.status.as_ref(), &decision.status, written_ms, now_ms);
-        if is_due || (has_news && !decision.steps.is_empty()) {
+        let is_written = is_due || (has_news && !decision.steps.is_empty());
+        if is_written {
             self.must_lead()?;
             if self.memory(&uid).is_contended(pipeline.status.as_ref(), now_ms) {
                 return Err(Error::Outdated { what: "the status, which another controller writes, too".to_owned() });
@@ -178,12 +184,12 @@ impl Context {
                 step => apply::take(&self.client, &pipeline, step).await?,
             }
         }
-        Ok(())
+        Ok(is_written || !has_news)
     }
 
     /// Whoever has lost the lease meanwhile leaves the rest to the next one.
     fn must_lead(&self) -> Result<(), Error> {
-        if self.station.leads() { Ok(()) } else { Err(Error::Deposed) }
+        if self.station.still_leads() { Ok(()) } else { Err(Error::Deposed) }
     }
 
     /// A checkpoint of the worker, now.
@@ -223,7 +229,8 @@ pub(super) fn after_failure(pipeline: Arc<Pipeline>, error: &Error, context: Arc
     let failures = context.memory(uid).failures;
     context.remember(uid, |memory| memory.failures = failures.saturating_add(1));
     match error {
-        Error::Deposed => return Action::await_change(),
+        // Whoever leads after all, as the clock has jumped, goes on; a standby's turn ends at once.
+        Error::Deposed => return Action::requeue(jittered(uid, context.options.clock.now_ms(), DEPOSED_MS)),
         Error::Outdated { what } => tracing::debug!(%what, "changed while it was decided"),
         error => tracing::warn!(pipeline = names::name(&pipeline), %error, "a turn failed and is taken again"),
     }

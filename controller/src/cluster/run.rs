@@ -66,7 +66,7 @@ pub fn run(
 type Stop = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 async fn work(client: Client, options: Options, stop: Stop) -> Result<(), Error> {
-    let (leads, is_leader) = watch::channel(options.lease.is_none());
+    let (leads, is_leader) = watch::channel(options.lease.is_none().then_some(u64::MAX));
     let scopes: Vec<Option<String>> = match options.namespaces.as_slice() {
         [] => vec![None],
         all => all.iter().cloned().map(Some).collect(),
@@ -147,8 +147,8 @@ async fn look_after(
     );
     // Who becomes the leader begins with a look at everything.
     let elected = stream::unfold(station.leadership(), |mut leads| async move {
-        leads.wait_for(|leads| !leads).await.ok()?;
-        leads.wait_for(|leads| *leads).await.ok()?;
+        leads.wait_for(Option::is_none).await.ok()?;
+        leads.wait_for(Option::is_some).await.ok()?;
         Some(((), leads))
     });
     let context = Context::new(client, options, (station.clone(), publisher), (pods, config_maps, nodes));

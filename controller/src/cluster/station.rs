@@ -14,6 +14,7 @@ use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGa
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::leader::Leads;
 use super::{Error, SharedClock};
 use crate::metrics;
 
@@ -33,7 +34,7 @@ struct Inner {
     last_success: Gauge,
     in_progress: IntGauge,
     leader: IntGauge,
-    leads: watch::Receiver<bool>,
+    leads: watch::Receiver<Leads>,
     clock: SharedClock,
     /// Caches that are not filled yet.
     unfilled: AtomicUsize,
@@ -48,7 +49,7 @@ impl Station {
     /// A mistake in this module.
     pub(super) fn new(
         caches: usize,
-        leads: watch::Receiver<bool>,
+        leads: watch::Receiver<Leads>,
         clock: SharedClock,
     ) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
@@ -81,11 +82,17 @@ impl Station {
     }
 
     pub(super) fn leads(&self) -> bool {
-        *self.inner.leads.borrow()
+        self.inner.leads.borrow().is_some()
+    }
+
+    /// Whether the lease has not run out this very moment either.
+    pub(super) fn still_leads(&self) -> bool {
+        let until_ms = *self.inner.leads.borrow();
+        until_ms.is_some_and(|until_ms| self.inner.clock.now_ms() < until_ms)
     }
 
     /// Follows the lease.
-    pub(super) fn leadership(&self) -> watch::Receiver<bool> {
+    pub(super) fn leadership(&self) -> watch::Receiver<Leads> {
         self.inner.leads.clone()
     }
 

@@ -2,17 +2,19 @@
 //! the floor are gone on with.
 
 mod conditions;
+mod due;
 mod knowledge;
 pub mod restarts;
 
 use api::pipeline::{
-    ActionStatus, Actions, AttemptRestarts, CheckpointStatus, Completed, Failed, Guarantee, PendingCommitStatus, Phase,
-    Pipeline, PipelineStatus, Restarts, Restored, Workers,
+    ActionStatus, Actions, CheckpointStatus, Completed, Failed, Guarantee, PendingCommitStatus, Phase, Pipeline,
+    PipelineStatus, Restored, Workers,
 };
 use api::report::{PendingCommit, WorkerState};
 
 pub(crate) use self::conditions::ms_of_rfc3339;
 pub use self::conditions::rfc3339;
+pub use self::due::{FIGURES_MS, is_due};
 pub use self::knowledge::Knowledge;
 
 use self::conditions::conditions;
@@ -22,10 +24,8 @@ use crate::names::{self, Purpose};
 use crate::observe::{Observed, Settings};
 use crate::requests::{self, Kind};
 
-/// Commits take a moment after every checkpoint; they are news when they take longer.
+/// Commits take a moment after every checkpoint, and some a second try; they are news when they take longer.
 const QUIET_COMMIT_MS: u64 = 10_000;
-/// Checkpoints alone are worth a write this often.
-const FIGURES_MS: u64 = 30_000;
 
 /// What a status is made from.
 #[derive(Clone, Copy)]
@@ -133,7 +133,7 @@ fn actions(pipeline: &Pipeline, running: Option<&Worker<'_>>, settings: &Setting
 }
 
 fn is_news(pending: &PendingCommit, now_ms: u64) -> bool {
-    pending.tries > 1 || now_ms.saturating_sub(pending.since_ms) >= QUIET_COMMIT_MS
+    now_ms.saturating_sub(pending.since_ms) >= QUIET_COMMIT_MS
 }
 
 fn pending(pending: &PendingCommit) -> PendingCommitStatus {
@@ -172,30 +172,4 @@ fn checkpoints(knowledge: &Knowledge) -> CheckpointStatus {
             handle: restored.handle.clone(),
         }),
     }
-}
-
-/// Whether a new status is worth a write now: every change but that of checkpoints at once, those every 30 s.
-/// `written_ms`: when this controller wrote the last one.
-pub fn is_due(before: Option<&PipelineStatus>, after: &PipelineStatus, written_ms: Option<u64>, now_ms: u64) -> bool {
-    let Some(before) = before else { return true };
-    if before == after {
-        return false;
-    }
-    let without_figures = |status: &PipelineStatus| {
-        let checkpoints =
-            CheckpointStatus { restored_from: status.checkpoints.restored_from.clone(), ..<_>::default() };
-        // Attempts within a pod may fail every second while a target is away.
-        let restarts = Restarts {
-            total: status.restarts.total.saturating_sub(status.restarts.attempts.total),
-            attempts: AttemptRestarts::default(),
-            last_time: None,
-            last_reason: None,
-            ..status.restarts.clone()
-        };
-        PipelineStatus { checkpoints, restarts, log: None, ..status.clone() }
-    };
-    let is_first = before.checkpoints.last_completed.is_none() && after.checkpoints.last_completed.is_some();
-    is_first
-        || without_figures(before) != without_figures(after)
-        || written_ms.is_none_or(|written| now_ms.saturating_sub(written) >= FIGURES_MS)
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stage::inprocess::{CONFIG_MAPS, PIPELINES, PODS};
+use stage::script::Log;
 
 use crate::world::{World, bystanders};
 
@@ -16,7 +17,8 @@ pub(crate) fn end(world: &World) -> Value {
         }
     }
     let store = world.store();
-    let logs = store.logs.iter().map(|log| json!({ "id": log.id.to_string(), "owes": log.owed().is_some() }));
+    let told = |log: &Log| json!({ "id": log.id.to_string(), "owes": log.owed().is_some(), "cleared": log.is_cleared });
+    let logs = store.logs.iter().map(told);
     json!({ "objects": objects, "logs": logs.collect::<Vec<_>>() })
 }
 
@@ -67,6 +69,12 @@ pub(crate) fn judge(world: &World) -> Result<(), String> {
         let visible: Vec<u64> = store.visible.iter().filter(|(id, _)| *id == log.id).map(|(_, unit)| *unit).collect();
         if decided != (1..=decided.len() as u64).collect::<Vec<_>>() {
             return Err(format!("decided units are {decided:?}"));
+        }
+        if log.is_cleared && log.owed().is_some() {
+            return Err("checkpoints are deleted, and not everything decided is visible".to_owned());
+        }
+        if log.is_cleared && world.pipeline().is_some_and(|found| found["metadata"]["deletionTimestamp"].is_null()) {
+            return Err("checkpoints are deleted of a Pipeline that is not".to_owned());
         }
         if !store.is_blocked && visible != decided {
             return Err(format!("{decided:?} are decided, {visible:?} are visible"));

@@ -1,9 +1,11 @@
 //! The real loop over an API server in this process, with time that is paused: whatever befalls it or its requests, it
 //! comes to the same end.
 
+mod canary;
 mod dice;
 mod end;
 mod every_request;
+mod paused;
 mod scenarios;
 mod seeds;
 mod steady;

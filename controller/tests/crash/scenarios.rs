@@ -110,6 +110,12 @@ fn asked_for() -> Vec<Scenario> {
         },
         Scenario { acts: when(is_half_way, World::delete_pipeline), ends: is_gone, ..long("it is deleted as it runs") },
         Scenario {
+            spec: json!({ "restartPolicy": policy(), "checkpoint": { "onDelete": "Delete", "storage": { "local": { "path": "/data/state" } } } }),
+            acts: when(is_half_way, World::delete_pipeline),
+            ends: |world| is_gone(world) && world.store().logs.iter().all(|log| log.is_cleared),
+            ..long("it is deleted with its checkpoints")
+        },
+        Scenario {
             spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 3, "delay": "10m" } } }),
             acts: when(waits_to_restart, World::delete_pipeline),
             ends: is_gone,

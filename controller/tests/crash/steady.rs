@@ -7,7 +7,7 @@ use serde_json::json;
 use stage::script::Script;
 
 use crate::trouble::{Plan, Trouble, Write};
-use crate::world::World;
+use crate::world::{NAMESPACE, World};
 
 const TEN_MINUTES: Duration = Duration::from_mins(10);
 const COUNT: usize = 1_000;
@@ -86,6 +86,40 @@ fn a_running_pipeline_is_written_of_every_thirty_seconds_at_most() {
             assert!(times.len() >= 15, "checkpoints are shown: {times:?}");
             assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
         }
+    });
+}
+
+#[test]
+fn of_a_pipeline_whose_target_is_away_tries_are_written_every_thirty_seconds_at_most() {
+    paused(async {
+        let mut world = world(u64::MAX);
+        let running = names("waiting", 20);
+        for name in &running {
+            world.create_named(name, &json!({}));
+        }
+        world.start_controller();
+        until(&world, &running, "Running").await;
+        for name in &running {
+            world.cluster.block(NAMESPACE, name, true);
+        }
+        let writes = writes(&world).await;
+        assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
+        for name in &running {
+            let pending = world.pending_of(name);
+            assert!(pending.as_ref().is_some_and(|pending| pending.attempts > 500), "tries are shown: {pending:?}");
+            let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
+            assert!((15..=20).contains(&times.len()), "{name}: {times:?}");
+            assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
+        }
+        let before = world.trouble.writes();
+        for name in &running {
+            world.cluster.block(NAMESPACE, name, false);
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let pending: Vec<_> = running.iter().filter_map(|name| world.pending_of(name)).collect();
+        assert!(pending.is_empty(), "that they are done is told at once: {pending:?}");
+        let writes = world.trouble.writes_since(before);
+        assert_eq!(writes.iter().filter(|write| write.what.ends_with(" status")).count(), running.len(), "{writes:?}");
     });
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pipeline::{Phase, PipelineStatus};
+use api::pipeline::{PendingCommitStatus, Phase, PipelineStatus};
 use api::report::Words;
 use controller::cluster::{self, Ask, Clock, Options};
 use controller::observe::Settings;
@@ -186,8 +186,18 @@ impl World {
     }
 
     pub(crate) fn status(&self) -> PipelineStatus {
-        let status = self.pipeline().and_then(|found| found.get("status").cloned());
+        self.status_of(NAME)
+    }
+
+    fn status_of(&self, name: &str) -> PipelineStatus {
+        let found = self.server.get(&Key::new(&PIPELINES, NAMESPACE, name));
+        let status = found.and_then(|found| found.get("status").cloned());
         status.map(|status| serde_json::from_value(status).expect("a status")).unwrap_or_default()
+    }
+
+    /// What the first sink owes, as the status has it.
+    pub(crate) fn pending_of(&self, name: &str) -> Option<PendingCommitStatus> {
+        self.status_of(name).pending_commits.into_iter().next()
     }
 
     pub(crate) fn phase(&self) -> Option<Phase> {

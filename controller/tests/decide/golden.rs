@@ -31,8 +31,12 @@ fn every_scene_is_decided_as_written() {
         let observed = scene.observed();
         let decision = decide(&observed, &settings);
         assert_eq!(decide(&observed, &settings), decision, "{name}: it is a plain function");
-        let text: String =
-            serde_yaml_ng::to_string(&in_words(&observed, &decision, ["first-look", "storage-secrets"].contains(&name.as_str()))).expect("YAML");
+        let text: String = serde_yaml_ng::to_string(&in_words(
+            &observed,
+            &decision,
+            ["first-look", "storage-secrets"].contains(&name.as_str()),
+        ))
+        .expect("YAML");
         let text = text.replace(env!("CARGO_PKG_VERSION"), "OWN-VERSION");
         let path = folder().join(format!("{name}.out.yaml"));
         if std::env::var_os("UPDATE").is_some() {

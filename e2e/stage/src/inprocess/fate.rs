@@ -1,5 +1,7 @@
 //! What becomes of requests on their way: whatever a test has in mind, one request at a time.
 
+use futures::future::{self, BoxFuture, FutureExt as _};
+
 use super::request::Request;
 
 /// What becomes of one request.
@@ -7,6 +9,10 @@ use super::request::Request;
 pub enum Fate {
     #[default]
     Answered,
+    /// Carried out when [`Fates::hold`] is over.
+    Late,
+    /// Carried out, and answered when [`Fates::hold`] is over.
+    AnsweredLate,
     /// Refused with this code, and nothing is done.
     Refused(u16),
     /// Carried out, and answered with this code all the same.
@@ -60,6 +66,11 @@ impl WatchFate {
 /// Decides for all requests of one client.
 pub trait Fates: Send + Sync + 'static {
     fn of(&self, request: &Request) -> Fate;
+
+    /// What late requests and answers wait for.
+    fn hold(&self) -> BoxFuture<'static, ()> {
+        future::ready(()).boxed()
+    }
 
     fn of_watch(&self, _request: &Request) -> WatchFate {
         WatchFate::default()

@@ -26,6 +26,7 @@ const CORE: Kind = Kind {
 
 pub static PODS: Kind = Kind { plural: "pods", kind: "Pod", has_status: true, has_generation: true, ..CORE };
 pub static CONFIG_MAPS: Kind = Kind { plural: "configmaps", kind: "ConfigMap", ..CORE };
+pub static SECRETS: Kind = Kind { plural: "secrets", kind: "Secret", ..CORE };
 pub static NODES: Kind = Kind { plural: "nodes", kind: "Node", is_namespaced: false, has_status: true, ..CORE };
 pub static NAMESPACES: Kind =
     Kind { plural: "namespaces", kind: "Namespace", is_namespaced: false, has_status: true, ..CORE };
@@ -41,7 +42,7 @@ pub static PIPELINES: Kind = Kind {
 pub static LEASES: Kind = Kind { group: "coordination.k8s.io", plural: "leases", kind: "Lease", ..CORE };
 pub static EVENTS: Kind = Kind { group: "events.k8s.io", plural: "events", kind: "Event", ..CORE };
 
-static ALL: [&Kind; 7] = [&PODS, &CONFIG_MAPS, &NODES, &NAMESPACES, &PIPELINES, &LEASES, &EVENTS];
+static ALL: [&Kind; 8] = [&PODS, &CONFIG_MAPS, &SECRETS, &NODES, &NAMESPACES, &PIPELINES, &LEASES, &EVENTS];
 
 impl Kind {
     pub(super) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Self> {

@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 
 pub use self::clock::{RuntimeClock, rfc3339};
 pub use self::fate::{Fair, Fate, Fates, WatchFate};
-pub use self::kinds::{CONFIG_MAPS, EVENTS, Key, Kind, LEASES, NAMESPACES, NODES, PIPELINES, PODS};
+pub use self::kinds::{CONFIG_MAPS, EVENTS, Key, Kind, LEASES, NAMESPACES, NODES, PIPELINES, PODS, SECRETS};
 pub use self::request::{Request, Verb};
 
 pub use self::store::Change;
@@ -158,9 +158,9 @@ impl Server {
         self.change(|store| collect::collect(store, now_ms))
     }
 
-    /// How many objects went so far: what they owned has to go, too.
-    pub fn removals(&self) -> u64 {
-        self.with(|store| store.removals())
+    /// How often so far something may have lost its owners: an object went, or one came whose owner had gone before.
+    pub fn orphanings(&self) -> u64 {
+        self.with(|store| store.orphanings())
     }
 
     /// Forgets all changes but the last `kept`: watches that are further behind are told so.

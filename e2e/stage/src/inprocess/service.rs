@@ -54,6 +54,12 @@ impl Service {
         };
         match self.fates.of(&request) {
             Fate::Answered => {}
+            Fate::Late => self.fates.hold().await,
+            Fate::AnsweredLate => {
+                let answer = self.carry_out(&request);
+                self.fates.hold().await;
+                return Ok(answer.unwrap_or_else(|refusal| refused(&refusal)));
+            }
             Fate::Refused(code) => return Ok(refused(&Refusal::trouble(code))),
             Fate::Unsent => return Err(Lost),
             // The one who waits is taken away by the test.

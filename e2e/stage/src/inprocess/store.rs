@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::collect;
 use super::kinds::{Key, Kind};
 
 /// Changes that are remembered at most; whoever wants older ones is told that they are gone.
@@ -32,8 +33,8 @@ pub(super) struct Store {
     compacted: u64,
     /// How often each place was taken.
     taken: BTreeMap<Key, u64>,
-    /// Objects that went.
-    removals: u64,
+    /// Objects that went, or came without an owner that is there.
+    orphanings: u64,
 }
 
 impl Store {
@@ -51,8 +52,8 @@ impl Store {
         self.revision
     }
 
-    pub(super) fn removals(&self) -> u64 {
-        self.removals
+    pub(super) fn orphanings(&self) -> u64 {
+        self.orphanings
     }
 
     pub(super) fn compacted(&self) -> u64 {
@@ -75,7 +76,8 @@ impl Store {
         if let Some(after) = &after {
             self.objects.insert(key.clone(), Arc::clone(after));
         }
-        self.removals += u64::from(after.is_none());
+        let is_orphaning = after.as_ref().is_none_or(|after| collect::is_orphan(self, key, after));
+        self.orphanings += u64::from(is_orphaning);
         let result = after.clone().or_else(|| before.clone()).unwrap_or_default();
         self.changes.push_back(Change { revision: self.revision, at_ms, key: key.clone(), before, after });
         if self.changes.len() > MOST_REMEMBERED {

@@ -75,8 +75,8 @@ struct Inner {
     processes: BTreeMap<String, Process>,
     lost: Vec<String>,
     collect_ms: Option<u64>,
-    /// Removals of objects after which was collected.
-    removals: u64,
+    /// Of the server, after which was collected.
+    orphanings: u64,
     /// Told when something was done that no change of an object tells of.
     stirred: tokio::sync::watch::Sender<u64>,
 }
@@ -112,7 +112,7 @@ impl Cluster {
             processes: BTreeMap::new(),
             lost: vec![],
             collect_ms: None,
-            removals: 0,
+            orphanings: 0,
             stirred,
         };
         Self { server, inner: Arc::new(Mutex::new(inner)) }
@@ -270,9 +270,9 @@ impl Inner {
             self.collect_ms = None;
             server.collect();
         }
-        let removals = server.removals();
-        if self.collect_ms.is_none() && removals > self.removals {
-            self.removals = removals;
+        let orphanings = server.orphanings();
+        if self.collect_ms.is_none() && orphanings > self.orphanings {
+            self.orphanings = orphanings;
             self.collect_ms = Some(now_ms + COLLECT_MS);
         }
     }
@@ -356,7 +356,8 @@ impl Inner {
         let id = argument("--identity").and_then(|id| id.replace('-', "").parse().ok());
         let start = Start {
             id: id.unwrap_or(PipelineId(0)),
-            is_commit_only: argument("--purpose").is_some_and(|purpose| purpose != "run"),
+            is_commit_only: argument("--purpose").as_deref() != Some("run"),
+            deletes: argument("--purpose").as_deref() == Some("delete"),
             configuration: argument("--configuration").unwrap_or_default(),
             parallelism: 1,
             death,

@@ -25,6 +25,8 @@ pub struct Log {
     pub decisions: Vec<Decision>,
     /// All input is read, and everything is visible: nobody has anything to do.
     pub is_finished: bool,
+    /// The state of its checkpoints is deleted.
+    pub is_cleared: bool,
     /// The newest attempt's records.
     slots: u64,
 }
@@ -59,7 +61,8 @@ impl Store {
             }
             let index = LogIndex(self.logs.len() as u64);
             self.settle_last();
-            let log = Log { id, index, attempts: 0, decisions: vec![], is_finished: false, slots: 0 };
+            let log =
+                Log { id, index, attempts: 0, decisions: vec![], is_finished: false, is_cleared: false, slots: 0 };
             self.logs.push(log);
         }
         let Some(log) = self.logs.last_mut() else { return Err(Fenced) };
@@ -108,6 +111,13 @@ impl Store {
     pub(super) fn finish(&mut self, id: PipelineId, attempt: Attempt) -> Result<(), Fenced> {
         self.current(id, attempt)?.is_finished = true;
         Ok(())
+    }
+
+    /// Deletes the state of checkpoints.
+    pub(super) fn clear(&mut self, id: PipelineId) {
+        if let Some(log) = self.logs.last_mut().filter(|log| log.id == id) {
+            log.is_cleared = true;
+        }
     }
 
     /// Makes everything visible that is decided; false: the target is not to be reached.

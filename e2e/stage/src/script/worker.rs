@@ -44,6 +44,7 @@ enum Next {
 pub(super) struct Worker {
     id: PipelineId,
     is_commit_only: bool,
+    deletes: bool,
     death: Option<Death>,
     decided: u64,
     next: Next,
@@ -58,6 +59,8 @@ pub(super) struct Worker {
 pub(super) struct Start {
     pub(super) id: PipelineId,
     pub(super) is_commit_only: bool,
+    /// Deletes checkpoints when everything is settled.
+    pub(super) deletes: bool,
     pub(super) configuration: String,
     pub(super) parallelism: u32,
     pub(super) death: Option<Death>,
@@ -65,7 +68,7 @@ pub(super) struct Start {
 
 impl Worker {
     pub(super) fn start(start: Start, now_ms: u64) -> Self {
-        let Start { id, is_commit_only, configuration, parallelism, death } = start;
+        let Start { id, is_commit_only, deletes, configuration, parallelism, death } = start;
         let report = WorkerReport {
             report_version: REPORT_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -77,6 +80,7 @@ impl Worker {
         Self {
             id,
             is_commit_only,
+            deletes,
             death,
             decided: 0,
             next: Next::Read,
@@ -161,6 +165,7 @@ impl Worker {
 
     fn claim(&mut self, store: &mut Store, now_ms: u64) -> Result<Option<Ended>, Fenced> {
         if store.log(self.id).is_some_and(|log| log.is_finished) {
+            self.clear(store);
             return Ok(Some(self.end(0, WorkerState::Finished, None)));
         }
         self.position = store.claim(self.id, self.is_commit_only)?;
@@ -204,6 +209,12 @@ impl Worker {
         Ok(false)
     }
 
+    fn clear(&self, store: &mut Store) {
+        if self.deletes {
+            store.clear(self.id);
+        }
+    }
+
     /// Whether it was told to stop too long ago.
     fn is_out_of_time(&self, now_ms: u64) -> bool {
         self.stopping.is_some_and(|until_ms| now_ms >= until_ms)
@@ -215,6 +226,7 @@ impl Worker {
             return Ok(is_over.then(|| self.end(4, WorkerState::StoppedUndecided, Some("StoppedUndecided"))));
         }
         if self.is_commit_only {
+            self.clear(store);
             return Ok(Some(self.end(0, WorkerState::Settled, None)));
         }
         if let Some(ended) = self.dies(Moment::Recovered) {

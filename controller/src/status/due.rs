@@ -1,0 +1,123 @@
+//! When a new status is worth a write: what is decided by it at once, what only counts now and then.
+
+use api::pipeline::{AttemptRestarts, CheckpointStatus, Condition, PendingCommitStatus, PipelineStatus, Restarts};
+
+/// Figures alone are worth a write this often.
+pub const FIGURES_MS: u64 = 30_000;
+
+/// Whether a new status is worth a write now: every change at once but that of figures, those every 30 s.
+/// `written_ms`: when this controller wrote the last one.
+pub fn is_due(before: Option<&PipelineStatus>, after: &PipelineStatus, written_ms: Option<u64>, now_ms: u64) -> bool {
+    let Some(before) = before else { return true };
+    if before == after {
+        return false;
+    }
+    let is_first = before.checkpoints.last_completed.is_none() && after.checkpoints.last_completed.is_some();
+    is_first
+        || without_figures(before) != without_figures(after)
+        || written_ms.is_none_or(|written| now_ms.saturating_sub(written) >= FIGURES_MS)
+}
+
+/// Without what goes on changing while nothing new happens: checkpoints, tries, and the words of the last error.
+fn without_figures(status: &PipelineStatus) -> PipelineStatus {
+    let checkpoints = CheckpointStatus { restored_from: status.checkpoints.restored_from.clone(), ..<_>::default() };
+    // Attempts within a pod may fail every second while a target is away.
+    let restarts = Restarts {
+        total: status.restarts.total.saturating_sub(status.restarts.attempts.total),
+        attempts: AttemptRestarts::default(),
+        last_time: None,
+        last_reason: None,
+        ..status.restarts.clone()
+    };
+    let pending = status.pending_commits.iter().map(|pending| PendingCommitStatus {
+        committables: 0,
+        attempts: 0,
+        last_error: None,
+        ..pending.clone()
+    });
+    PipelineStatus {
+        checkpoints,
+        restarts,
+        log: None,
+        pending_committables: 0,
+        pending_commits: pending.collect(),
+        conditions: status.conditions.iter().map(without_words).collect(),
+        ..status.clone()
+    }
+}
+
+fn without_words(condition: &Condition) -> Condition {
+    // Between two attempts, and in the next one: by turns, until one of them gets through.
+    let reason = if condition.reason == "Restarting" { "Recovering" } else { &condition.reason };
+    Condition { reason: reason.to_owned(), message: String::new(), ..condition.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITTEN_MS: u64 = 1_000_000;
+
+    fn status(change: impl FnOnce(&mut PipelineStatus)) -> PipelineStatus {
+        let condition = |kind: &str, reason: &str| Condition {
+            kind: kind.to_owned(),
+            status: "False".to_owned(),
+            reason: reason.to_owned(),
+            message: "sink `out`: away".to_owned(),
+            last_transition_time: "2026-01-01T10:00:00Z".to_owned(),
+            observed_generation: 1,
+        };
+        let pending = PendingCommitStatus {
+            sink: "out".to_owned(),
+            attempt: 1,
+            epoch: 7,
+            committables: 3,
+            since_time: "2026-01-01T10:00:00Z".to_owned(),
+            attempts: 2,
+            last_error: Some("away".to_owned()),
+        };
+        let mut status = PipelineStatus {
+            pending_committables: 3,
+            pending_commits: vec![pending],
+            conditions: vec![condition("Ready", "Recovering"), condition("CommitsSettled", "CommitsPending")],
+            ..PipelineStatus::default()
+        };
+        change(&mut status);
+        status
+    }
+
+    fn due_after_ms(after: &PipelineStatus) -> u64 {
+        let before = status(|_| {});
+        let is_due = |ms: &u64| is_due(Some(&before), after, Some(WRITTEN_MS), WRITTEN_MS + ms);
+        (0..=60_000).step_by(1_000).find(is_due).unwrap_or(u64::MAX)
+    }
+
+    #[test]
+    fn tries_and_their_words_are_told_every_thirty_seconds() {
+        assert_eq!(due_after_ms(&status(|_| {})), u64::MAX, "nothing is new");
+        let figures: [fn(&mut PipelineStatus); 5] = [
+            |status| status.pending_commits[0].attempts += 1,
+            |status| status.pending_commits[0].last_error = None,
+            |status| (status.pending_commits[0].committables, status.pending_committables) = (2, 2),
+            |status| status.conditions[1].message = "sink `out`: refused".to_owned(),
+            |status| status.conditions[0].reason = "Restarting".to_owned(),
+        ];
+        for change in figures {
+            assert_eq!(due_after_ms(&status(change)), FIGURES_MS);
+        }
+    }
+
+    #[test]
+    fn what_pends_and_what_a_condition_says_is_told_at_once() {
+        let news: [fn(&mut PipelineStatus); 5] = [
+            |status| status.pending_commits.clear(),
+            |status| status.pending_commits[0].epoch += 1,
+            |status| status.conditions[1].status = "True".to_owned(),
+            |status| status.conditions[0].reason = "PodNotStarting".to_owned(),
+            |status| status.conditions[0].observed_generation = 2,
+        ];
+        for change in news {
+            assert_eq!(due_after_ms(&status(change)), 0);
+        }
+    }
+}
