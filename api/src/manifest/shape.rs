@@ -79,9 +79,12 @@ impl Reader<'_> {
         }
         if schema.get("x-kubernetes-preserve-unknown-fields").is_some() {
             // Another one judges what is in it; here nothing reads it.
-            let is_mapping = matches!(node.content, Content::Mapping(_));
-            let fits = is_mapping || schema.get("type").is_none();
-            return if fits { Value::Null } else { self.fault(path, "must be a mapping of fields", None) };
+            return match node.content {
+                Content::Mapping(_) => Value::Null,
+                _ if schema.get("type").is_none() => Value::Null,
+                _ if is_null(node) => self.fault(path, "has no value", Some("write its fields, or remove it")),
+                _ => self.fault(path, "must be a mapping of fields", None),
+            };
         }
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => self.object(schema, node, path),
