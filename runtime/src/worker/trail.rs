@@ -104,7 +104,7 @@ impl Trail {
                 }
             }
             None => {
-                stretches.extend(self.decided.iter().map(|Reached { split, next }| format!("{split} from {next} on")))
+                stretches.extend(self.decided.iter().map(|Reached { split, next }| format!("{split} from {next} on")));
             }
         }
         let more = stretches.len().saturating_sub(MOST_SPLITS);
