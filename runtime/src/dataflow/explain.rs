@@ -39,7 +39,8 @@ pub fn explain(graph: &Graph, parallelism: u32, max_parallelism: u32) -> String 
     text
 }
 
-fn exchange(edge: &Edge) -> String {
+/// How rows come over an edge, for people.
+pub(crate) fn exchange(edge: &Edge) -> String {
     match &edge.partitioning {
         Partitioning::Forward => "forward, subtask to subtask".to_owned(),
         Partitioning::KeyGroups(keys) if keys.is_empty() => "exchange without a key, to one subtask".to_owned(),

@@ -24,6 +24,7 @@ use self::plan::{Compiler, Needs};
 use self::refusals::Refusal;
 use self::tables::{Relation, Role, Table};
 
+pub(crate) use self::explain::exchange;
 pub use self::explain::explain;
 
 /// What the planner needs to know of a pipeline: names, SQL and schemas, no connectors.

@@ -1,4 +1,4 @@
-//! Serves `/metrics`, `/healthz`, `/readyz`, and `/state` where somebody keeps a report. Reading is for everybody; to ask for
+//! Serves `/metrics`, `/healthz`, `/readyz`, the page for people, and `/state` where somebody keeps a report. Reading is for everybody; to ask for
 //! a checkpoint takes a token of the controller.
 
 use std::net::SocketAddr;
@@ -39,12 +39,12 @@ impl MetricsServer {
         address: SocketAddr,
         metrics: Metrics,
         observer: Arc<dyn Observer>,
-        door: Option<Door>,
+        (door, page): (Option<Door>, Router),
     ) -> Result<Self, ServeError> {
         let failed = |source| ServeError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let router = router(metrics, observer, door);
+        let router = router(metrics, observer, door).merge(page);
         let task = tasks::spawn("metrics", async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::warn!(%error, "metrics are no longer served");

@@ -65,8 +65,14 @@ impl Observer for Silent {
 #[tokio::test]
 async fn the_server_is_ready_only_while_an_attempt_processes_records() {
     let metrics = metrics();
-    let server =
-        MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Arc::new(Silent), None).await.unwrap();
+    let server = MetricsServer::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        metrics.clone(),
+        Arc::new(Silent),
+        (None, axum::Router::new()),
+    )
+    .await
+    .unwrap();
     assert!(get(server.address(), "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 503"));
     metrics.ready.set(1);
@@ -79,8 +85,14 @@ async fn the_server_is_ready_only_while_an_attempt_processes_records() {
 
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it() {
-    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics(), Arc::new(Silent), None).await.unwrap();
-    let taken = MetricsServer::bind(server.address(), metrics(), Arc::new(Silent), None).await.err().unwrap();
+    let server =
+        MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics(), Arc::new(Silent), (None, axum::Router::new()))
+            .await
+            .unwrap();
+    let taken = MetricsServer::bind(server.address(), metrics(), Arc::new(Silent), (None, axum::Router::new()))
+        .await
+        .err()
+        .unwrap();
     assert!(taken.to_string().contains(&server.address().to_string()));
 }
 
@@ -105,8 +117,8 @@ async fn a_checkpoint_is_asked_for_with_a_token_of_the_controller_only() {
     let door = Door { control, requests: Requests::default(), clock: Arc::<crate::clock::ManualClock>::clone(&clock) };
     let observer = Arc::new(Counting::default());
     let (any, told) = ("127.0.0.1:0".parse().unwrap(), Arc::<Counting>::clone(&observer));
-    let server = MetricsServer::bind(any, metrics(), told, Some(door)).await.unwrap();
-    let closed = MetricsServer::bind(any, metrics(), Arc::new(Silent), None).await.unwrap();
+    let server = MetricsServer::bind(any, metrics(), told, (Some(door), axum::Router::new())).await.unwrap();
+    let closed = MetricsServer::bind(any, metrics(), Arc::new(Silent), (None, axum::Router::new())).await.unwrap();
     let ask = |pipeline: &str, id: &str| {
         let expires_ms = crate::clock::Clock::wall_ms(clock.as_ref()) + 1_000;
         signer.sign(&Ask { pipeline: pipeline.into(), id: id.into(), savepoint: true, expires_ms })

@@ -10,6 +10,7 @@ use api::pipeline::{
 use checkpoint::ids::OperatorId;
 use checkpoint::manifest::OperatorPlan;
 use checkpoint::record::SinkClaim;
+use serde_json::Value;
 
 use super::RunError;
 use crate::connectors::connection;
@@ -20,6 +21,7 @@ use crate::coordinator::{FormerSink, Setup};
 use crate::dataflow::graph::{Graph, StageInput};
 use crate::dataflow::{self, Definition};
 use crate::metrics::Names;
+use crate::page;
 use crate::secrets::Secrets;
 use crate::store::Place;
 use crate::worker::{Plan, source_operator};
@@ -29,6 +31,8 @@ pub struct Assembled {
     pub plan: Arc<Plan>,
     pub setup: Setup,
     pub names: Names,
+    /// Graph and manifest, for people.
+    pub overview: Value,
     /// Where the checkpoint log lives.
     pub store: Place,
 }
@@ -71,8 +75,9 @@ pub fn assemble(pipeline: &Pipeline, secrets: &Secrets) -> Result<Assembled, Run
         drop_state_of: spec.drop_state_of.iter().cloned().collect(),
         former_sink: former_sink(clusters, spec.checkpoint.clone()),
     };
+    let overview = page::overview(pipeline, &graph, &names.guarantee);
     let plan = Plan { graph: Arc::new(graph), sources, sinks, max_parallelism: spec.max_parallelism };
-    Ok(Assembled { plan: Arc::new(plan), setup, names, store })
+    Ok(Assembled { plan: Arc::new(plan), setup, names, overview, store })
 }
 
 /// Connectors of the sources that the graph reads, with the columns it reads.

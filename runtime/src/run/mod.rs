@@ -13,6 +13,7 @@ use self::supervise::Supervisor;
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::coordinator::{Context, Progress};
 use crate::metrics::{Metrics, MetricsServer};
+use crate::page::{self, History};
 use crate::secrets::Secrets;
 use crate::store::CheckpointStore;
 
@@ -228,7 +229,7 @@ async fn start(
     observer: Arc<dyn Observer>,
     stop: StopSignal,
 ) -> Result<Outcome, RunError> {
-    let Assembled { plan, setup, names, store: _ } = assembled;
+    let Assembled { plan, setup, names, overview, store: _ } = assembled;
     let metrics_failed = |message| RunError::Failed { reason: FailureReason::Metrics, message };
     let metrics = Metrics::new(&names).map_err(|error| metrics_failed(error.to_string()))?;
     metrics.checkpoints.interval_seconds.set(setup.interval.as_secs_f64());
@@ -236,18 +237,21 @@ async fn start(
     metrics.checkpoints.last_completed_timestamp_seconds.set(world.clock.wall_ms() as f64 / 1_000.0);
     let (progress, requests) = (Progress::default(), Requests::default());
     // Bound before anything is claimed; both end with the run.
-    let _served = match options.metrics {
+    let (observer, _served) = match options.metrics {
         Some(address) => {
+            let history = Arc::new(History::new(Arc::clone(&world.clock), observer));
+            let observer: Arc<dyn Observer> = Arc::clone(&history) as Arc<dyn Observer>;
             let door = options.control.clone().map(|control| Door {
                 control,
                 requests: requests.clone(),
                 clock: Arc::clone(&world.clock),
             });
-            let server = MetricsServer::bind(address, metrics.clone(), Arc::clone(&observer), door).await;
+            let page = page::router(overview, history);
+            let server = MetricsServer::bind(address, metrics.clone(), Arc::clone(&observer), (door, page)).await;
             let server = server.map_err(|error| metrics_failed(crate::metrics::with_cause(&error)))?;
-            Some((server, collect(metrics.clone(), progress.statistics())))
+            (observer, Some((server, collect(metrics.clone(), progress.statistics()))))
         }
-        None => None,
+        None => (observer, None),
     };
     let World { store, clock, random, workers } = world;
     let _told = tell::tell(Arc::clone(&observer), progress.clone(), Arc::clone(&clock));

@@ -180,7 +180,13 @@ fn assemble(world: &Arc<World>, job: &Job<'_>, parallelism: u32) -> Assembled {
         former_sink: Arc::new(|_| None),
     };
     let names = Names { pipeline: "simulation".into(), ..Names::default() };
-    Assembled { plan: Arc::new(plan), setup, names, store: Place::Local(PathBuf::new()) }
+    Assembled {
+        plan: Arc::new(plan),
+        setup,
+        names,
+        overview: serde_json::Value::Null,
+        store: Place::Local(PathBuf::new()),
+    }
 }
 
 struct SimObserver {
