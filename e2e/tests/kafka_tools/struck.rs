@@ -49,7 +49,8 @@ fn pipeline(stage: &Stage<'_>) -> Result<String> {
 /// may: of each sink one transaction is decided, one waits for its decision, and one is being written. Then it is
 /// stopped; woken, it soon carries its decision out.
 pub(crate) fn stopped(cluster: &Cluster, shape: Shape) -> Result<(Stage<'_>, Child, Pid)> {
-    stopped_for(cluster, shape, 120)
+    // As long as `until` looks: on a slow machine it takes half of that until three transactions are open.
+    stopped_for(cluster, shape, 300)
 }
 
 /// `vain`: so many times an end cannot be sent, each a tenth of a second.
