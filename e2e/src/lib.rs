@@ -1,5 +1,6 @@
 //! The stage on which the shipped binary is run, killed, paused and judged.
 
+pub mod browser;
 pub mod chaos;
 pub mod decisions;
 pub mod generated;
