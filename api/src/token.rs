@@ -1,13 +1,15 @@
-//! What the controller asks of a worker beyond reading health and metrics: signed with its key, for one Pipeline, and of use
-//! for a moment only. Workers have the public half.
+//! What the controller asks of a worker beyond health and metrics: signed with its key, for one Pipeline, and of use for a
+//! moment only. Workers have the public half.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Signed before every token's text, so that a signature is never of use elsewhere.
-const CONTEXT: &str = "onceward-ask-v1.";
+const OF_ASK: &str = "onceward-ask-v1.";
+const OF_LOOK: &str = "onceward-look-v1.";
 /// How long a token is good for. Clocks of a cluster differ by less.
 pub const LASTS_MS: u64 = 60_000;
 /// Far more than a token has.
@@ -25,6 +27,16 @@ pub struct Ask {
     pub id: String,
     /// Whether it is to be kept for ever.
     pub savepoint: bool,
+    /// Milliseconds since 1970.
+    pub expires_ms: u64,
+}
+
+/// A look at a worker's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Look {
+    /// `namespace/name` of the Pipeline.
+    pub pipeline: String,
     /// Milliseconds since 1970.
     pub expires_ms: u64,
 }
@@ -75,9 +87,18 @@ impl Signer {
 
     /// A token for `Authorization: Bearer`.
     pub fn sign(&self, ask: &Ask) -> String {
+        self.seal(OF_ASK, ask)
+    }
+
+    /// As [`Self::sign`], for reading only.
+    pub fn sign_look(&self, look: &Look) -> String {
+        self.seal(OF_LOOK, look)
+    }
+
+    fn seal(&self, context: &str, said: &impl Serialize) -> String {
         // Strings and numbers: this cannot fail.
-        let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(ask).unwrap_or_default());
-        let signature = self.pair.sign(format!("{CONTEXT}{text}").as_bytes());
+        let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(said).unwrap_or_default());
+        let signature = self.pair.sign(format!("{context}{text}").as_bytes());
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
     }
 }
@@ -101,19 +122,36 @@ impl Verifier {
     /// # Errors
     /// The token is not to be trusted; nothing in it is looked at before its signature.
     pub fn verify(&self, token: &str, pipeline: &str, now_ms: u64) -> Result<Ask, Untrusted> {
+        let ask: Ask = self.open(OF_ASK, token)?;
+        is_good((&ask.pipeline, ask.expires_ms), pipeline, now_ms).map(|()| ask)
+    }
+
+    /// Whether the worker of `pipeline` may be looked at.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_look(&self, token: &str, pipeline: &str, now_ms: u64) -> Result<(), Untrusted> {
+        let look: Look = self.open(OF_LOOK, token)?;
+        is_good((&look.pipeline, look.expires_ms), pipeline, now_ms)
+    }
+
+    fn open<T: DeserializeOwned>(&self, context: &str, token: &str) -> Result<T, Untrusted> {
         let parts = token.split_once('.').filter(|_| token.len() <= MOST_BYTES);
         let (text, signature) = parts.ok_or(Untrusted::Signature)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Untrusted::Signature)?;
         let key = UnparsedPublicKey::new(&ED25519, &self.key);
-        key.verify(format!("{CONTEXT}{text}").as_bytes(), &signature).map_err(|_| Untrusted::Signature)?;
+        key.verify(format!("{context}{text}").as_bytes(), &signature).map_err(|_| Untrusted::Signature)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Untrusted::Signature)?;
-        let ask: Ask = serde_json::from_slice(&bytes).map_err(|_| Untrusted::Signature)?;
-        if ask.pipeline != pipeline {
-            return Err(Untrusted::Pipeline);
-        }
-        let is_good = ask.expires_ms >= now_ms && ask.expires_ms - now_ms <= 2 * LASTS_MS;
-        if is_good { Ok(ask) } else { Err(Untrusted::Time) }
+        serde_json::from_slice(&bytes).map_err(|_| Untrusted::Signature)
     }
+}
+
+fn is_good((of, expires_ms): (&str, u64), pipeline: &str, now_ms: u64) -> Result<(), Untrusted> {
+    if of != pipeline {
+        return Err(Untrusted::Pipeline);
+    }
+    let is_in_time = expires_ms >= now_ms && expires_ms - now_ms <= 2 * LASTS_MS;
+    if is_in_time { Ok(()) } else { Err(Untrusted::Time) }
 }
 
 #[cfg(test)]
@@ -143,6 +181,17 @@ mod tests {
         assert_eq!(verifier.verify(&token, "shop/revenue", NOW + LASTS_MS + 1), Err(Untrusted::Time));
         assert_eq!(verifier.verify(&token, "shop/revenue", NOW - LASTS_MS - 1), Err(Untrusted::Time));
         assert_eq!(verifier.verify(&token, "shop/other", NOW), Err(Untrusted::Pipeline));
+    }
+
+    #[test]
+    fn who_may_look_may_not_ask_and_the_other_way_round() {
+        let (signer, verifier) = both();
+        let look = signer.sign_look(&Look { pipeline: "shop/revenue".into(), expires_ms: NOW + LASTS_MS });
+        assert_eq!(verifier.verify_look(&look, "shop/revenue", NOW), Ok(()));
+        assert_eq!(verifier.verify_look(&look, "shop/other", NOW), Err(Untrusted::Pipeline));
+        assert_eq!(verifier.verify_look(&look, "shop/revenue", NOW + LASTS_MS + 1), Err(Untrusted::Time));
+        assert_eq!(verifier.verify(&look, "shop/revenue", NOW), Err(Untrusted::Signature));
+        assert_eq!(verifier.verify_look(&signer.sign(&ask()), "shop/revenue", NOW), Err(Untrusted::Signature));
     }
 
     #[test]

@@ -63,7 +63,9 @@ fn number(text: &str) -> Option<u64> {
 
 /// Epochs as the page lists them, newest first.
 fn epochs(browser: &Browser) -> Result<Vec<u64>> {
-    let cells = browser.run("return [...document.querySelectorAll('#checkpoints tr td:first-child')].map((cell) => cell.textContent)")?;
+    let cells = browser.run(
+        "return [...document.querySelectorAll('#checkpoints tr td:first-child')].map((cell) => cell.textContent)",
+    )?;
     Ok(cells.as_array().context("a list")?.iter().filter_map(|cell| number(cell.as_str()?)).collect())
 }
 

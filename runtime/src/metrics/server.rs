@@ -1,11 +1,15 @@
-//! Serves `/metrics`, `/healthz`, `/readyz`, the page for people, and `/state` where somebody keeps a report. Reading is for everybody; to ask for
-//! a checkpoint takes a token of the controller.
+//! Serves `/metrics`, `/healthz` and `/readyz` to everybody; a page for people; `/state` where somebody keeps a report. Where
+//! a controller is known, the report and checkpoints are for whoever has its token, and the page for whoever is on this
+//! machine: in a pod, for those whom Kubernetes lets forward a port.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use api::token::Untrusted;
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -44,9 +48,11 @@ impl MetricsServer {
         let failed = |source| ServeError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let page = if door.is_some() { page.layer(from_fn(only_from_here)) } else { page };
         let router = router(metrics, observer, door).merge(page);
         let task = tasks::spawn("metrics", async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            if let Err(error) = axum::serve(listener, service).await {
                 tracing::warn!(%error, "metrics are no longer served");
             }
         });
@@ -61,9 +67,9 @@ impl MetricsServer {
 
 fn router(metrics: Metrics, observer: Arc<dyn Observer>, door: Option<Door>) -> Router {
     let ready = metrics.ready.clone();
+    let (keeper, doorkeeper) = (Arc::clone(&observer), door.clone());
     let asked = match door {
         Some(door) => {
-            let observer = Arc::clone(&observer);
             let take = move |headers: HeaderMap| std::future::ready(asked(&door, &headers, observer.as_ref()));
             Router::new().route("/checkpoint", post(take))
         }
@@ -71,7 +77,15 @@ fn router(metrics: Metrics, observer: Arc<dyn Observer>, door: Option<Door>) -> 
     };
     asked
         .route("/metrics", get(move || std::future::ready(text(&metrics))))
-        .route("/state", get(move || std::future::ready(state(observer.as_ref()))))
+        .route(
+            "/state",
+            get(move |headers: HeaderMap| {
+                std::future::ready(match doorkeeper.as_ref().map(|door| may_look(door, &headers)) {
+                    Some(Err(refused)) => *refused,
+                    Some(Ok(())) | None => state(keeper.as_ref()),
+                })
+            }),
+        )
         .route("/healthz", get(|| std::future::ready("ok\n")))
         .route(
             "/readyz",
@@ -85,12 +99,40 @@ fn router(metrics: Metrics, observer: Arc<dyn Observer>, door: Option<Door>) -> 
 }
 
 fn asked(door: &Door, headers: &HeaderMap, observer: &dyn Observer) -> Response {
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    match token.map(|token| door.knock(token, observer)) {
+    match token(headers).map(|token| door.knock(token, observer)) {
         Some(Ok(())) => StatusCode::ACCEPTED.into_response(),
-        Some(Err(error)) => (StatusCode::UNAUTHORIZED, format!("{error}\n")).into_response(),
-        None => (StatusCode::UNAUTHORIZED, "it takes a token of the controller\n").into_response(),
+        Some(Err(error)) => untrusted(&error),
+        None => (StatusCode::UNAUTHORIZED, WITHOUT_TOKEN).into_response(),
     }
+}
+
+/// Whether the report may be read; else the answer.
+fn may_look(door: &Door, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let without = || (StatusCode::UNAUTHORIZED, WITHOUT_TOKEN).into_response();
+    let token = token(headers).ok_or_else(|| Box::new(without()))?;
+    door.may_look(token).map_err(|error| Box::new(untrusted(&error)))
+}
+
+const WITHOUT_TOKEN: &str = "it takes a token of the controller\n";
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+fn untrusted(error: &Untrusted) -> Response {
+    (StatusCode::UNAUTHORIZED, format!("{error}\n")).into_response()
+}
+
+/// Whoever forwards a port comes from the pod itself.
+pub(super) async fn only_from_here(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if peer.ip().to_canonical().is_loopback() {
+        return next.run(request).await;
+    }
+    (StatusCode::FORBIDDEN, "the page is for those who forward a port: kubectl port-forward\n").into_response()
 }
 
 fn text(metrics: &Metrics) -> axum::response::Response {

@@ -1,8 +1,15 @@
 use std::sync::Arc;
 
-use api::token::{Ask, Signer, Verifier};
+use api::report::WorkerReport;
+use api::token::{Ask, Look, Signer, Verifier};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::StatusCode;
+use axum::middleware::from_fn;
+
+use super::server::only_from_here;
 use super::*;
 use crate::run::{Control, Door, Observer, Requests, RunEvent};
 
@@ -65,14 +72,10 @@ impl Observer for Silent {
 #[tokio::test]
 async fn the_server_is_ready_only_while_an_attempt_processes_records() {
     let metrics = metrics();
-    let server = MetricsServer::bind(
-        "127.0.0.1:0".parse().unwrap(),
-        metrics.clone(),
-        Arc::new(Silent),
-        (None, axum::Router::new()),
-    )
-    .await
-    .unwrap();
+    let server =
+        MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics.clone(), Arc::new(Silent), (None, Router::new()))
+            .await
+            .unwrap();
     assert!(get(server.address(), "/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get(server.address(), "/readyz").await.starts_with("HTTP/1.1 503"));
     metrics.ready.set(1);
@@ -86,13 +89,11 @@ async fn the_server_is_ready_only_while_an_attempt_processes_records() {
 #[tokio::test]
 async fn a_taken_port_is_an_error_that_names_it() {
     let server =
-        MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics(), Arc::new(Silent), (None, axum::Router::new()))
+        MetricsServer::bind("127.0.0.1:0".parse().unwrap(), metrics(), Arc::new(Silent), (None, Router::new()))
             .await
             .unwrap();
-    let taken = MetricsServer::bind(server.address(), metrics(), Arc::new(Silent), (None, axum::Router::new()))
-        .await
-        .err()
-        .unwrap();
+    let taken =
+        MetricsServer::bind(server.address(), metrics(), Arc::new(Silent), (None, Router::new())).await.err().unwrap();
     assert!(taken.to_string().contains(&server.address().to_string()));
 }
 
@@ -108,17 +109,78 @@ impl Observer for Counting {
     }
 }
 
-#[tokio::test]
-async fn a_checkpoint_is_asked_for_with_a_token_of_the_controller_only() {
+/// Keeps one that says nothing.
+struct Keeping;
+
+impl Observer for Keeping {
+    fn event(&self, _: RunEvent) {}
+
+    fn report(&self) -> Option<WorkerReport> {
+        Some(WorkerReport::default())
+    }
+}
+
+/// Of the worker of `shop/revenue`, with the key that opens it.
+fn door() -> (Door, Signer, Arc<crate::clock::ManualClock>) {
     let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----";
     let signer = Signer::from_pem(pem).unwrap();
     let clock = Arc::new(crate::clock::ManualClock::default());
     let control = Control { verifier: Verifier::new(&signer.public_key()).unwrap(), pipeline: "shop/revenue".into() };
     let door = Door { control, requests: Requests::default(), clock: Arc::<crate::clock::ManualClock>::clone(&clock) };
+    (door, signer, clock)
+}
+
+#[tokio::test]
+async fn the_report_of_a_worker_with_a_controller_is_read_with_its_token_only() {
+    let (door, signer, clock) = door();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = MetricsServer::bind(any, metrics(), Arc::new(Keeping), (Some(door), Router::new())).await.unwrap();
+    let open = MetricsServer::bind(any, metrics(), Arc::new(Keeping), (None, Router::new())).await.unwrap();
+    let look = |pipeline: &str| {
+        let expires_ms = crate::clock::Clock::wall_ms(clock.as_ref()) + 1_000;
+        let token = signer.sign_look(&Look { pipeline: pipeline.into(), expires_ms });
+        format!("GET /state HTTP/1.1\r\nauthorization: Bearer {token}\r\n")
+    };
+    assert!(send(server.address(), &look("shop/revenue")).await.starts_with("HTTP/1.1 200"));
+    for refused in [look("shop/other"), "GET /state HTTP/1.1\r\n".to_owned()] {
+        assert!(send(server.address(), &refused).await.starts_with("HTTP/1.1 401"));
+    }
+    for free in ["/metrics", "/healthz"] {
+        assert!(get(server.address(), free).await.starts_with("HTTP/1.1 200"), "{free} is everybody's");
+    }
+    assert!(get(open.address(), "/state").await.starts_with("HTTP/1.1 200"), "without a controller it is, too");
+}
+
+/// What somebody at this address is answered.
+async fn answered(mut router: Router, peer: &str) -> StatusCode {
+    use tower::Service as _;
+    let mut request = Request::new(axum::body::Body::empty());
+    request.extensions_mut().insert(ConnectInfo(peer.parse::<std::net::SocketAddr>().unwrap()));
+    router.call(request).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn the_page_of_a_worker_with_a_controller_is_for_those_on_its_own_machine() {
+    let page =
+        Router::new().route("/", axum::routing::get(|| std::future::ready("page"))).layer(from_fn(only_from_here));
+    for (peer, status) in [
+        ("127.0.0.1:5000", StatusCode::OK),
+        ("[::1]:5000", StatusCode::OK),
+        ("[::ffff:127.0.0.1]:5000", StatusCode::OK),
+        ("10.0.0.7:5000", StatusCode::FORBIDDEN),
+        ("[fd00::7]:5000", StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(answered(page.clone(), peer).await, status, "{peer}");
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_asked_for_with_a_token_of_the_controller_only() {
+    let (door, signer, clock) = door();
     let observer = Arc::new(Counting::default());
     let (any, told) = ("127.0.0.1:0".parse().unwrap(), Arc::<Counting>::clone(&observer));
-    let server = MetricsServer::bind(any, metrics(), told, (Some(door), axum::Router::new())).await.unwrap();
-    let closed = MetricsServer::bind(any, metrics(), Arc::new(Silent), (None, axum::Router::new())).await.unwrap();
+    let server = MetricsServer::bind(any, metrics(), told, (Some(door), Router::new())).await.unwrap();
+    let closed = MetricsServer::bind(any, metrics(), Arc::new(Silent), (None, Router::new())).await.unwrap();
     let ask = |pipeline: &str, id: &str| {
         let expires_ms = crate::clock::Clock::wall_ms(clock.as_ref()) + 1_000;
         signer.sign(&Ask { pipeline: pipeline.into(), id: id.into(), savepoint: true, expires_ms })

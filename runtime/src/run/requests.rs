@@ -84,6 +84,15 @@ pub struct Door {
 }
 
 impl Door {
+    /// Whether a token lets somebody read the report.
+    ///
+    /// # Errors
+    /// It is not to be trusted.
+    pub(crate) fn may_look(&self, token: &str) -> Result<(), api::token::Untrusted> {
+        let Control { verifier, pipeline } = &self.control;
+        verifier.verify_look(token, pipeline, self.clock.wall_ms())
+    }
+
     /// Takes what a token asks for; told once.
     ///
     /// # Errors
