@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::pipeline::Pipeline;
 use api::report::Words;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, NodeStatus, Pod, PodSpec};
 
 /// A Pipeline and its world, read before the decision. Pods and configurations are those that it owns by uid.
 #[derive(Clone, Debug)]
@@ -18,6 +18,27 @@ pub struct Observed {
     pub lost_nodes: BTreeSet<String>,
     /// Milliseconds since 1970.
     pub now_ms: u64,
+}
+
+/// Leaves of a pod what decisions look at: caches hold no more, whatever people put into templates.
+pub fn slim_pod(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    pod.spec = pod.spec.take().map(|spec| PodSpec { node_name: spec.node_name, ..PodSpec::default() });
+}
+
+/// Of a configuration only that it is there.
+pub fn slim_config_map(config_map: &mut ConfigMap) {
+    let metadata = std::mem::take(&mut config_map.metadata);
+    *config_map = ConfigMap { metadata, ..ConfigMap::default() };
+    config_map.metadata.managed_fields = None;
+}
+
+/// Of a node how it is.
+pub fn slim_node(node: &mut Node) {
+    node.metadata.managed_fields = None;
+    node.spec = None;
+    let conditions = node.status.take().and_then(|status| status.conditions);
+    node.status = Some(NodeStatus { conditions, ..NodeStatus::default() });
 }
 
 /// What the controller was told when it was started.

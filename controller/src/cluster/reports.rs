@@ -34,15 +34,22 @@ pub trait Ask: Send + Sync {
 #[derive(Clone)]
 pub struct Reports {
     client: Client<HttpConnector, Empty<Bytes>>,
+    port: u16,
 }
 
 impl Default for Reports {
     fn default() -> Self {
+        Self::at(names::PORT)
+    }
+}
+
+impl Reports {
+    /// Of workers that serve at another port than theirs.
+    pub fn at(port: u16) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(PATIENCE));
-        Self {
-            client: Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(30)).build(connector),
-        }
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(30)).build(connector);
+        Self { client, port }
     }
 }
 
@@ -64,7 +71,7 @@ impl Ask for Reports {
 
 impl Reports {
     async fn answer_of(&self, address: &str) -> Option<Words> {
-        let uri = uri(address, "state").ok()?;
+        let uri = self.uri(address, "state").ok()?;
         match tokio::time::timeout(PATIENCE, self.get(uri)).await {
             Ok(Ok(words)) => words,
             Ok(Err(error)) => {
@@ -76,7 +83,8 @@ impl Reports {
     }
 
     async fn post(&self, address: &str, token: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let request = Request::post(uri(address, "checkpoint")?).header("authorization", format!("Bearer {token}"));
+        let request =
+            Request::post(self.uri(address, "checkpoint")?).header("authorization", format!("Bearer {token}"));
         let status = self.client.request(request.body(Empty::new())?).await?.status();
         if status.is_success() { Ok(()) } else { Err(format!("it answers {status}").into()) }
     }
@@ -89,9 +97,9 @@ impl Reports {
         let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await?.to_bytes();
         Ok(Words::read(&body))
     }
-}
 
-fn uri(address: &str, path: &str) -> Result<Uri, hyper::http::uri::InvalidUri> {
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    format!("http://{host}:{}/{path}", names::PORT).parse()
+    fn uri(&self, address: &str, path: &str) -> Result<Uri, hyper::http::uri::InvalidUri> {
+        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        format!("http://{host}:{}/{path}", self.port).parse()
+    }
 }

@@ -20,7 +20,7 @@ use super::reconcile::{Context, after_failure, turn};
 use super::station::{self, Station};
 use super::{Ask, Error, SharedClock, SystemClock};
 use crate::names::MANAGER;
-use crate::observe::Settings;
+use crate::observe::{Settings, slim_config_map, slim_node, slim_pod};
 
 /// Turns at a time, in each watched namespace.
 const MOST_AT_ONCE: u16 = 16;
@@ -126,14 +126,14 @@ async fn look_after(
     let (pods, pod_writer) = reflector::store();
     let (config_maps, config_writer) = reflector::store();
     let (nodes, node_writer) = reflector::store();
-    let pod_events = watcher(scoped::<Pod>(&client, scope), ours.clone());
+    let pod_events = watcher(scoped::<Pod>(&client, scope), ours.clone()).modify(slim_pod);
     let pod_events = reflector::reflector(pod_writer, pod_events).default_backoff().touched_objects();
-    let config_events = watcher(scoped::<ConfigMap>(&client, scope), ours);
+    let config_events = watcher(scoped::<ConfigMap>(&client, scope), ours).modify(slim_config_map);
     let config_events = reflector::reflector(config_writer, config_events).default_backoff().touched_objects();
     // With rights in some namespaces only, nodes are all thought well.
     let node_events = match scope {
         Some(_) => stream::pending().boxed(),
-        None => watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).boxed(),
+        None => watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).modify(slim_node).boxed(),
     };
     let node_events = reflector::reflector(node_writer, node_events).default_backoff();
     let node_events = node_events.for_each(|_| future::ready(()));

@@ -248,6 +248,8 @@ fn no_secret_is_in_anything_that_the_controller_writes_says_or_shows() {
     let canaries = canaries(&pem);
     let logs = Capture::default();
     let subscriber = Log { lines: logs.clone(), spans: AtomicU64::new(0) };
+    // With a single one alive, what another test's thread comes by first is thought to be of no interest to anybody.
+    let another = tracing::Dispatch::new(Log { lines: Capture::default(), spans: AtomicU64::new(0) });
     let port = stage::ports::Port::reserve().expect("a port");
     let metrics = SocketAddr::from(([127, 0, 0, 1], port.number));
     let (listening, tokens) = (Listening::default(), Capture::default());
@@ -271,7 +273,7 @@ fn no_secret_is_in_anything_that_the_controller_writes_says_or_shows() {
         let (written, events, pods) = written(&world);
         (shown, written, events, pods)
     });
-    drop(logging);
+    drop((logging, another));
     let (logs, requests, tokens) = (logs.text(), listening.requests.text(), tokens.text());
     let everywhere = [&shown, &written, &logs, &requests, &tokens];
     for text in everywhere {

@@ -5,6 +5,7 @@ mod canary;
 mod dice;
 mod end;
 mod every_request;
+mod memory;
 mod paused;
 mod scenarios;
 mod seeds;

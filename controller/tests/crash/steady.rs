@@ -1,6 +1,5 @@
 //! What the loop costs: nothing is written at rest, little while pipelines run, and a thousand of them come to their end.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,7 +12,6 @@ const TEN_MINUTES: Duration = Duration::from_mins(10);
 const COUNT: usize = 1_000;
 /// Changing and asking ones, from a Pipeline's creation to its end.
 const MOST_REQUESTS_EACH: u64 = 30;
-const MOST_MEMORY_KB: u64 = 100 << 10;
 
 fn paused<T>(life: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -123,59 +121,22 @@ fn of_a_pipeline_whose_target_is_away_tries_are_written_every_thirty_seconds_at_
     });
 }
 
-/// A number of `/proc/self/status`, in KB.
-fn of_status(field: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
-}
-
-/// User and system time of this process; Linux counts hundredths.
-fn cpu_ms() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
-}
-
-/// In a process of its own, so that its memory is that of nothing else.
+/// What they cost in memory is asked in `memory`.
 #[test]
 fn a_thousand_pipelines_come_to_their_end() {
-    let mut command = Command::new(std::env::current_exe().expect("a path"));
-    command.args(["--exact", "steady::a_thousand_alone", "--ignored", "--nocapture"]);
-    let output = command.output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stdout);
-    println!("{said}");
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("pipelines finished"), "it did not run: {said}");
-}
-
-#[test]
-#[ignore = "started by the test before"]
-fn a_thousand_alone() {
     paused(async {
         let mut world = world(20);
         let names = names("many", COUNT);
-        let before_kb = of_status("VmRSS");
         for name in &names {
             world.create_named(name, &json!({}));
         }
-        let stored_kb = of_status("VmRSS");
-        let begun_ms = cpu_ms();
         world.start_controller();
         let took_ms = until(&world, &names, "Finished").await;
-        let (requests, writes, peak_kb) = (world.trouble.requests(), world.trouble.writes(), of_status("VmHWM"));
+        let (requests, writes, asked) = (world.trouble.requests(), world.trouble.writes(), world.trouble.asked());
         println!(
-            "{COUNT} pipelines finished after {took_ms} ms of virtual time and {} ms of processor time: {requests} requests, {writes} \
-             of them changing, {} answers of workers; peak memory {peak_kb} KB, of which {before_kb} KB were there before and {} KB \
-             hold the stored Pipelines (server, history and workers are in it)",
-            cpu_ms() - begun_ms,
-            world.trouble.asked(),
-            stored_kb.saturating_sub(before_kb),
+            "{COUNT} pipelines finished after {took_ms} ms of virtual time: {requests} requests, {writes} of them changing, {asked} \
+             answers of workers"
         );
         assert!(requests <= COUNT as u64 * MOST_REQUESTS_EACH, "{requests} requests");
-        println!(
-            "bar of {MOST_MEMORY_KB} KB: {}",
-            if peak_kb <= MOST_MEMORY_KB { "kept" } else { "not kept by the whole process" }
-        );
     });
 }

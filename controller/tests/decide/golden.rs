@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use controller::decide::{Decision, Step, decide};
 use controller::events::events;
-use controller::observe::Observed;
+use controller::observe::{Observed, slim_config_map, slim_pod};
 use serde_json::{Value, json};
 
 use crate::scene::{Scene, settings};
@@ -31,6 +31,10 @@ fn every_scene_is_decided_as_written() {
         let observed = scene.observed();
         let decision = decide(&observed, &settings);
         assert_eq!(decide(&observed, &settings), decision, "{name}: it is a plain function");
+        let mut cached = observed.clone();
+        cached.pods.iter_mut().for_each(slim_pod);
+        cached.config_maps.iter_mut().for_each(slim_config_map);
+        assert_eq!(decide(&cached, &settings), decision, "{name}: caches hold what it takes");
         let text: String = serde_yaml_ng::to_string(&in_words(
             &observed,
             &decision,

@@ -6,5 +6,6 @@
 pub mod cache;
 pub mod inprocess;
 pub mod kubernetes;
+pub mod likeness;
 pub mod ports;
 pub mod script;

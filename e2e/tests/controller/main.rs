@@ -4,6 +4,7 @@
 
 mod deaths;
 mod kubelet;
+mod likeness;
 mod lives;
 mod release;
 mod replicas;

@@ -28,6 +28,11 @@ impl RuntimeClock {
         Self { begun: Instant::now(), beginning_ms }
     }
 
+    /// Begins now, as the machine has it.
+    pub fn of_the_machine() -> Self {
+        Self::at(u64::try_from(k8s_openapi::jiff::Timestamp::now().as_millisecond()).unwrap_or_default())
+    }
+
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.beginning_ms + self.elapsed_ms()

@@ -10,6 +10,7 @@
 //! | `store` | objects by key, and every change since |
 //! | `write`, `apply` | the rules of creating, changing and deleting |
 //! | `read`, `watch` | lists in pages, and streams |
+//! | `serve` | the same over a socket |
 //! | `fate` | what becomes of requests on their way |
 //! | `collect` | what goes when its owner is gone |
 //!
@@ -24,6 +25,7 @@ mod kinds;
 mod read;
 mod refusal;
 mod request;
+mod serve;
 mod service;
 mod store;
 mod watch;

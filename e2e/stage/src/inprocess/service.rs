@@ -44,7 +44,7 @@ impl tower::Service<http::Request<Body>> for Service {
 }
 
 impl Service {
-    async fn answer(self, request: http::Request<Body>) -> Result<Answer, Lost> {
+    pub(super) async fn answer(self, request: http::Request<Body>) -> Result<Answer, Lost> {
         let (head, body) = request.into_parts();
         let body = body.collect_bytes().await.map_err(|_| Lost)?;
         let kind = head.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

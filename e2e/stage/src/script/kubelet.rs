@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::report::{WorkerReport, WorkerState};
+use api::token::{Untrusted, Verifier};
 use checkpoint::ids::PipelineId;
 use serde_json::{Value, json};
 
 use super::log::Store;
-use super::worker::{Ended, Start, Worker};
+use super::worker::{Control, Ended, Start, Worker};
 use crate::inprocess::{Key, NODES, PODS, Server, rfc3339};
 
 /// From one checkpoint to the next.
@@ -71,6 +72,8 @@ struct Inner {
     /// By namespace and name of the Pipeline: a store outlives the object.
     stores: BTreeMap<String, Store>,
     started: BTreeMap<String, usize>,
+    /// Pods that got a node.
+    admitted: u32,
     /// By uid of the pod.
     processes: BTreeMap<String, Process>,
     lost: Vec<String>,
@@ -94,6 +97,11 @@ struct Process {
     kill_ms: Option<u64>,
 }
 
+/// Of the pod with this number: on loopback, so that it can be listened at.
+pub fn address(number: u32) -> String {
+    format!("127.3.{}.{}", number / 250 % 250, number % 250)
+}
+
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
@@ -109,6 +117,7 @@ impl Cluster {
             script,
             stores: BTreeMap::new(),
             started: BTreeMap::new(),
+            admitted: 0,
             processes: BTreeMap::new(),
             lost: vec![],
             collect_ms: None,
@@ -147,8 +156,19 @@ impl Cluster {
         self.with(|inner| {
             let process = inner.processes.values().find(|process| process.address == address)?;
             let is_seen = !inner.lost.contains(&process.node);
-            process.worker.as_ref().filter(|_| is_seen).map(|worker| worker.report.clone())
+            process.worker.as_ref().filter(|worker| is_seen && !worker.is_mute).map(|worker| worker.report.clone())
         })
+    }
+
+    /// A token for the worker at this address; None: there is none, or none that takes requests.
+    pub fn request(&self, address: &str, token: &str) -> Option<Result<(), Untrusted>> {
+        let now_ms = self.server.clock().now_ms();
+        let asked = self.with(|inner| {
+            let process = inner.processes.values_mut().find(|process| process.address == address)?;
+            process.worker.as_mut()?.asks(token, now_ms)
+        });
+        self.stir();
+        asked
     }
 
     /// Nobody hears of a node any more; what runs there runs on.
@@ -283,13 +303,14 @@ impl Inner {
             return;
         };
         let pipeline = text(pod, "/metadata/labels/onceward.dev~1pipeline");
-        let number = self.processes.len() + self.started.values().sum::<usize>();
+        let number = self.admitted;
+        self.admitted += 1;
         let process = Process {
             pod: key.clone(),
             node: node.to_owned(),
             store: format!("{}/{pipeline}", key.namespace),
             worker: None,
-            address: format!("10.0.{}.{}", number / 250, number % 250),
+            address: address(number),
             wake_ms: now_ms + SCHEDULE_MS,
             begun_ms: now_ms,
             is_told: false,
@@ -354,6 +375,7 @@ impl Inner {
             arguments.get(place + 1)?.as_str().map(str::to_owned)
         };
         let id = argument("--identity").and_then(|id| id.replace('-', "").parse().ok());
+        let verifier = argument("--controller-key").and_then(|key| Verifier::new(&key).ok());
         let start = Start {
             id: id.unwrap_or(PipelineId(0)),
             is_commit_only: argument("--purpose").as_deref() != Some("run"),
@@ -361,6 +383,7 @@ impl Inner {
             configuration: argument("--configuration").unwrap_or_default(),
             parallelism: 1,
             death,
+            control: verifier.map(|verifier| Control { verifier, pipeline: process.store.clone() }),
         };
         process.worker = Some(Worker::start(start, now_ms));
         process.begun_ms = now_ms;

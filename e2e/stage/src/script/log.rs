@@ -133,7 +133,9 @@ impl Store {
 
 impl Log {
     pub fn position(&self) -> LogPosition {
-        LogPosition { pipeline_id: self.id, log: self.index, attempt: Attempt(self.attempts), slot: Slot(self.slots) }
+        // Of its newest record; a claim has none yet.
+        let slot = Slot(self.slots.saturating_sub(1));
+        LogPosition { pipeline_id: self.id, log: self.index, attempt: Attempt(self.attempts), slot }
     }
 
     pub fn newest(&self) -> Option<&Decision> {

@@ -1,17 +1,21 @@
 //! One process, step by step.
 
 use api::report::{
-    FailedCheckpoint, LogPosition, PendingCommit, REPORT_VERSION, RestoredCheckpoint, WorkerReport, WorkerState,
+    CompletedCheckpoint, FailedCheckpoint, LogPosition, PendingCommit, REPORT_VERSION, Requested, RestoredCheckpoint,
+    WorkerReport, WorkerState,
 };
+use api::token::{Ask, Untrusted, Verifier};
 use checkpoint::ids::{Epoch, PipelineId};
 
 use super::kubelet::{Death, Moment, Script};
 use super::log::{Decision, Fenced, Log, Store};
 
-/// From the start of a process to its look at the log, to its claim, from there to its commits, and for each commit.
+/// From the start of a process to its look at the log, to its claim, from there to its commits, from these to its first
+/// record, and for each commit.
 const READ_MS: u64 = 200;
 const CLAIM_MS: u64 = 100;
-const RECOVERY_MS: u64 = 200;
+const RECOVERY_MS: u64 = 100;
+const DEPLOY_MS: u64 = 100;
 const COMMIT_MS: u64 = 100;
 /// Between tries of a commit that does not succeed.
 const RETRY_MS: u64 = 1_000;
@@ -34,6 +38,7 @@ enum Next {
     Read,
     Claim,
     Recover,
+    Deploy,
     Decide,
     Commit,
     /// Nothing: it is stuck.
@@ -53,7 +58,16 @@ pub(super) struct Worker {
     /// The newest epoch was decided to stop.
     is_last: bool,
     position: Option<LogPosition>,
+    control: Option<Control>,
+    /// Its manifest is refused: it ends before it listens.
+    pub(super) is_mute: bool,
     pub(super) report: WorkerReport,
+}
+
+/// Whose requests it takes, and for which Pipeline (`namespace/name`).
+pub(super) struct Control {
+    pub(super) verifier: Verifier,
+    pub(super) pipeline: String,
 }
 
 pub(super) struct Start {
@@ -64,16 +78,21 @@ pub(super) struct Start {
     pub(super) configuration: String,
     pub(super) parallelism: u32,
     pub(super) death: Option<Death>,
+    pub(super) control: Option<Control>,
 }
 
 impl Worker {
     pub(super) fn start(start: Start, now_ms: u64) -> Self {
-        let Start { id, is_commit_only, deletes, configuration, parallelism, death } = start;
+        let Start { id, is_commit_only, deletes, configuration, parallelism, death, control } = start;
+        let is_refusal = |words: &(WorkerState, String)| words.0 == WorkerState::Refused;
+        let is_mute = death
+            .as_ref()
+            .is_some_and(|death| death.at == Moment::Unclaimed && death.words.as_ref().is_some_and(is_refusal));
         let report = WorkerReport {
             report_version: REPORT_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration,
-            parallelism,
+            parallelism: if is_mute { 0 } else { parallelism },
             ..WorkerReport::default()
         };
         let next_ms = now_ms + READ_MS;
@@ -88,6 +107,8 @@ impl Worker {
             stopping: None,
             is_last: false,
             position: None,
+            control,
+            is_mute,
             report,
         }
     }
@@ -105,12 +126,30 @@ impl Worker {
         }
     }
 
+    /// `POST /checkpoint` with this token; None: it takes no requests.
+    pub(super) fn asks(&mut self, token: &str, now_ms: u64) -> Option<Result<(), Untrusted>> {
+        let Control { verifier, pipeline } = self.control.as_ref()?;
+        let Ask { id, savepoint, .. } = match verifier.verify(token, pipeline, now_ms) {
+            Ok(ask) => ask,
+            Err(untrusted) => return Some(Err(untrusted)),
+        };
+        let is_known = |known: &Requested| (&known.id, known.savepoint) == (&id, savepoint);
+        if !self.report.requested.as_ref().is_some_and(is_known) {
+            self.report.requested = Some(Requested { id, savepoint, taken: None });
+            if self.next == Next::Decide {
+                self.next_ms = now_ms;
+            }
+        }
+        Some(Ok(()))
+    }
+
     /// The next step, whose time has come.
     pub(super) fn step(&mut self, store: &mut Store, script: &Script, now_ms: u64) -> Option<Ended> {
         let took = match self.next {
             Next::Read => Ok(self.read(store, now_ms)),
             Next::Claim => self.claim(store, now_ms),
             Next::Recover => self.recover(store, now_ms),
+            Next::Deploy => Ok(self.deploy(now_ms)),
             Next::Decide => self.decide(store, now_ms),
             Next::Commit => self.commit(store, script, now_ms),
             Next::Never => {
@@ -233,11 +272,16 @@ impl Worker {
             return Ok(Some(ended));
         }
         self.restore(store, now_ms)?;
+        (self.next, self.next_ms) = (Next::Deploy, now_ms + DEPLOY_MS);
+        Ok(None)
+    }
+
+    fn deploy(&mut self, now_ms: u64) -> Option<Ended> {
         let is_stopping = self.stopping.is_some();
         self.report.state = if is_stopping { WorkerState::Stopping } else { WorkerState::Running };
         let pause_ms = if is_stopping { LAST_MS } else { super::kubelet::INTERVAL_MS };
         (self.next, self.next_ms) = (Next::Decide, now_ms + pause_ms);
-        Ok(None)
+        None
     }
 
     /// An attempt begins with a decision of its own: of the beginning, or of what it has restored.
@@ -280,6 +324,7 @@ impl Worker {
         self.is_last = self.stopping.is_some();
         self.tells(store, &decision, COMMIT_MS);
         self.report.checkpoints.consecutive_failures = 0;
+        self.answers(false);
         if let Some(log) = store.log(self.id) {
             self.owes(log, now_ms);
         }
@@ -288,6 +333,16 @@ impl Worker {
         }
         (self.next, self.next_ms) = (Next::Commit, now_ms + COMMIT_MS);
         Ok(None)
+    }
+
+    /// What was asked for is answered once it is decided, a savepoint once it is committed.
+    fn answers(&mut self, is_committed: bool) {
+        let newest = self.report.checkpoints.newest.clone();
+        let open = self.report.requested.as_mut().filter(|open| open.taken.is_none() && open.savepoint == is_committed);
+        if let (Some(open), Some(newest)) = (open, newest) {
+            let CompletedCheckpoint { attempt, epoch, handle, .. } = newest;
+            open.taken = Some(RestoredCheckpoint { attempt, epoch, handle });
+        }
     }
 
     /// Whether this checkpoint fails by the script.
@@ -308,6 +363,7 @@ impl Worker {
         if let Some(ended) = self.dies(Moment::Committed(self.decided)) {
             return Ok(Some(ended));
         }
+        self.answers(true);
         let units = store.log(self.id).map_or(0, Log::units);
         if units >= script.units {
             if let Some(position) = self.position {
