@@ -314,10 +314,24 @@ fn parts(site: &Site) -> Result<usize> {
 #[test]
 fn one_that_deletes_checkpoints_commits_first_and_leaves_the_log_wherever_it_dies() -> Result<()> {
     let stage = Stage::new(Workload { seed: 83, records: 30_000, customers: 800, ..Workload::default() })?;
-    let delete = ["--identity", A, "--purpose", "delete"];
+    let delete = ["--identity", A, "--purpose", "delete", "--claimed", "1"];
     dies_at(&stage, "coordinator.decided", 4, &["--identity", A])?;
     let newest = stage.checkpoints()?[0].clone();
     ensure!(newest["settled"] == false && parts(&stage)? > 0, "nothing is owed, or there is no state: {newest}");
+    // Whoever is to delete must know of everybody who has run, and whose log it is.
+    let log = stage.log()?;
+    for foreign in [
+        ["--identity", A, "--purpose", "delete", "--claimed", "0"],
+        ["--identity", B, "--purpose", "delete", "--claimed", "1"],
+    ] {
+        let left = Worker::start(&stage, "", &foreign)?.finish()?;
+        ensure!(
+            left.assert(3, "Fenced")?["message"].to_string().contains("nothing of it is deleted"),
+            "{}",
+            left.report
+        );
+        ensure!(stage.log()? == log, "it left a trace");
+    }
     dies_at(&stage, "recovery.before_commit", 1, &delete)?;
     let before = parts(&stage)?;
     dies_at(&stage, "coordinator.before_retention", 1, &delete)?;
@@ -333,9 +347,13 @@ fn one_that_deletes_checkpoints_commits_first_and_leaves_the_log_wherever_it_die
     }
     ensure!(handle(&stage.checkpoints()?[0]) == handle(&newest), "what was decided can still be read");
     stage.assert_all_decided_is_visible()?;
+    // Nobody goes on with it, whether it is asked for by its id or by its handle.
+    let log = stage.log()?;
     let left = Worker::start(&stage, "", &["--identity", A])?.finish()?;
-    let report = left.assert(1, "Failed")?;
-    ensure!(report["reason"] == "CorruptCheckpoint", "there is no state to go on from: {report}");
+    ensure!(left.assert(3, "Fenced")?["message"].to_string().contains("handed over"), "{}", left.report);
+    let handle = handle(&newest).as_str().context("a handle")?.to_owned();
+    Worker::start(&stage, "", &["--identity", B, "--restore", &handle])?.finish()?.assert(2, "Refused")?;
+    ensure!(stage.log()? == log, "it left a trace");
     stage.assert_all_decided_is_visible()
 }
 

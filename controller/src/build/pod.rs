@@ -30,6 +30,8 @@ pub struct Worker {
     pub pipeline_id: Option<String>,
     /// Only where no log is known yet.
     pub restore_from: Option<String>,
+    /// The newest attempt that is known to be this Pipeline's: whoever deletes must know it.
+    pub claimed: Option<u64>,
 }
 
 /// The pod of a worker.
@@ -140,8 +142,10 @@ fn arguments(pipeline: &Pipeline, configuration: &Configuration, worker: &Worker
     option("--controller-key", settings.controller_key.as_deref());
     option("--floor", worker.floor.as_deref());
     option("--restore", worker.restore_from.as_deref());
+    option("--claimed", worker.claimed.map(|attempt| attempt.to_string()).as_deref());
     let annotation = |name: &str| pipeline.metadata.annotations.as_ref().and_then(|all| all.get(name));
-    if let Some(decision) = annotation(names::ACCEPT_LOSS) {
+    // What was accepted once is of no use to those who run nothing, and they refuse it.
+    if let Some(decision) = annotation(names::ACCEPT_LOSS).filter(|_| worker.purpose == Purpose::Run) {
         option("--accept-loss", Some(decision));
         option("--reason", Some(&format!("annotation {}", names::ACCEPT_LOSS)));
     }

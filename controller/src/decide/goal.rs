@@ -6,7 +6,7 @@ use api::report::{WorkerReport, WorkerState};
 use super::delay::{Verdict, delay, settling_delay_ms};
 use super::lives::{Ended, Life, Worker};
 use crate::build::Configuration;
-use crate::names::Purpose;
+use crate::names::{self, Purpose};
 use crate::observe::Observed;
 use crate::status::Knowledge;
 use crate::versions;
@@ -220,21 +220,53 @@ impl Scene<'_> {
 
     /// What a pod is for that runs nothing.
     fn settling(&self) -> Purpose {
-        let deletes = self.observed.pipeline.spec.checkpoint.on_delete == OnDelete::Delete;
-        if deletes && self.is_deleting() { Purpose::Delete } else { Purpose::Commit }
+        let may = self.is_to_delete() && self.owns_its_log() && !self.workers.iter().any(knows_no_deletion);
+        if may { Purpose::Delete } else { Purpose::Commit }
+    }
+
+    fn is_to_delete(&self) -> bool {
+        self.is_deleting() && self.observed.pipeline.spec.checkpoint.on_delete == OnDelete::Delete
+    }
+
+    /// Not so of one that goes on with the log of another Pipeline, which may still be there.
+    fn owns_its_log(&self) -> bool {
+        let own = names::uid(&self.observed.pipeline).replace('-', "");
+        self.knowledge.log.is_none_or(|log| log.pipeline_id.to_string().replace('-', "") == own)
     }
 
     /// Checkpoints that were to be deleted and are not: by them a person may find out what became of lost output.
     fn kept(&self) -> Option<String> {
-        let is_lost = self.workers.last().and_then(|newest| newest.report.as_ref()).is_some_and(is_loss);
-        let left = || "a commit is proven lost: checkpoints are kept in spite of `onDelete: Delete`".to_owned();
-        (is_lost && self.settling() == Purpose::Delete).then(left)
+        let report = self.workers.last().and_then(|newest| newest.report.as_ref());
+        let why = if !self.is_to_delete() {
+            return None;
+        } else if report.is_some_and(is_loss) {
+            "a commit is proven lost".to_owned()
+        } else if !self.owns_its_log() {
+            "it went on with the log of another Pipeline".to_owned()
+        } else if self.workers.iter().any(knows_no_deletion) {
+            "the worker's image knows no `--purpose delete`".to_owned()
+        } else {
+            report.filter(|report| report.state == WorkerState::Fenced)?.message.clone().unwrap_or_default()
+        };
+        Some(format!("checkpoints are kept in spite of `onDelete: Delete`: {why}"))
     }
 
     /// Whether nothing is left to be made visible, nor to be deleted.
     fn is_done(&self) -> bool {
-        let has_deleted = self.workers.last().is_none_or(|newest| newest.purpose == Purpose::Delete);
-        self.is_settled() && (has_deleted || self.settling() != Purpose::Delete)
+        if self.settling() != Purpose::Delete {
+            return self.is_settled();
+        }
+        let Some(newest) = self.workers.last() else { return self.is_settled() };
+        // A run that ended well has deleted nothing.
+        newest.purpose == Purpose::Delete
+            && newest.ended().is_some()
+            && match newest.state() {
+                Some(WorkerState::Settled | WorkerState::Finished) => self.is_settled(),
+                // The log is somebody else's, who finishes what is decided in it.
+                Some(WorkerState::Fenced) => true,
+                Some(WorkerState::Failed) => newest.report.as_ref().is_some_and(is_loss),
+                _ => newest.has_settled_in_other_words(),
+            }
     }
 
     /// Whether everything that was decided is visible or proven lost, as the last words of the newest pod say. A pod that
@@ -272,15 +304,17 @@ impl Scene<'_> {
         if self.observed.now_ms < deadline_ms(&self.observed.pipeline)? || self.is_done() {
             return None;
         }
-        if self.is_settled() {
-            return Some(
-                "deletionTimeout has passed with everything decided visible, and checkpoints not deleted".to_owned(),
-            );
-        }
         let pending: u64 = self.knowledge.pending.iter().map(|pending| pending.committables).sum();
+        // One that is at work goes on until it is collected.
+        let checkpoints = if self.workers.iter().any(|worker| worker.purpose == Purpose::Delete) {
+            "checkpoints may be deleted in part"
+        } else if self.is_to_delete() {
+            "checkpoints are not deleted"
+        } else {
+            "checkpoints are kept: `onceward commit` finishes them"
+        };
         Some(format!(
-            "deletionTimeout has passed with {pending} decided pieces of output known not to be visible; checkpoints are \
-             kept: `onceward commit` finishes them"
+            "deletionTimeout has passed with {pending} decided pieces of output known not to be visible; {checkpoints}"
         ))
     }
 }
@@ -290,6 +324,12 @@ fn given_up(ended: &Ended) -> Stop {
         reason: "RestartLimitReached".to_owned(),
         message: format!("the restart policy allows no more; the last one ended with {}", ended.reason),
     }
+}
+
+/// Of an image that is older than deletion: it refuses the option without a word.
+fn knows_no_deletion(worker: &Worker<'_>) -> bool {
+    let is_silent = worker.report.is_none() && worker.unread.is_none();
+    worker.purpose == Purpose::Delete && is_silent && worker.ended().is_some_and(|ended| ended.code == Some(2))
 }
 
 fn is_loss(report: &WorkerReport) -> bool {

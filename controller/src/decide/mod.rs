@@ -134,12 +134,15 @@ impl Plan<'_> {
         let recorded = pipeline.status.as_ref().map_or(0, |status| status.workers.serial);
         let serial = self.workers.iter().map(|worker| worker.serial).max().unwrap_or(0).max(recorded).saturating_add(1);
         let restore_from = pipeline.spec.restore_from.as_ref().map(|from| from.handle.clone());
+        // Whoever deletes does so in the log with the Pipeline's own id, and in no other one.
+        let deletes = purpose == Purpose::Delete;
         let worker = build::Worker {
             purpose,
             serial,
             floor: knowledge.floor(),
-            pipeline_id: knowledge.log.map(|log| log.pipeline_id.to_string()),
-            restore_from: restore_from.filter(|_| knowledge.log.is_none()),
+            pipeline_id: knowledge.log.filter(|_| !deletes).map(|log| log.pipeline_id.to_string()),
+            restore_from: restore_from.filter(|_| knowledge.log.is_none() && !deletes),
+            claimed: deletes.then(|| knowledge.log.map_or(0, |log| log.attempt.0)),
         };
         let pod = build::pod(pipeline, self.configuration, &worker, self.settings)?;
         let name = self.configuration.config_map.metadata.name.as_ref();

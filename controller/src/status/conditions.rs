@@ -143,8 +143,11 @@ fn commits_settled(status: &PipelineStatus, aim: &Aim, workers: &[Worker<'_>]) -
         }
         (_, Some(pending)) => word(kind, "False", "CommitsPending", pending),
         // Or it is known, and the pod to be made has other work.
-        (Goal::Replace { .. }, None) if is_settling && !has_settled(workers) => unknown_commits(),
-        (Goal::Have(serial), None) if is_settling && is_commit_only(workers, *serial) => unknown_commits(),
+        (Goal::Replace { .. }, None) if is_settling && !has_settled(workers.last()) => unknown_commits(),
+        (Goal::Have(serial), None) if is_settling && is_commit_only(workers, *serial) => {
+            let before = workers.iter().rev().find(|worker| worker.serial < *serial);
+            if has_settled(before) { word(kind, "True", "NoPendingCommits", "") } else { unknown_commits() }
+        }
         (_, None) => word(kind, "True", "NoPendingCommits", ""),
     }
 }
@@ -154,9 +157,9 @@ fn unknown_commits() -> Word {
     word("CommitsSettled", "Unknown", "CommitsUnknown", message)
 }
 
-fn has_settled(workers: &[Worker<'_>]) -> bool {
+fn has_settled(worker: Option<&Worker<'_>>) -> bool {
     let settled = [WorkerState::Settled, WorkerState::Stopped, WorkerState::Finished];
-    workers.last().and_then(Worker::state).is_some_and(|state| settled.contains(&state))
+    worker.and_then(Worker::state).is_some_and(|state| settled.contains(&state))
 }
 
 fn is_commit_only(workers: &[Worker<'_>], serial: u64) -> bool {

@@ -34,9 +34,13 @@ pub struct WorkerArgs {
     pub pipeline: PathBuf,
 
     /// run: until it finishes, fails or is stopped; commit: finish the commits of the newest checkpoint and leave; delete: as
-    /// commit, then delete the state of all checkpoints but savepoints
+    /// commit, then close the log and delete the state of all checkpoints but savepoints
     #[arg(long, value_enum, default_value_t = Purpose::Run)]
     pub purpose: Purpose,
+
+    /// Newest attempt that is known to be this pipeline's own: if anybody has run since, nothing is deleted
+    #[arg(long, value_name = "ATTEMPT", required_if_eq("purpose", "delete"))]
+    pub claimed: Option<u64>,
 
     /// Id of the pipeline, instead of one that is drawn; a log of another id is finished with, and a new one begun
     #[arg(long, value_name = "UUID", value_parser = parse_identity)]

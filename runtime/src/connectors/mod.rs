@@ -60,6 +60,16 @@ pub struct Reached {
     pub next: String,
 }
 
+/// What was read of a split, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// As in [`Reached`].
+    pub split: String,
+    /// What was read first, and what comes after it.
+    pub from: String,
+    pub to: String,
+}
+
 /// What one subtask reads of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -114,8 +124,8 @@ pub trait SourceReader: Send {
     fn last_batch(&self) -> String {
         String::new()
     }
-    /// How far each split is read, finished ones too, for a message about rows that are not in hand any more.
-    fn reached(&self) -> Vec<Reached> {
+    /// What was read since somebody asked last, for a message about rows that are not in hand any more.
+    fn stretches(&mut self) -> Vec<Stretch> {
         Vec::new()
     }
     /// All splits, finished ones too, with positions right after the last batch that `next` returned.

@@ -9,7 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::record_batch::RecordBatch;
 
 use super::event_time::{EventTime, ReaderClock, Slice, SplitClock, SplitTime};
-use super::{Next, Reached, SourceCounters, SourceError, SourceReader, Split};
+use super::{Next, Reached, SourceCounters, SourceError, SourceReader, Split, Stretch};
 use crate::element::{Batch, Timestamp, Watermark};
 
 /// Feeds that may keep files and buffers open at a time; the one longest not read lets go of them first.
@@ -117,6 +117,8 @@ struct Lane<F> {
     idle: bool,
     not_before: Duration,
     chunk: Option<Chunk>,
+    /// What was read first since somebody asked for it, in words; None: nothing was.
+    read_from: Option<String>,
     /// Number of its last chunk, where splits take turns.
     turn: u64,
 }
@@ -254,6 +256,7 @@ impl<F: Feed> SplitsReader<F> {
         })?;
         self.last = Some((index, begin, slice.end));
         lane.watermark = slice.watermark;
+        lane.read_from.get_or_insert_with(|| lane.feed.reached().next);
         lane.feed.deliver(slice.end);
         if chunk.slices.is_empty() {
             lane.chunk = None;
@@ -294,6 +297,7 @@ impl<F: Feed> Lane<F> {
             idle: false,
             not_before: Duration::ZERO,
             chunk: None,
+            read_from: None,
             turn: 0,
         }
     }
@@ -336,8 +340,13 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
         format!("source `{}`, {}", self.source, place.unwrap_or_default())
     }
 
-    fn reached(&self) -> Vec<Reached> {
-        self.lanes.iter().map(|lane| lane.feed.reached()).collect()
+    fn stretches(&mut self) -> Vec<Stretch> {
+        let stretch = |lane: &mut Lane<F>| {
+            let from = lane.read_from.take()?;
+            let Reached { split, next: to } = lane.feed.reached();
+            Some(Stretch { split, from, to })
+        };
+        self.lanes.iter_mut().filter_map(stretch).collect()
     }
 
     fn snapshot(&self) -> Vec<Split> {

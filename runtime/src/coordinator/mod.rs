@@ -90,8 +90,9 @@ pub struct Start {
     pub floor: Option<DecisionId>,
     /// Whose log it must be; a log that is begun gets this id. None: whoever's it is, or one that is drawn.
     pub identity: Option<PipelineId>,
-    /// Once everything is settled: the state of all checkpoints but savepoints is deleted.
-    pub deletes: bool,
+    /// Once everything is settled and the log is closed, the state of all checkpoints but savepoints is deleted; not if
+    /// anybody has run since this attempt.
+    pub deletes: Option<Attempt>,
 }
 
 /// An end as it was meant to be. Rows are counted since the log began.
@@ -176,6 +177,12 @@ async fn recover_and_run(
 ) -> Result<Ended, CoordinatorError> {
     let attempt = won.claimed.attempt();
     context.progress.set(Phase::Recovering { attempt });
+    if let Some(claimed) = start.deletes {
+        let earlier = won.earlier.iter().map(|(attempt, claim)| (*attempt, claim));
+        if let Some(by) = has_run_since(claimed, earlier) {
+            return Err(CoordinatorError::Fenced { by });
+        }
+    }
     let newest = newest_manifest(log, &won).await?;
     tell_of_log(context, log, &won, newest.as_ref());
     // An earlier attempt of this process has decided already: whatever was asked for is done, also if nobody was told.
@@ -215,14 +222,31 @@ async fn recover_and_run(
     drive.run(*restored, is_first, stop.clone()).await
 }
 
-/// Deletes checkpoints if that was asked for. A fenced attempt may do so, too: what its successor refers to is not its to
-/// delete.
+/// Deletes checkpoints if that was asked for. The log says by now that nobody goes on with it, so this can be done late, and
+/// by whoever is fenced.
 async fn clear(log: &Log, attempt: Attempt, start: &Start) -> Result<(), CoordinatorError> {
-    if start.deletes && start.only_settles() {
-        let objects = retain::Retention::default().clear(log, attempt).await?;
-        tracing::info!(objects, "everything is settled: the state of all checkpoints but savepoints is deleted");
+    if start.deletes.is_some() && start.intent == Intent::Supersede {
+        delete_state(log, attempt).await?;
     }
     Ok(())
+}
+
+/// Deletes the state of all checkpoints but savepoints, of a log that is closed.
+///
+/// # Errors
+/// The store; a record that cannot be read, and may be a savepoint.
+pub(crate) async fn delete_state(log: &Log, attempt: Attempt) -> Result<(), CoordinatorError> {
+    let objects = retain::Retention::default().clear(log, attempt).await?;
+    tracing::info!(objects, "everything is settled: the state of all checkpoints but savepoints is deleted");
+    Ok(())
+}
+
+/// Whether somebody has run after `claimed`: attempts that only settle do not count.
+pub(crate) fn has_run_since<'a>(
+    claimed: Attempt,
+    mut claims: impl Iterator<Item = (Attempt, &'a checkpoint::record::Claim)>,
+) -> Option<Attempt> {
+    claims.find(|(attempt, claim)| *attempt > claimed && claim.cause != Cause::CommitOnly).map(|(attempt, _)| attempt)
 }
 
 /// What the log says, now that it is final.

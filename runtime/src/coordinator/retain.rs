@@ -72,6 +72,10 @@ impl Retention {
     /// As [`Self::run`].
     pub(super) async fn clear(&mut self, log: &Log, me: Attempt) -> Result<u64, CoordinatorError> {
         let mut deleted = self.run(log, me, 0).await?;
+        if let Some(at) = self.damaged.first() {
+            let name = paths::record(log.index, *at);
+            return Err(log.corrupt(&name, "it cannot be read, and may be a savepoint: no state is deleted"));
+        }
         for name in retention::farewell(me, &self.decisions) {
             begin_deletion(deleted)?;
             log.store.delete(&name).await?;

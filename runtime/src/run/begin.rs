@@ -45,7 +45,7 @@ impl Task {
 }
 
 /// Why nothing can begin.
-enum Stuck {
+pub(super) enum Stuck {
     /// For good.
     Ended(RunError),
     /// As long as the store does not answer.
@@ -93,6 +93,9 @@ impl Supervisor {
         let log = claim::current_log(&self.context).await?;
         let reader = Log::new(Arc::clone(&self.context.store), log, Arc::clone(&self.context.clock));
         let owner = inspect::pipeline(&reader).await?;
+        if let StartFrom::Farewell { claimed } = self.options.start {
+            return self.look_back(&reader, owner, claimed).await;
+        }
         let intent = self.intent(log)?;
         let (intent, whose) = self.of_identity(log, owner, intent).await?;
         let floor = self.floor(owner, &intent).await;
@@ -161,6 +164,7 @@ impl Supervisor {
         Ok(match (&self.options.start, &self.options.accept_loss) {
             (StartFrom::Newest, None) => Intent::Run,
             (StartFrom::CommitOnly { .. }, None) => Intent::CommitOnly,
+            (StartFrom::Farewell { .. }, None) => Intent::Supersede,
             (StartFrom::ForceAbort(ForceAbort { decision, indices, reason }), None) => {
                 Intent::ForceAbort { decision: *decision, indices: indices.clone(), reason: bounded(reason) }
             }
@@ -196,7 +200,7 @@ impl Supervisor {
 
     /// Targets that cannot be written, or are gone although decided output may wait there; a store that is unfit. `false`:
     /// stopped while it waited for one.
-    async fn check_world(&mut self, newest: Option<&Newest>) -> Result<bool, Stuck> {
+    pub(super) async fn check_world(&mut self, newest: Option<&Newest>) -> Result<bool, Stuck> {
         let newest = newest.filter(|newest| !newest.is_settled);
         let owed =
             |sink: &str| newest.is_some_and(|newest| newest.manifest.committables.iter().any(|c| c.sink == sink));
@@ -222,7 +226,10 @@ impl Supervisor {
     /// person must mend is told at once. `false`: stopped meanwhile.
     async fn check_sink(&mut self, sink: &Arc<dyn SinkConnector>, is_owed: bool) -> Result<bool, RunError> {
         // What is not going to be written to need not be fit for it: a commit waits for a target that is away.
-        let is_written = !matches!(self.options.start, StartFrom::CommitOnly { .. } | StartFrom::ForceAbort(_));
+        let is_written = !matches!(
+            self.options.start,
+            StartFrom::CommitOnly { .. } | StartFrom::Farewell { .. } | StartFrom::ForceAbort(_)
+        );
         let mut budget = RestartBudget::new(self.context.setup.restart);
         // Bounded by the restart policy.
         loop {
@@ -250,7 +257,7 @@ impl Supervisor {
     }
 
     /// Everything that a claim would come to refuse, as far as it is known by now.
-    async fn check_log(&self, log: &Log, seen: &Seen, intent: &Intent, floor: Floor) -> Result<(), Stuck> {
+    pub(super) async fn check_log(&self, log: &Log, seen: &Seen, intent: &Intent, floor: Floor) -> Result<(), Stuck> {
         if *intent == Intent::Supersede {
             self.check_begun_anew(log, floor)?;
         }

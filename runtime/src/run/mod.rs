@@ -29,6 +29,7 @@ mod assemble;
 mod begin;
 mod collect;
 mod event;
+mod farewell;
 mod identity;
 mod requests;
 mod restart;
@@ -62,8 +63,6 @@ pub struct RunOptions {
     pub metrics: Option<SocketAddr>,
     /// Who may ask for a checkpoint there; nobody without it.
     pub control: Option<Control>,
-    /// With [`StartFrom::CommitOnly`]: the state of all checkpoints but savepoints is deleted afterwards.
-    pub delete_checkpoints: bool,
 }
 
 impl Default for RunOptions {
@@ -79,7 +78,6 @@ impl Default for RunOptions {
             secrets: PathBuf::from("secrets"),
             metrics: None,
             control: None,
-            delete_checkpoints: false,
         }
     }
 }
@@ -99,6 +97,10 @@ pub enum StartFrom {
     /// Nowhere: the commits of the newest checkpoint are finished, and what nobody decided is aborted. `always`: claims,
     /// and so fences whoever runs, even if the log says that nothing is owed and nobody is at work.
     CommitOnly { always: bool },
+    /// Nowhere, and never again: as [`Self::CommitOnly`]; then the log is closed, and the state of all checkpoints but
+    /// savepoints is deleted. `claimed`: the newest attempt that is known to be this pipeline's own. If anybody has run
+    /// since, nothing is touched.
+    Farewell { claimed: Attempt },
     /// Nowhere: decided output is aborted, the rest of its checkpoint committed.
     ForceAbort(ForceAbort),
 }

@@ -52,7 +52,12 @@ impl Supervisor {
                 Cause::Start
             }
         };
-        let start = Start { log, cause, intent, floor, identity, deletes: self.options.delete_checkpoints };
+        let deletes = match self.options.start {
+            StartFrom::Farewell { claimed } => Some(claimed),
+            _ => None,
+        };
+        let cause = if deletes.is_some() { Cause::CommitOnly } else { cause };
+        let start = Start { log, cause, intent, floor, identity, deletes };
         match self.series(start).await? {
             Series::Cut => Ok(self.cut()),
             Series::Ended(ended) => Ok(self.outcome(ended)),
@@ -87,7 +92,7 @@ impl Supervisor {
     /// Finishes what the current log has decided; the next log of the store path takes over.
     pub(super) async fn supersede(&mut self, log: LogIndex) -> Result<Begin, RunError> {
         let (cause, intent) = (Cause::CommitOnly, Intent::Supersede);
-        let start = Start { log, cause, intent, floor: None, identity: None, deletes: false };
+        let start = Start { log, cause, intent, floor: None, identity: None, deletes: None };
         match self.series(start).await? {
             Series::Cut => return Ok(Begin::Cut),
             Series::Ended(_) => {}

@@ -159,7 +159,7 @@ impl Deploy<'_> {
         let (sender, requests) = mpsc::channel(WAITING_EPOCHS);
         let decided = self.told.decided.subscribe();
         let trails = self.trails.clone();
-        trails.begin(&task.id, name, reader.reached());
+        trails.begin(&task.id, name);
         let source = SourceTask { task, source: name.to_owned(), reader, pacing, requests, decided, trails };
         Ok(PreparedInput::Source(Box::new(source), sender))
     }

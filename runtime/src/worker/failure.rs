@@ -11,6 +11,10 @@ use crate::worker::channel::Closed;
 use crate::worker::parts::PartError;
 use crate::worker::trail::Trails;
 
+/// Which rows are meant where a row is what a source has read, and where it is made of several.
+const OF_ROWS: &str = "one of the rows since the newest completed checkpoint";
+const OF_STATE: &str = "made of rows since the newest completed checkpoint, or of state before it";
+
 /// The end of a subtask before its attempt's.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskFailure {
@@ -79,10 +83,8 @@ impl TaskFailure {
         match &mut self {
             Self::Sink(SinkError::Refused { message, epoch, .. })
             | Self::Operator(OperatorError::Sink(SinkError::Refused { message, epoch, .. })) => {
-                *message = format!(
-                    "{message} (one of the rows since the newest completed checkpoint: {})",
-                    trails.describe(task, *epoch)
-                );
+                let what = if trails.is_of_source(task) { OF_ROWS } else { OF_STATE };
+                *message = format!("{message} ({what}: {})", trails.describe(task, *epoch));
             }
             // A source's subtask has named the batch.
             Self::Operator(
@@ -91,10 +93,7 @@ impl TaskFailure {
             | Self::Sink(SinkError::Row { message, .. })
                 if !trails.is_of_source(task) =>
             {
-                *message = format!(
-                    "{message} (made of what was read since the newest completed checkpoint, or of state before it: {})",
-                    trails.describe(task, None)
-                );
+                *message = format!("{message} ({OF_STATE}: {})", trails.describe(task, None));
             }
             _ => {}
         }

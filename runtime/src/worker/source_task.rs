@@ -51,7 +51,7 @@ impl SourceTask {
     pub(crate) async fn run(mut self) -> Result<(), TaskFailure> {
         let ended = self.work().await;
         if ended.is_err() {
-            self.trails.end(&self.task.id, self.reader.reached());
+            self.trails.end(&self.task.id, self.reader.stretches());
         }
         ended
     }
@@ -179,7 +179,7 @@ impl SourceTask {
         let positions = serde_json::to_vec(&self.reader.snapshot())
             .map_err(|error| TaskFailure::State(format!("positions of `{}`: {error}", self.source)))?;
         self.reader.taken(epoch);
-        self.trails.barrier(&self.task.id, epoch, self.reader.reached());
+        self.trails.barrier(&self.task.id, epoch, self.reader.stretches());
         let encoded = (source_operator(&self.source), Bytes::from(positions));
         let rows_in = self.reader.counters().records;
         self.task.snapshot(epoch, Sealed { align: Duration::ZERO, encoded, rows_in }).await?;

@@ -103,7 +103,8 @@ fn options(args: &WorkerArgs, pipeline: &Pipeline) -> RunOptions {
     let start = match (args.purpose, &args.restore) {
         (Purpose::Run, Some(handle)) => StartFrom::Handle(handle.clone()),
         (Purpose::Run, None) => StartFrom::Newest,
-        (Purpose::Commit | Purpose::Delete, _) => StartFrom::CommitOnly { always: true },
+        (Purpose::Delete, _) => StartFrom::Farewell { claimed: Attempt(args.claimed.unwrap_or_default()) },
+        (Purpose::Commit, _) => StartFrom::CommitOnly { always: true },
     };
     let accept_loss = args.accept_loss.map(|(attempt, epoch)| AcceptLoss {
         attempt: Attempt(attempt),
@@ -115,12 +116,11 @@ fn options(args: &WorkerArgs, pipeline: &Pipeline) -> RunOptions {
         accept_rewind: args.accept_rewind,
         accept_loss,
         // A log that a handle names is taken whosever it is, also by those who only finish its commits.
-        identity: args.identity.filter(|_| args.restore.is_none()),
+        identity: args.identity.filter(|_| args.restore.is_none() || args.purpose == Purpose::Delete),
         floor: args.floor,
         grace: args.grace,
         secrets: secrets_dir(&args.pipeline, args.secrets_dir.as_deref()),
         metrics: args.listen,
-        delete_checkpoints: args.purpose == Purpose::Delete,
         control: args.controller_key.clone().map(|verifier| Control { verifier, pipeline: called }),
         ..RunOptions::default()
     }

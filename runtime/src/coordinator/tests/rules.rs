@@ -309,7 +309,7 @@ async fn a_log_that_another_pipeline_has_begun_meanwhile_is_not_claimed() {
     let context = world.context(world.setup(), 2, Arc::new(NoFaults));
     let identity = Some(PipelineId(1));
     let start =
-        Start { log: LogIndex(0), cause: Cause::Start, intent: Intent::Run, floor: None, identity, deletes: false };
+        Start { log: LogIndex(0), cause: Cause::Start, intent: Intent::Run, floor: None, identity, deletes: None };
     let mut script = Script::new(&world.sink);
     let error = run_attempt(&context, &start, &mut script, &StopSignal::never()).await.unwrap_err();
     assert!(matches!(error, CoordinatorError::Outrun { by: Attempt(1) }), "{error}");

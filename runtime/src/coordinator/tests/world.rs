@@ -435,7 +435,7 @@ pub(super) async fn attempt(
     script: &mut Script,
     stop: &StopSignal,
 ) -> Result<Ended, CoordinatorError> {
-    let start = Start { log: LogIndex(0), cause: Cause::Start, intent, floor: None, identity: None, deletes: false };
+    let start = Start { log: LogIndex(0), cause: Cause::Start, intent, floor: None, identity: None, deletes: None };
     run_attempt(context, &start, script, stop).await
 }
 

@@ -109,12 +109,18 @@ impl Target {
         SinkError::Remote { sink: self.sink.clone(), target: format!("topic `{}`", self.topic), message, retry }
     }
 
-    /// A record that was offered and not taken: if time does not heal it, it is the row's fault.
-    fn refused(&self, failed: &Failed) -> SinkError {
-        match failed.retry {
-            Retry::Never => SinkError::Row { sink: self.sink.clone(), message: failed.message.clone() },
-            Retry::Backoff => self.failed(failed),
+    /// A record that was offered and not taken: if time does not heal it, it is the row's fault. Else it may be that of one
+    /// that a broker has refused: librdkafka takes no more in its transaction then, and tells why a moment later.
+    fn unoffered(&self, handle: &Handle, failed: &Failed) -> SinkError {
+        if failed.retry == Retry::Never {
+            return SinkError::Row { sink: self.sink.clone(), message: failed.message.clone() };
         }
+        for _ in 0..REPORT_PIECES {
+            if let Err(earlier) = handle.poll(FLUSH_PIECE) {
+                return self.rejected(&earlier, None);
+            }
+        }
+        self.failed(failed)
     }
 
     fn encode(&self, encoder: &RowEncoder, rows: &RecordBatch) -> Result<Records, SinkError> {
@@ -211,6 +217,8 @@ impl KafkaSink {
 
 /// Waits for acknowledgements in one piece.
 const FLUSH_PIECE: Duration = Duration::from_millis(1);
+/// Pieces of that kind until nothing is told of an earlier record.
+const REPORT_PIECES: u32 = 200;
 /// Pieces without an acknowledgement until what is left is urged again.
 const IDLE_PIECES: u32 = 4;
 

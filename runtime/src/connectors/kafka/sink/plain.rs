@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
@@ -24,8 +24,8 @@ pub(super) struct PlainWriter {
     stop: StopSignal,
     /// Records without room, and how many of them are gone.
     held: VecDeque<(Records, usize)>,
-    /// A checkpoint waits for what was offered: nothing is added meanwhile.
-    is_flushing: Arc<AtomicBool>,
+    /// Checkpoints that wait for what was offered: nothing is added meanwhile.
+    flushing: Arc<AtomicUsize>,
     counters: SinkCounters,
 }
 
@@ -37,13 +37,13 @@ impl PlainWriter {
             handle: Arc::new(handle),
             stop,
             held: VecDeque::new(),
-            is_flushing: Arc::default(),
+            flushing: Arc::default(),
             counters: SinkCounters::default(),
         }
     }
 
     fn offer(&mut self) -> Result<(), SinkError> {
-        if self.is_flushing.load(Ordering::Acquire) {
+        if self.flushing.load(Ordering::Acquire) > 0 {
             return Ok(());
         }
         while let Some((records, offered)) = self.held.front_mut() {
@@ -52,7 +52,7 @@ impl PlainWriter {
                 match self.handle.offer(&self.target.topic, key, value) {
                     Ok(Offered::Taken) => *offered += 1,
                     Ok(Offered::Full) => return Ok(()),
-                    Err(failed) => return Err(self.target.refused(&failed)),
+                    Err(failed) => return Err(self.target.unoffered(&self.handle, &failed)),
                 }
             }
             self.held.pop_front();
@@ -77,12 +77,12 @@ impl SinkWriter for PlainWriter {
     }
 
     fn pre_commit(&mut self, epoch: Epoch) -> Result<PreCommit, SinkError> {
-        self.is_flushing.store(true, Ordering::Release);
+        self.flushing.fetch_add(1, Ordering::AcqRel);
         let (target, handle) = (Arc::clone(&self.target), Arc::clone(&self.handle));
-        let (stop, is_flushing) = (self.stop.clone(), Arc::clone(&self.is_flushing));
+        let (stop, flushing) = (self.stop.clone(), Arc::clone(&self.flushing));
         Ok(Box::new(move || {
             target.flush(&handle, epoch, &stop)?;
-            is_flushing.store(false, Ordering::Release);
+            flushing.fetch_sub(1, Ordering::AcqRel);
             Ok(Vec::new())
         }))
     }

@@ -85,7 +85,7 @@ impl KafkaWriter {
                         open.records += 1;
                     }
                     Ok(Offered::Full) => return Ok(()),
-                    Err(failed) => return Err(self.target.refused(&failed)),
+                    Err(failed) => return Err(self.target.unoffered(&open.handle, &failed)),
                 }
             }
             self.held.pop_front();

@@ -10,7 +10,7 @@ use super::discovery::Discovery;
 use super::feed::PartitionFeed;
 use super::report::{Offsets, Report};
 use crate::connectors::reader::SplitsReader;
-use crate::connectors::{Lag, Next, Reached, SourceCounters, SourceError, SourceReader, Split};
+use crate::connectors::{Lag, Next, SourceCounters, SourceError, SourceReader, Split, Stretch};
 
 pub(super) struct KafkaReader {
     pub(super) opened: Arc<Opened>,
@@ -36,8 +36,8 @@ impl SourceReader for KafkaReader {
         self.splits.last_batch()
     }
 
-    fn reached(&self) -> Vec<Reached> {
-        self.splits.reached()
+    fn stretches(&mut self) -> Vec<Stretch> {
+        self.splits.stretches()
     }
 
     fn snapshot(&self) -> Vec<Split> {
