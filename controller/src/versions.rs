@@ -9,6 +9,11 @@ const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// Of a worker that is at work.
 pub(crate) fn at_work(unread: &Unread) -> String {
+    if unread.report_version == 0 {
+        return "the worker does not tell its state to this controller: it was started for one with another key. It is left as \
+                it is; the annotation onceward.dev/restart-requested-at has it replaced"
+            .to_owned();
+    }
     format!("{}; the worker is left as it is: {}", not_understood(unread), what_to_do())
 }
 

@@ -147,7 +147,10 @@ impl Context {
             let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Running"))?;
             Some((pod.name_any(), status.pod_ip.clone()?))
         });
-        let asked = addresses.map(|(pod, address)| async move { (pod, self.options.workers.ask(&address).await) });
+        let token = self.look(&pipeline);
+        let token = token.as_deref();
+        let asked =
+            addresses.map(|(pod, address)| async move { (pod, self.options.workers.ask(&address, token).await) });
         let answers = future::join_all(asked.collect::<Vec<_>>()).await;
         let reports: BTreeMap<_, _> =
             answers.into_iter().filter_map(|(pod, report)| report.map(|report| (pod, report))).collect();
@@ -190,6 +193,14 @@ impl Context {
     /// Whoever has lost the lease meanwhile leaves the rest to the next one.
     fn must_lead(&self) -> Result<(), Error> {
         if self.station.still_leads() { Ok(()) } else { Err(Error::Deposed) }
+    }
+
+    /// What workers of the Pipeline tell their state for.
+    fn look(&self, pipeline: &Pipeline) -> Option<String> {
+        let signer = self.options.signer.as_ref()?;
+        let pipeline = format!("{}/{}", names::namespace(pipeline), names::name(pipeline));
+        let expires_ms = self.options.clock.now_ms().saturating_add(token::LASTS_MS);
+        Some(signer.sign_look(&token::Look { pipeline, expires_ms }))
     }
 
     /// A checkpoint of the worker, now.

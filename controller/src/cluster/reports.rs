@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use api::report::Words;
+use api::report::{Unread, Words};
 use futures::future::{self, BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, Uri};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -20,8 +20,8 @@ const MOST_BYTES: usize = 64 << 10;
 
 /// The one way in which the controller hears of workers.
 pub trait Ask: Send + Sync {
-    /// What the worker at this address of a pod says; None if nothing that a worker says.
-    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<Words>>;
+    /// What the worker at this address of a pod says to whoever has this token; None if nothing that a worker says.
+    fn ask<'a>(&'a self, address: &'a str, token: Option<&'a str>) -> BoxFuture<'a, Option<Words>>;
 
     /// Has the worker take a checkpoint, by a signed token; an error in words.
     fn request<'a>(&'a self, address: &'a str, token: String) -> BoxFuture<'a, Result<(), String>> {
@@ -54,8 +54,8 @@ impl Reports {
 }
 
 impl Ask for Reports {
-    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<Words>> {
-        self.answer_of(address).boxed()
+    fn ask<'a>(&'a self, address: &'a str, token: Option<&'a str>) -> BoxFuture<'a, Option<Words>> {
+        self.answer_of(address, token).boxed()
     }
 
     fn request<'a>(&'a self, address: &'a str, token: String) -> BoxFuture<'a, Result<(), String>> {
@@ -70,9 +70,9 @@ impl Ask for Reports {
 }
 
 impl Reports {
-    async fn answer_of(&self, address: &str) -> Option<Words> {
+    async fn answer_of(&self, address: &str, token: Option<&str>) -> Option<Words> {
         let uri = self.uri(address, "state").ok()?;
-        match tokio::time::timeout(PATIENCE, self.get(uri)).await {
+        match tokio::time::timeout(PATIENCE, self.get(uri, token)).await {
             Ok(Ok(words)) => words,
             Ok(Err(error)) => {
                 tracing::debug!(address, %error, "a worker does not tell its state");
@@ -89,8 +89,21 @@ impl Reports {
         if status.is_success() { Ok(()) } else { Err(format!("it answers {status}").into()) }
     }
 
-    async fn get(&self, uri: Uri) -> Result<Option<Words>, Box<dyn std::error::Error + Send + Sync>> {
-        let answer = self.client.get(uri).await?;
+    async fn get(
+        &self,
+        uri: Uri,
+        token: Option<&str>,
+    ) -> Result<Option<Words>, Box<dyn std::error::Error + Send + Sync>> {
+        let request = Request::get(uri);
+        let request = match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        let answer = self.client.request(request.body(Empty::new())?).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            // It was given the public half of another key.
+            return Ok(Some(Words::Unread(Unread::default())));
+        }
         if !answer.status().is_success() {
             return Err(format!("it answers {}", answer.status()).into());
         }

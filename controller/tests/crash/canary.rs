@@ -122,7 +122,8 @@ struct Workers {
 }
 
 impl Ask for Workers {
-    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<Words>> {
+    fn ask<'a>(&'a self, address: &'a str, token: Option<&'a str>) -> BoxFuture<'a, Option<Words>> {
+        token.inspect(|token| self.tokens.add(token));
         future::ready(self.cluster.ask(address).map(Words::from)).boxed()
     }
 

@@ -45,7 +45,7 @@ struct Asked {
 }
 
 impl Ask for Asked {
-    fn ask<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<Words>> {
+    fn ask<'a>(&'a self, address: &'a str, _: Option<&'a str>) -> BoxFuture<'a, Option<Words>> {
         let answer = self.cluster.ask(address).filter(|_| !self.trouble.swallows_report());
         future::ready(answer.map(Words::from)).boxed()
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use api::token::{Ask, LASTS_MS, Signer};
+use api::token::{Ask, LASTS_MS, Look, Signer};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -65,9 +65,12 @@ impl Asker {
     }
 
     /// None while it does not listen yet, or no more.
-    async fn state(&self, address: SocketAddr) -> Result<Option<Value>> {
+    async fn state(&self, address: SocketAddr, now_ms: u64) -> Result<Option<Value>> {
+        let look = Look { pipeline: format!("{NAMESPACE}/{NAME}"), expires_ms: now_ms + LASTS_MS };
         let asked = async {
-            let answer = self.client.get(format!("http://{address}/state").parse()?).await?;
+            let request = Request::get(format!("http://{address}/state"));
+            let token = format!("Bearer {}", self.signer.sign_look(&look));
+            let answer = self.client.request(request.header("authorization", token).body(Empty::new())?).await?;
             anyhow::ensure!(answer.status().is_success(), "{}", answer.status());
             Ok(answer.into_body().collect().await?.to_bytes())
         };
@@ -129,7 +132,7 @@ async fn live(place: &mut impl Place, asker: &Asker, life: &Life) -> Result<Seen
     let mut seen = Seen::default();
     let mut acts = life.acts.iter().peekable();
     for _ in 0..MOST_LOOKS {
-        let report = asker.state(process.address()).await?;
+        let report = asker.state(process.address(), place.now_ms()).await?;
         if let Some(report) = &report {
             seen.hears(report);
             place.meanwhile(life, report);

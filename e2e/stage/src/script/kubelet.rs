@@ -160,6 +160,15 @@ impl Cluster {
         })
     }
 
+    /// Whether the worker at this address lets whoever has this token read its report.
+    pub fn may_look(&self, address: &str, token: &str) -> bool {
+        let now_ms = self.server.clock().now_ms();
+        self.with(|inner| {
+            let process = inner.processes.values().find(|process| process.address == address);
+            process.and_then(|process| process.worker.as_ref()).is_none_or(|worker| worker.may_look(token, now_ms))
+        })
+    }
+
     /// A token for the worker at this address; None: there is none, or none that takes requests.
     pub fn request(&self, address: &str, token: &str) -> Option<Result<(), Untrusted>> {
         let now_ms = self.server.clock().now_ms();

@@ -29,7 +29,9 @@ impl Cluster {
     /// The listener's.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
         let cluster = self.clone();
-        let state = move |ConnectInfo(asked): ConnectInfo<Asked>| std::future::ready(state(&cluster, &asked));
+        let state = move |ConnectInfo(asked): ConnectInfo<Asked>, headers: HeaderMap| {
+            std::future::ready(state(&cluster, &asked, &headers))
+        };
         let checkpoint = move |ConnectInfo(asked): ConnectInfo<Asked>, headers: HeaderMap| {
             std::future::ready(checkpoint(&self, &asked, &headers))
         };
@@ -38,7 +40,10 @@ impl Cluster {
     }
 }
 
-fn state(cluster: &Cluster, asked: &Asked) -> Response {
+fn state(cluster: &Cluster, asked: &Asked, headers: &HeaderMap) -> Response {
+    if !cluster.may_look(&asked.0, token(headers)) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     let report = cluster.ask(&asked.0).and_then(|report| serde_json::to_string(&report).ok());
     match report {
         Some(report) => ([(header::CONTENT_TYPE, "application/json")], report).into_response(),
@@ -47,10 +52,14 @@ fn state(cluster: &Cluster, asked: &Asked) -> Response {
 }
 
 fn checkpoint(cluster: &Cluster, asked: &Asked, headers: &HeaderMap) -> Response {
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    match cluster.request(&asked.0, token.unwrap_or_default()) {
+    match cluster.request(&asked.0, token(headers)) {
         Some(Ok(())) => StatusCode::ACCEPTED.into_response(),
         Some(Err(untrusted)) => (StatusCode::UNAUTHORIZED, untrusted.to_string()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+fn token(headers: &HeaderMap) -> &str {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    token.unwrap_or_default()
 }

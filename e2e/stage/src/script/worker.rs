@@ -126,6 +126,12 @@ impl Worker {
         }
     }
 
+    /// Whoever knows of no controller tells everybody.
+    pub(super) fn may_look(&self, token: &str, now_ms: u64) -> bool {
+        let knows = |control: &Control| control.verifier.verify_look(token, &control.pipeline, now_ms).is_ok();
+        self.control.as_ref().is_none_or(knows)
+    }
+
     /// `POST /checkpoint` with this token; None: it takes no requests.
     pub(super) fn asks(&mut self, token: &str, now_ms: u64) -> Option<Result<(), Untrusted>> {
         let Control { verifier, pipeline } = self.control.as_ref()?;
