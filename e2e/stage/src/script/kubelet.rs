@@ -9,7 +9,7 @@ use checkpoint::ids::PipelineId;
 use serde_json::{Value, json};
 
 use super::log::Store;
-use super::worker::{Control, Ended, Start, Worker};
+use super::worker::{Control, Ended, Purpose, Start, Worker};
 use crate::inprocess::{Key, NODES, PODS, Server, rfc3339};
 
 /// From one checkpoint to the next.
@@ -387,8 +387,11 @@ impl Inner {
         let verifier = argument("--controller-key").and_then(|key| Verifier::new(&key).ok());
         let start = Start {
             id: id.unwrap_or(PipelineId(0)),
-            is_commit_only: argument("--purpose").as_deref() != Some("run"),
-            deletes: argument("--purpose").as_deref() == Some("delete"),
+            purpose: match argument("--purpose").as_deref() {
+                Some("commit") => Purpose::Commit,
+                Some("delete") => Purpose::Delete,
+                _ => Purpose::Run,
+            },
             configuration: argument("--configuration").unwrap_or_default(),
             parallelism: 1,
             death,

@@ -45,11 +45,20 @@ enum Next {
     Never,
 }
 
+/// What a process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Run,
+    /// Finishes commits and leaves.
+    Commit,
+    /// The same, and deletes checkpoints.
+    Delete,
+}
+
 /// A process.
 pub(super) struct Worker {
     id: PipelineId,
-    is_commit_only: bool,
-    deletes: bool,
+    purpose: Purpose,
     death: Option<Death>,
     decided: u64,
     next: Next,
@@ -72,9 +81,7 @@ pub(super) struct Control {
 
 pub(super) struct Start {
     pub(super) id: PipelineId,
-    pub(super) is_commit_only: bool,
-    /// Deletes checkpoints when everything is settled.
-    pub(super) deletes: bool,
+    pub(super) purpose: Purpose,
     pub(super) configuration: String,
     pub(super) parallelism: u32,
     pub(super) death: Option<Death>,
@@ -83,7 +90,7 @@ pub(super) struct Start {
 
 impl Worker {
     pub(super) fn start(start: Start, now_ms: u64) -> Self {
-        let Start { id, is_commit_only, deletes, configuration, parallelism, death, control } = start;
+        let Start { id, purpose, configuration, parallelism, death, control } = start;
         let is_refusal = |words: &(WorkerState, String)| words.0 == WorkerState::Refused;
         let is_mute = death
             .as_ref()
@@ -98,8 +105,7 @@ impl Worker {
         let next_ms = now_ms + READ_MS;
         Self {
             id,
-            is_commit_only,
-            deletes,
+            purpose,
             death,
             decided: 0,
             next: Next::Read,
@@ -213,7 +219,7 @@ impl Worker {
             self.clear(store);
             return Ok(Some(self.end(0, WorkerState::Finished, None)));
         }
-        self.position = store.claim(self.id, self.is_commit_only)?;
+        self.position = store.claim(self.id, self.purpose != Purpose::Run)?;
         self.report.log = self.position;
         if self.position.is_none() {
             return Ok(Some(self.end(0, WorkerState::Settled, None)));
@@ -255,7 +261,7 @@ impl Worker {
     }
 
     fn clear(&self, store: &mut Store) {
-        if self.deletes {
+        if self.purpose == Purpose::Delete {
             store.clear(self.id);
         }
     }
@@ -270,7 +276,7 @@ impl Worker {
             let is_over = self.is_out_of_time(now_ms);
             return Ok(is_over.then(|| self.end(4, WorkerState::StoppedUndecided, Some("StoppedUndecided"))));
         }
-        if self.is_commit_only {
+        if self.purpose != Purpose::Run {
             self.clear(store);
             return Ok(Some(self.end(0, WorkerState::Settled, None)));
         }
