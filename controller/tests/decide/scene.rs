@@ -128,7 +128,14 @@ impl PodInWords {
         }
         let configuration = build::configuration(&then, &settings());
         let purpose = Purpose::of_label(&self.purpose).expect("a purpose");
-        let worker = build::Worker { purpose, serial: self.serial, floor: None, pipeline_id: None, restore_from: None };
+        let worker = build::Worker {
+            purpose,
+            serial: self.serial,
+            floor: None,
+            pipeline_id: None,
+            restore_from: None,
+            claimed: None,
+        };
         let mut pod = build::pod(&then, &configuration, &worker, &settings()).expect("a pod");
         pod.metadata.uid = Some(format!("pod-{}", self.serial));
         let time = |text: &String| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(text.parse().expect("a time"));
