@@ -10,8 +10,8 @@ use checkpoint::recovery::Intent;
 use super::begin::{Begin, Task};
 use super::restart::{MAX_PANICS, Panics};
 use super::{
-    Employed, FailureReason, FormerOutput, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StopSignal, Verdict,
-    Workers, retry_delay,
+    Employed, FailureReason, FormerOutput, Outcome, RestartBudget, RunError, RunEvent, RunOptions, StartFrom,
+    StopSignal, Verdict, Workers, retry_delay,
 };
 use crate::clock::Clock;
 use crate::coordinator::{Context, CoordinatorError, Ended, Log, Next, Phase, Start, inspect, run_attempt};
