@@ -67,9 +67,14 @@ impl Release {
         for (file, content) in secret["data"].as_object().context("data")? {
             std::fs::write(key.join(file), STANDARD.decode(content.as_str().context("base64")?)?)?;
         }
-        let token = server.token_for(NAMESPACE, ACCOUNT).await?;
-        std::fs::write(folder.join("controller.conf"), server.kubeconfig_with(&token))?;
+        release.renew_token(server).await?;
         Ok(release)
+    }
+
+    /// Controllers that are started from now on have another token: the audit log tells them apart by it.
+    pub(crate) async fn renew_token(&self, server: &Apiserver) -> Result<()> {
+        let token = server.token_for(NAMESPACE, ACCOUNT).await?;
+        Ok(std::fs::write(self.folder.join("controller.conf"), server.kubeconfig_with(&token))?)
     }
 
     fn only(&self, kind: &str) -> Result<&Value> {

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use runtime::tasks::{self, Task};
 use serde_json::{Value, json};
-use stage::kubernetes::{Apiserver, Body, call};
+use stage::kubernetes::{Apiserver, Audited, Body, call};
 
 use crate::kubelet::Kubelet;
 use crate::release::{NAMESPACE, Release, Replica};
@@ -61,6 +61,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// Controllers that are started from now on are others to the audit log.
+    pub(crate) async fn renew_token(&self) -> Result<()> {
+        self.release.renew_token(&self.server).await
+    }
+
+    /// All that controllers have asked for, in the order of the answers.
+    pub(crate) fn asked(&self) -> Result<Vec<Audited>> {
+        let mut asked = self.server.audited()?;
+        asked.retain(|asked| asked.user == Release::user());
+        Ok(asked)
+    }
+
     /// `SIGKILL` to the one that was started first.
     pub(crate) fn kill_controller(&mut self) -> Result<()> {
         ensure!(!self.controllers.is_empty(), "there is no controller");
@@ -101,7 +113,7 @@ impl Cluster {
     /// `group/resource verb` of all that the controllers asked for; nothing was refused to them.
     pub(crate) fn used(&self) -> Result<BTreeSet<String>> {
         let mut used = BTreeSet::new();
-        for asked in self.server.audited()?.into_iter().filter(|asked| asked.user == Release::user()) {
+        for asked in self.asked()? {
             ensure!(asked.is_allowed && asked.status != 403, "it may not: {asked:?}");
             // Paths such as /version are everybody's.
             if asked.resource.is_empty() {

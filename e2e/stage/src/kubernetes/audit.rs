@@ -11,6 +11,8 @@ use serde_json::Value;
 pub struct Audited {
     /// As `system:serviceaccount:namespace:name`.
     pub user: String,
+    /// Of the token that was shown, as `JTI=UUID`; empty for certificates.
+    pub credential: String,
     /// As RBAC has it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: String,
     /// Empty for the core.
@@ -21,10 +23,19 @@ pub struct Audited {
     pub namespace: String,
     pub name: String,
     pub uri: String,
+    /// When the server had read it, as RFC 3339 in microseconds: texts are in the order of times.
+    pub received: String,
     /// HTTP's; 0 while none was sent.
     pub status: u64,
     /// As the authorizer decided.
     pub is_allowed: bool,
+}
+
+impl Audited {
+    /// Whether it was to change something.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
 }
 
 /// Whole lines only: the last may be on its way.
@@ -38,6 +49,7 @@ fn audited(event: &Value) -> Audited {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     Audited {
         user: text("/user/username"),
+        credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
         verb: text("/verb"),
         group: text("/objectRef/apiGroup"),
         resource: text("/objectRef/resource"),
@@ -45,6 +57,7 @@ fn audited(event: &Value) -> Audited {
         namespace: text("/objectRef/namespace"),
         name: text("/objectRef/name"),
         uri: text("/requestURI"),
+        received: text("/requestReceivedTimestamp"),
         status: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
         is_allowed: text("/annotations/authorization.k8s.io~1decision") == "allow",
     }

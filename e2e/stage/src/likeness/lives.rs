@@ -10,7 +10,7 @@ pub(super) struct Life {
     pub(super) acts: Vec<(When, Act)>,
     /// What the real one has to tell for the life to be what it is called.
     pub(super) tells: &'static [&'static str],
-    /// It ends as soon as it has read the log, if not before: what is seen until then is chance.
+    /// It has nothing to do, or is told at once to do no more: what is seen until its end is chance.
     pub(super) is_quick: bool,
 }
 
@@ -32,8 +32,8 @@ pub(super) enum When {
     Recovering,
     /// It runs and has decided this epoch, or a later one.
     Epoch(u64),
-    /// It runs and has decided something itself.
-    Decided,
+    /// It runs, has decided something itself and owes it.
+    Owes,
     /// It runs and owes nothing.
     Settled,
     /// It has answered this request.
@@ -79,8 +79,12 @@ pub(super) fn all() -> Vec<(&'static str, u64, Vec<Life>)> {
         Life { fate: Fate::Killed, ..life("is killed behind a decision", "run") },
         Life { tells: &["pendingCommits.epoch"], ..life("commits what that one owes", "commit") },
         Life { acts: vec![(When::Settled, Act::Stop)], ..life("goes on from there, and is told to stop", "run") },
-        Life { acts: vec![(When::Recovering, Act::Stop)], ..life("is told to stop before it runs", "run") },
-        Life { acts: vec![(When::Decided, Act::Another)], ..life("is fenced", "run") },
+        Life {
+            acts: vec![(When::Recovering, Act::Stop)],
+            is_quick: true,
+            ..life("is told to stop before it runs", "run")
+        },
+        Life { acts: vec![(When::Owes, Act::Another)], ..life("is fenced", "run") },
     ];
     vec![
         (

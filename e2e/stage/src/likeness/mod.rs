@@ -171,7 +171,10 @@ fn is_time(when: When, report: &Value) -> bool {
     match when {
         When::Recovering => is_in("Recovering"),
         When::Epoch(epoch) => is_in("Running") && report["checkpoints"]["newest"]["epoch"].as_u64() >= Some(epoch),
-        When::Decided => is_in("Running") && report["checkpoints"]["newest"]["attempt"] == report["log"]["attempt"],
+        When::Owes => {
+            let is_own = report["checkpoints"]["newest"]["attempt"] == report["log"]["attempt"];
+            is_in("Running") && is_own && report["pendingCommits"].as_array().is_some_and(|all| !all.is_empty())
+        }
         When::Settled => is_in("Running") && report["pendingCommits"].as_array().is_some_and(Vec::is_empty),
         When::Taken(id) => report["requested"]["id"] == id && report["requested"]["taken"].is_object(),
         When::Beyond(id) => {

@@ -16,7 +16,7 @@ use crate::ports::Port;
 
 /// Long enough for every state to be seen.
 const SLOW: &str = "claim.listed=pause:200ms,recovery.before_commit=pause:200ms,recovery.before_deploy=pause:200ms,\
-                    coordinator.before_commit=pause:100ms";
+                    coordinator.before_decide=pause:100ms,coordinator.before_commit=pause:100ms";
 /// What a disk does that is away for three tries of the third commit.
 const AWAY: &str = "committer.before_rename:3=error,committer.before_rename:4=error,committer.before_rename:5=error,";
 const KILLED: &str = "coordinator.decided:3=kill,";
