@@ -96,7 +96,7 @@ fn the_page_shows_what_a_run_does_on_any_screen_and_says_when_it_has_gone() -> R
     let site = pipeline()?;
     let address = free_port()?;
     // One attempt fails, after some checkpoints.
-    let mut child = site.start("coordinator.before_decision:6=error", &["--metrics", &address.to_string()])?;
+    let mut child = site.start("coordinator.all_acknowledged:6=error", &["--metrics", &address.to_string()])?;
     child.wait_for(|said| said.is_event("attempt.failed"))?;
     child.wait_for(|said| said.is_event("commit.completed"))?;
     let browser = Browser::start()?;

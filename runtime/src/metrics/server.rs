@@ -101,7 +101,7 @@ fn router(metrics: Metrics, observer: Arc<dyn Observer>, door: Option<Door>) -> 
 fn asked(door: &Door, headers: &HeaderMap, observer: &dyn Observer) -> Response {
     match token(headers).map(|token| door.knock(token, observer)) {
         Some(Ok(())) => StatusCode::ACCEPTED.into_response(),
-        Some(Err(error)) => untrusted(&error),
+        Some(Err(error)) => untrusted(error),
         None => (StatusCode::UNAUTHORIZED, WITHOUT_TOKEN).into_response(),
     }
 }
@@ -110,7 +110,7 @@ fn asked(door: &Door, headers: &HeaderMap, observer: &dyn Observer) -> Response 
 fn may_look(door: &Door, headers: &HeaderMap) -> Result<(), Box<Response>> {
     let without = || (StatusCode::UNAUTHORIZED, WITHOUT_TOKEN).into_response();
     let token = token(headers).ok_or_else(|| Box::new(without()))?;
-    door.may_look(token).map_err(|error| Box::new(untrusted(&error)))
+    door.may_look(token).map_err(|error| Box::new(untrusted(error)))
 }
 
 const WITHOUT_TOKEN: &str = "it takes a token of the controller\n";
@@ -119,7 +119,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-fn untrusted(error: &Untrusted) -> Response {
+fn untrusted(error: Untrusted) -> Response {
     (StatusCode::UNAUTHORIZED, format!("{error}\n")).into_response()
 }
 

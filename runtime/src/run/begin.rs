@@ -164,7 +164,6 @@ impl Supervisor {
         Ok(match (&self.options.start, &self.options.accept_loss) {
             (StartFrom::Newest, None) => Intent::Run,
             (StartFrom::CommitOnly { .. }, None) => Intent::CommitOnly,
-            (StartFrom::Farewell { .. }, None) => Intent::Supersede,
             (StartFrom::ForceAbort(ForceAbort { decision, indices, reason }), None) => {
                 Intent::ForceAbort { decision: *decision, indices: indices.clone(), reason: bounded(reason) }
             }
@@ -177,7 +176,7 @@ impl Supervisor {
                                an older checkpoint, or a fresh start";
                 return Err(RunError::Refused { message: message.to_owned() });
             }
-            (StartFrom::Fresh, None) => Intent::Supersede,
+            (StartFrom::Fresh | StartFrom::Farewell { .. }, None) => Intent::Supersede,
             (StartFrom::Rewind, None) => Intent::Rewind,
             (StartFrom::Handle(handle), None) => Intent::GoBack { to: self.parse_handle(handle, log)? },
         })
