@@ -1,4 +1,4 @@
-//! A real browser without a screen, driven through WebDriver: Chromium by its own driver.
+//! A real browser without a screen, driven through `WebDriver`: Chromium by its own driver.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
