@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::pipeline::Phase;
 use api::report::Words;
-use api::token::{Signer, Verifier};
+use api::token::{Signer, Untrusted, Verifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use controller::cluster::{self, Ask, Lease};
@@ -115,15 +115,16 @@ impl Fates for Listening {
     }
 }
 
-/// Writes down what workers are told.
+/// Writes down what workers are told: as they are looked at, and as they are asked for something.
 struct Workers {
     cluster: Cluster,
+    looks: Capture,
     tokens: Capture,
 }
 
 impl Ask for Workers {
     fn ask<'a>(&'a self, address: &'a str, token: Option<&'a str>) -> BoxFuture<'a, Option<Words>> {
-        token.inspect(|token| self.tokens.add(token));
+        token.inspect(|token| self.looks.add(token));
         future::ready(self.cluster.ask(address).map(Words::from)).boxed()
     }
 
@@ -253,7 +254,7 @@ fn no_secret_is_in_anything_that_the_controller_writes_says_or_shows() {
     let another = tracing::Dispatch::new(Log { lines: Capture::default(), spans: AtomicU64::new(0) });
     let port = stage::ports::Port::reserve().expect("a port");
     let metrics = SocketAddr::from(([127, 0, 0, 1], port.number));
-    let (listening, tokens) = (Listening::default(), Capture::default());
+    let (listening, looks, tokens) = (Listening::default(), Capture::default(), Capture::default());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("threads");
     let logging = tracing::subscriber::set_default(subscriber);
@@ -264,7 +265,8 @@ fn no_secret_is_in_anything_that_the_controller_writes_says_or_shows() {
         options.settings.controller_key = Some(signer.public_key());
         options.signer = Some(Arc::new(signer));
         options.metrics = Some(metrics);
-        options.workers = Arc::new(Workers { cluster: world.cluster.clone(), tokens: tokens.clone() });
+        let (cluster, looks) = (world.cluster.clone(), looks.clone());
+        options.workers = Arc::new(Workers { cluster, looks, tokens: tokens.clone() });
         options.lease =
             Some(Lease { namespace: NAMESPACE.to_owned(), name: "onceward".to_owned(), identity: "one".to_owned() });
         let client = world.server.client(Arc::new(listening.clone()));
@@ -275,8 +277,8 @@ fn no_secret_is_in_anything_that_the_controller_writes_says_or_shows() {
         (shown, written, events, pods)
     });
     drop((logging, another));
-    let (logs, requests, tokens) = (logs.text(), listening.requests.text(), tokens.text());
-    let everywhere = [&shown, &written, &logs, &requests, &tokens];
+    let (logs, requests, looks, tokens) = (logs.text(), listening.requests.text(), looks.text(), tokens.text());
+    let everywhere = [&shown, &written, &logs, &requests, &looks, &tokens];
     for text in everywhere {
         assert_eq!(found(text, &canaries), Vec::<&str>::new());
     }
@@ -284,7 +286,11 @@ fn no_secret_is_in_anything_that_the_controller_writes_says_or_shows() {
     // It was all there to be found: names of Secrets are in pods, the public half in their arguments, and each canary is noticed.
     let public = Signer::from_pem(&pem).expect("a key").public_key();
     assert!(VALUES.iter().all(|(secret, _, _)| pods.contains(secret)) && pods.contains(&public), "{pods}");
-    assert!(tokens.lines().all(|token| Verifier::new(&public).is_ok_and(|key| is_signed(&key, token))), "{tokens}");
+    let key = Verifier::new(&public).expect("a public key");
+    let is_late = |verdict: Option<Untrusted>| verdict == Some(Untrusted::Time);
+    let of = format!("{NAMESPACE}/{NAME}");
+    assert!(tokens.lines().all(|token| is_late(key.verify(token, &of, 0).err())), "{tokens}");
+    assert!(!looks.is_empty() && looks.lines().all(|token| is_late(key.verify_look(token, &of, 0).err())), "{looks}");
     assert_eq!(canaries.len(), 2 * VALUES.len() + 5);
     for canary in &canaries {
         assert!(found(&format!("{written}{canary}{logs}"), &canaries).contains(&canary.as_str()));
@@ -301,10 +307,4 @@ fn no_secret_is_in_anything_that_the_controller_writes_says_or_shows() {
         shown.contains("onceward_pipeline_pending_commits{namespace=\"default\",pipeline=\"revenue\"} 1"),
         "{shown}"
     );
-}
-
-/// By this key, for this Pipeline.
-fn is_signed(key: &Verifier, token: &str) -> bool {
-    use api::token::Untrusted;
-    matches!(key.verify(token, &format!("{NAMESPACE}/{NAME}"), 0), Err(Untrusted::Time))
 }
