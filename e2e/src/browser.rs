@@ -1,25 +1,28 @@
-//! A real browser without a screen, driven through `WebDriver`: Chromium by its own driver.
+//! A real browser without a screen: Chromium, driven through its own driver by the `WebDriver` protocol (W3C). That is a few
+//! JSON calls, and the libraries for it would have the rest of the workspace compiled with other features.
 
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
-use fantoccini::{Client, ClientBuilder, Locator};
+use base64::Engine as _;
 use serde_json::{Value, json};
 use stage::ports::Port;
 
 /// Looks at the page until what is waited for is there.
 const LOOK: Duration = Duration::from_millis(100);
 const MOST_LOOKS: u32 = 600;
+/// For one answer of the driver.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Far more than a picture has.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// A browser with one page; gone when dropped, with its driver.
 pub struct Browser {
-    runtime: tokio::runtime::Runtime,
-    client: Client,
-    driver: Child,
-    _port: Port,
+    driver: Driver,
+    session: String,
     _profile: tempfile::TempDir,
 }
 
@@ -30,30 +33,54 @@ pub enum Scheme {
     Dark,
 }
 
-/// What the driver knows beyond the standard.
-#[derive(Debug)]
-enum Extra {
-    /// The devices' protocol of Chromium.
-    Devices { command: &'static str, parameters: Value },
-    /// What the console said since somebody asked last.
-    Console,
+/// The process that speaks with the browser.
+struct Driver {
+    process: Child,
+    port: Port,
 }
 
-impl WebDriverCompatibleCommand for Extra {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        let session = session.unwrap_or_default();
-        base.join(&match self {
-            Self::Devices { .. } => format!("session/{session}/goog/cdp/execute"),
-            Self::Console => format!("session/{session}/se/log"),
-        })
+impl Driver {
+    fn start(home: &std::path::Path) -> Result<Self> {
+        let port = Port::reserve()?;
+        let process = Command::new("chromedriver")
+            .arg(format!("--port={}", port.number))
+            .env("HOME", home)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("chromedriver cannot be started; install it (Debian: apt-get install chromium chromium-driver)")?;
+        Ok(Self { process, port })
     }
 
-    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
-        let body = match self {
-            Self::Devices { command, parameters } => json!({ "cmd": command, "params": parameters }),
-            Self::Console => json!({ "type": "browser" }),
-        };
-        (http::Method::POST, Some(body.to_string()))
+    /// What is answered, as the protocol wraps it.
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number));
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        let mut answer = String::new();
+        stream.take(MOST_BYTES).read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("an answer has a head and a body")?;
+        let answer: Value = serde_json::from_str(body).with_context(|| body.to_owned())?;
+        let value = &answer["value"];
+        if let Some(error) = value["error"].as_str() {
+            bail!("{method} {path}: {error}: {}", value["message"].as_str().unwrap_or_default());
+        }
+        Ok(value.clone())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -61,25 +88,39 @@ impl Browser {
     /// # Errors
     /// There is no Chromium or no driver of it, or they do not start.
     pub fn start() -> Result<Self> {
-        let (port, profile) = (Port::reserve()?, tempfile::Builder::new().prefix("onceward-browser-").tempdir()?);
-        let driver = Command::new("chromedriver")
-            .arg(format!("--port={}", port.number))
-            .env("HOME", profile.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("chromedriver cannot be started; install it (Debian: apt-get install chromium chromium-driver)")?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut starting = Starting { driver: Some(driver) };
-        let client = runtime.block_on(connect(&format!("http://127.0.0.1:{}", port.number), profile.path()))?;
-        let driver = starting.driver.take().context("it was just started")?;
-        Ok(Self { runtime, client, driver, _port: port, _profile: profile })
+        let profile = tempfile::Builder::new().prefix("onceward-browser-").tempdir()?;
+        let driver = Driver::start(profile.path())?;
+        let options = json!({ "args": [
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--lang=en-GB",
+            format!("--user-data-dir={}", profile.path().display()),
+        ] });
+        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
+        let mut last = None;
+        for _ in 0..MOST_LOOKS {
+            match driver.call("POST", "/session", Some(&wanted)) {
+                Ok(made) => {
+                    let session = made["sessionId"].as_str().context("a session has an id")?.to_owned();
+                    return Ok(Self { driver, session, _profile: profile });
+                }
+                // As soon as it listens, it says what is wrong.
+                Err(error) if error.downcast_ref::<std::io::Error>().is_none() => return Err(error),
+                Err(error) => last = Some(error),
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        Err(last.context("nobody was asked")?)
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        self.driver.call(method, &format!("/session/{}{path}", self.session), body)
     }
 
     /// # Errors
     /// The driver's.
     pub fn open(&self, address: &str) -> Result<()> {
-        Ok(self.runtime.block_on(self.client.goto(address))?)
+        self.call("POST", "/url", Some(&json!({ "url": address }))).map(drop)
     }
 
     /// Width and height of the page, in its own pixels, as a device of that size shows it.
@@ -88,7 +129,7 @@ impl Browser {
     /// The driver's.
     pub fn resize(&self, width: u32, height: u32, is_phone: bool) -> Result<()> {
         let parameters = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone });
-        self.devices("Emulation.setDeviceMetricsOverride", parameters)
+        self.devices("Emulation.setDeviceMetricsOverride", &parameters)
     }
 
     /// # Errors
@@ -96,12 +137,12 @@ impl Browser {
     pub fn prefer(&self, scheme: Scheme) -> Result<()> {
         let value = if scheme == Scheme::Dark { "dark" } else { "light" };
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
-        self.devices("Emulation.setEmulatedMedia", features)
+        self.devices("Emulation.setEmulatedMedia", &features)
     }
 
-    fn devices(&self, command: &'static str, parameters: Value) -> Result<()> {
-        self.runtime.block_on(self.client.issue_cmd(Extra::Devices { command, parameters }))?;
-        Ok(())
+    /// The devices' protocol of Chromium.
+    fn devices(&self, command: &str, parameters: &Value) -> Result<()> {
+        self.call("POST", "/goog/cdp/execute", Some(&json!({ "cmd": command, "params": parameters }))).map(drop)
     }
 
     /// What a script in the page returns.
@@ -109,7 +150,11 @@ impl Browser {
     /// # Errors
     /// The driver's, and the script's.
     pub fn run(&self, script: &str) -> Result<Value> {
-        Ok(self.runtime.block_on(self.client.execute(script, vec![]))?)
+        self.run_with(script, &json!([]))
+    }
+
+    fn run_with(&self, script: &str, arguments: &Value) -> Result<Value> {
+        self.call("POST", "/execute/sync", Some(&json!({ "script": script, "args": arguments })))
     }
 
     /// The text that is shown in the first element of a selector.
@@ -117,8 +162,9 @@ impl Browser {
     /// # Errors
     /// There is none.
     pub fn text(&self, selector: &str) -> Result<String> {
-        let text = async { self.client.find(Locator::Css(selector)).await?.text().await };
-        self.runtime.block_on(text).with_context(|| selector.to_owned())
+        let script = "return document.querySelector(arguments[0])?.innerText ?? null";
+        let text = self.run_with(script, &json!([selector]))?;
+        Ok(text.as_str().with_context(|| format!("no {selector} on the page"))?.to_owned())
     }
 
     /// How many elements there are.
@@ -126,7 +172,8 @@ impl Browser {
     /// # Errors
     /// The driver's.
     pub fn count(&self, selector: &str) -> Result<usize> {
-        Ok(self.runtime.block_on(self.client.find_all(Locator::Css(selector)))?.len())
+        let count = self.run_with("return document.querySelectorAll(arguments[0]).length", &json!([selector]))?;
+        Ok(usize::try_from(count.as_u64().context("a number")?)?)
     }
 
     /// Looks until `is_there` says so.
@@ -148,7 +195,8 @@ impl Browser {
     /// # Errors
     /// The driver's.
     pub fn picture(&self) -> Result<Vec<u8>> {
-        Ok(self.runtime.block_on(self.client.screenshot())?)
+        let picture = self.call("GET", "/screenshot", None)?;
+        Ok(base64::engine::general_purpose::STANDARD.decode(picture.as_str().context("a picture")?)?)
     }
 
     /// Fails if a script of the page failed, or something was forbidden to it.
@@ -156,7 +204,7 @@ impl Browser {
     /// # Errors
     /// What the console says.
     pub fn assert_quiet(&self) -> Result<()> {
-        let said = self.runtime.block_on(self.client.issue_cmd(Extra::Console))?;
+        let said = self.call("POST", "/se/log", Some(&json!({ "type": "browser" })))?;
         let entries = said.as_array().context("a list")?;
         let grave: Vec<&Value> = entries.iter().filter(|entry| entry["level"] == "SEVERE").collect();
         ensure!(grave.is_empty(), "the console says {grave:?}");
@@ -164,54 +212,9 @@ impl Browser {
     }
 }
 
-/// Ends the driver if the browser does not come up.
-struct Starting {
-    driver: Option<Child>,
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        if let Some(driver) = &mut self.driver {
-            end(driver);
-        }
-    }
-}
-
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends the browser; the driver only then.
-        let _ = self.runtime.block_on(self.client.clone().close());
-        end(&mut self.driver);
+        // Ends the browser; the driver goes after it.
+        let _ = self.call("DELETE", "", None);
     }
-}
-
-fn end(driver: &mut Child) {
-    let _ = driver.kill();
-    let _ = driver.wait();
-}
-
-/// As soon as the driver listens.
-async fn connect(driver: &str, profile: &Path) -> Result<Client> {
-    let options = json!({
-        "args": [
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--lang=en-GB",
-            format!("--user-data-dir={}", profile.display()),
-        ],
-    });
-    let mut capabilities = Capabilities::new();
-    capabilities.insert("goog:chromeOptions".to_owned(), options);
-    capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
-    let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-    builder.capabilities(capabilities);
-    let mut last = None;
-    for _ in 0..MOST_LOOKS {
-        match builder.connect(driver).await {
-            Ok(client) => return Ok(client),
-            Err(error @ fantoccini::error::NewSessionError::SessionNotCreated(_)) => return Err(error.into()),
-            Err(error) => last = Some(error),
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Err(last.context("nobody was asked")?.into())
 }
