@@ -1,7 +1,7 @@
 //! A real browser without a screen: Chromium, driven through its own driver by the `WebDriver` protocol (W3C). That is a few
 //! JSON calls, and the libraries for it would have the rest of the workspace compiled with other features.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -65,16 +65,34 @@ impl Driver {
         );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body.as_bytes())?;
-        let mut answer = String::new();
-        stream.take(MOST_BYTES).read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("an answer has a head and a body")?;
-        let answer: Value = serde_json::from_str(body).with_context(|| body.to_owned())?;
+        let body = body_of(BufReader::new(stream))?;
+        let answer: Value =
+            serde_json::from_slice(&body).with_context(|| String::from_utf8_lossy(&body).into_owned())?;
         let value = &answer["value"];
         if let Some(error) = value["error"].as_str() {
             bail!("{method} {path}: {error}: {}", value["message"].as_str().unwrap_or_default());
         }
         Ok(value.clone())
     }
+}
+
+/// What follows the head of an answer; the driver keeps its side of the connection open.
+fn body_of(mut answer: impl BufRead) -> Result<Vec<u8>> {
+    let mut length = None;
+    let mut line = String::new();
+    // Bounded by the reader's patience.
+    while answer.by_ref().take(MOST_BYTES).read_line(&mut line)? > 2 {
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = Some(value.trim().parse::<u64>()?);
+        }
+        line.clear();
+    }
+    let length = length.filter(|length| *length <= MOST_BYTES).context("an answer says how long it is")?;
+    let mut body = Vec::new();
+    answer.take(length).read_to_end(&mut body)?;
+    Ok(body)
 }
 
 impl Drop for Driver {
