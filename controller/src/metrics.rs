@@ -78,10 +78,10 @@ const FAMILIES: [Family; 9] = [
     Family {
         name: "onceward_pipeline_last_checkpoint_timestamp_seconds",
         kind: "gauge",
-        help: "When the newest checkpoint of the status was decided; 0: none",
+        help: "When the newest checkpoint of the status was decided; 0: none, or not known",
         series: |status| {
             let newest = status.checkpoints.last_completed.as_ref();
-            one(newest.map_or(0.0, |newest| seconds(&newest.completed_time)))
+            one(newest.and_then(|newest| newest.completed_time.as_deref()).map_or(0.0, seconds))
         },
     },
     Family {

@@ -125,9 +125,10 @@ pub struct Completed {
     /// What restoreFrom takes.
     #[schemars(length(max = 2048))]
     pub handle: String,
-    /// When it was decided.
+    /// When it was decided; absent: before anybody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
-    pub completed_time: String,
+    pub completed_time: Option<String>,
     /// From its barrier to its decision.
     pub duration_milliseconds: u64,
     /// State in it.
@@ -192,7 +193,7 @@ pub struct Restarts {
     pub total: u64,
     /// Of pods, since one last ran for as long as the policy's reset, or the spec was changed.
     pub since_reset: u32,
-    /// Serial number of the newest pod that is counted.
+    /// Serial number of the newest pod that is counted, or was told to go.
     pub last_serial: u64,
     /// Pods that were replaced, by what for: `SpecChanged` and `Requested` were asked for, every other one went wrong.
     #[schemars(extend("maxProperties" = 16))]

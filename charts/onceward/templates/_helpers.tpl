@@ -36,7 +36,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- /* A whole number in a file of values is a float to Helm. */ -}}
+{{- $tag := .Values.image.tag -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion (kindIs "string" $tag | ternary $tag ($tag | int64 | toString)) }}
 {{- end -}}
 {{- end -}}
 

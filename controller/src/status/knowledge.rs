@@ -51,7 +51,8 @@ impl Knowledge {
         knowledge
     }
 
-    /// Counts a worker that has to go for what somebody changed or asked for.
+    /// Counts a pod that is replaced without having been seen to end, and one that has to go for what somebody changed or asked
+    /// for.
     pub fn take_goal(
         &mut self,
         observed: &Observed,
@@ -59,6 +60,7 @@ impl Knowledge {
         workers: &[Worker<'_>],
         goal: &Goal,
     ) {
+        super::restarts::count_vanished(&mut self.restarts, observed, workers, goal);
         super::restarts::count_wanted(&mut self.restarts, &observed.pipeline, configuration, workers, goal);
     }
 
@@ -67,7 +69,10 @@ impl Knowledge {
             let decision = Floor { attempt: newest.attempt.0, epoch: newest.epoch.0 };
             if self.decided.is_none_or(|known| decision >= known) {
                 self.decided = Some(decision);
-                self.checkpoints.newest = Some(newest.clone());
+                // Of a decision that it only read of, a worker knows neither when it was nor how long it took.
+                let known = self.checkpoints.newest.take();
+                let known = known.filter(|known| newest.time_ms == 0 && is_same(known, newest));
+                self.checkpoints.newest = Some(known.unwrap_or_else(|| newest.clone()));
             }
         }
         if told.failed.is_some() {
@@ -91,7 +96,7 @@ impl Knowledge {
             attempt: Attempt(newest.attempt),
             epoch: Epoch(newest.epoch),
             handle: newest.handle.clone(),
-            time_ms: ms_of_rfc3339(&newest.completed_time).unwrap_or_default(),
+            time_ms: newest.completed_time.as_deref().and_then(ms_of_rfc3339).unwrap_or_default(),
             duration_ms: newest.duration_milliseconds,
             size_bytes: newest.size_bytes,
         });
@@ -141,4 +146,8 @@ impl Knowledge {
             floor: self.decided,
         })
     }
+}
+
+fn is_same(one: &CompletedCheckpoint, other: &CompletedCheckpoint) -> bool {
+    (one.attempt, one.epoch) == (other.attempt, other.epoch)
 }

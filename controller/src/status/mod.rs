@@ -155,7 +155,7 @@ fn checkpoints(knowledge: &Knowledge) -> CheckpointStatus {
             attempt: newest.attempt.0,
             epoch: newest.epoch.0,
             handle: newest.handle.clone(),
-            completed_time: rfc3339(newest.time_ms),
+            completed_time: (newest.time_ms > 0).then(|| rfc3339(newest.time_ms)),
             duration_milliseconds: newest.duration_ms,
             size_bytes: newest.size_bytes,
         }),

@@ -2,6 +2,7 @@
 //! once.
 
 use api::pipeline::{Pipeline, Restarts};
+use api::report::WorkerState;
 
 use super::conditions::rfc3339;
 use crate::build::Configuration;
@@ -17,6 +18,9 @@ pub const REQUESTED: &str = "Requested";
 pub const REASONS: [&str; 8] =
     [SPEC_CHANGED, REQUESTED, "Error", "OOMKilled", "Evicted", "NodeLost", "Disrupted", "Other"];
 
+/// Of a pod that somebody took away.
+const DELETED: &str = "its pod was deleted";
+
 /// Counts every pod that failed or was taken away, and every attempt that failed in one.
 pub(super) fn count(restarts: &mut Restarts, observed: &Observed, workers: &[Worker<'_>]) {
     for worker in workers {
@@ -29,6 +33,7 @@ pub(super) fn count(restarts: &mut Restarts, observed: &Observed, workers: &[Wor
 
 fn count_pod(restarts: &mut Restarts, observed: &Observed, worker: &Worker<'_>) {
     let (reason, words, at_ms) = match (worker.ended(), &worker.life) {
+        (Some(_), _) if was_deleted(worker) => ("Disrupted", DELETED.to_owned(), None),
         (Some(ended), _) => {
             if worker.failed_by_itself() {
                 // Those that only commit are tried for ever, and use up nothing of what is left to runs.
@@ -53,11 +58,32 @@ fn count_pod(restarts: &mut Restarts, observed: &Observed, worker: &Worker<'_>) 
         (None, Life::Lost) => ("NodeLost", "its node is out of sight".to_owned(), None),
         (None, Life::Waiting(_) | Life::Running | Life::Leaving | Life::Ended(_)) => return,
     };
+    failed(restarts, reason, words, at_ms.unwrap_or(observed.now_ms));
+    restarts.last_serial = worker.serial;
+}
+
+/// Whether somebody else deleted it as it ran: those that were to go for what a person changed are known by their number.
+fn was_deleted(worker: &Worker<'_>) -> bool {
+    let was_at_work = matches!(worker.state(), Some(WorkerState::Stopped | WorkerState::StoppedUndecided));
+    was_at_work && !worker.failed_by_itself() && worker.pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Counts a pod that is gone and was not seen to end: deleted by force, or while nobody looked.
+/// Only where another one is made for it, which is not decided on the word of a cache.
+pub(super) fn count_vanished(restarts: &mut Restarts, observed: &Observed, workers: &[Worker<'_>], goal: &Goal) {
+    let seen = observed.pipeline.status.as_ref().map_or(0, |status| status.workers.serial);
+    let is_gone = workers.iter().all(|worker| worker.serial < seen);
+    if is_gone && seen > restarts.last_serial && matches!(goal, Goal::Replace { .. }) {
+        failed(restarts, "Disrupted", DELETED.to_owned(), observed.now_ms);
+        restarts.last_serial = seen;
+    }
+}
+
+fn failed(restarts: &mut Restarts, reason: &str, words: String, at_ms: u64) {
     restarts.total = restarts.total.saturating_add(1);
     one_more(restarts, reason);
-    restarts.last_time = Some(rfc3339(at_ms.unwrap_or(observed.now_ms)));
+    restarts.last_time = Some(rfc3339(at_ms));
     restarts.last_reason = Some(words);
-    restarts.last_serial = worker.serial;
 }
 
 fn count_attempts(restarts: &mut Restarts, observed: &Observed, worker: &Worker<'_>) {
@@ -78,9 +104,24 @@ fn count_attempts(restarts: &mut Restarts, observed: &Observed, worker: &Worker<
     restarts.last_reason.clone_from(&told.last_reason);
 }
 
-/// Counts a worker that has to go for what somebody changed or asked for. Whatever becomes of it then, it was told to; and
-/// the restart policy begins anew.
+/// Takes note of a worker that has to go: whatever becomes of it then, it was told to. One that goes for what somebody changed
+/// or asked for is counted, and the restart policy begins anew.
 pub(super) fn count_wanted(
+    restarts: &mut Restarts,
+    pipeline: &Pipeline,
+    configuration: &Configuration,
+    workers: &[Worker<'_>],
+    goal: &Goal,
+) {
+    count_changed(restarts, pipeline, configuration, workers, goal);
+    let Goal::Stopping(serial) = goal else { return };
+    // One that is leaving already may have been told so by anybody.
+    if workers.iter().any(|worker| worker.serial == *serial && worker.life != Life::Leaving) {
+        restarts.last_serial = restarts.last_serial.max(*serial);
+    }
+}
+
+fn count_changed(
     restarts: &mut Restarts,
     pipeline: &Pipeline,
     configuration: &Configuration,
@@ -98,8 +139,8 @@ pub(super) fn count_wanted(
             let made_for = annotations.and_then(|all| all.get(names::RESTART_REQUESTED_AT)).map(String::as_str);
             let is_requested = requests::restart(pipeline) != made_for;
             one_more(restarts, if is_requested { REQUESTED } else { SPEC_CHANGED });
-            restarts.last_serial = worker.serial;
             restarts.since_reset = 0;
+            restarts.last_serial = worker.serial;
         }
         Goal::Replace { purpose: Purpose::Run } => restarts.since_reset = 0,
         Goal::Stopping(_)

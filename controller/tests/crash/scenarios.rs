@@ -44,6 +44,20 @@ fn resume(world: &World) {
     world.edit(|pipeline| pipeline["spec"]["suspend"] = false.into());
 }
 
+fn deleting() -> serde_json::Value {
+    let checkpoint = json!({ "onDelete": "Delete", "storage": { "local": { "path": "/data/state" } } });
+    json!({ "restartPolicy": policy(), "checkpoint": checkpoint })
+}
+
+/// Another Pipeline of the name, which goes on where the one before was deleted.
+fn go_on(world: &World) {
+    let store = world.store();
+    let newest = store.logs.last().and_then(|log| Some(log.handle(log.newest()?)));
+    let mut spec = deleting();
+    spec["restoreFrom"] = json!({ "handle": newest.expect("a checkpoint") });
+    world.create(&spec);
+}
+
 fn is_half_way(world: &World) -> bool {
     world.units() >= 2
 }
@@ -110,10 +124,26 @@ fn asked_for() -> Vec<Scenario> {
         },
         Scenario { acts: when(is_half_way, World::delete_pipeline), ends: is_gone, ..long("it is deleted as it runs") },
         Scenario {
-            spec: json!({ "restartPolicy": policy(), "checkpoint": { "onDelete": "Delete", "storage": { "local": { "path": "/data/state" } } } }),
+            spec: deleting(),
             acts: when(is_half_way, World::delete_pipeline),
             ends: |world| is_gone(world) && world.store().logs.iter().all(|log| log.is_cleared),
             ..long("it is deleted with its checkpoints")
+        },
+        Scenario {
+            spec: deleting(),
+            script: Script { units: 40, deaths: vec![None, Some(Death::killed(Moment::Claimed))] },
+            acts: when(is_half_way, World::delete_pipeline),
+            ends: |world| is_gone(world) && world.store().logs.iter().all(|log| log.is_cleared),
+            ..scenario("it is deleted with its checkpoints, and the pod that does so is killed")
+        },
+        Scenario {
+            acts: vec![
+                Act { when: is_half_way, what: World::delete_pipeline },
+                Act { when: is_gone, what: go_on },
+                Act { when: |world| world.pipeline().is_some() && world.units() >= 6, what: World::delete_pipeline },
+            ],
+            ends: |world| is_gone(world) && world.units() >= 6 && !world.store().logs.iter().any(|log| log.is_cleared),
+            ..long("it goes on with the log of one that was deleted, and leaves its checkpoints")
         },
         Scenario {
             spec: json!({ "restartPolicy": { "fixedDelay": { "attempts": 3, "delay": "10m" } } }),

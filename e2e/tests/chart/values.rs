@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::read;
 
 /// What is set, and the field that the refusal must name.
-const REFUSED: [(&str, &str); 19] = [
+const REFUSED: [(&str, &str); 20] = [
     ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
     ("image.digest=sha256:abc", "/image/digest"),
     ("image.tag=a b", "/image/tag"),
+    ("image.tag=0", "/image/tag"),
     ("watchNamespaces={Shop}", "/watchNamespaces/0"),
     ("watchNamespaces={shop,shop}", "/watchNamespaces"),
     ("watchNamespace=shop", "'watchNamespace'"),
@@ -35,6 +36,23 @@ fn wrong_values_are_refused_with_the_name_of_the_field() {
         let said = helm.refusal(&["template", "onceward", &chart, "--set", set]).unwrap();
         assert!(said.contains("schema") && said.contains(field), "{set}: {said}");
     }
+}
+
+/// `--set` makes numbers of what looks like one, and so does YAML, as floats.
+#[test]
+fn a_tag_may_look_like_a_whole_number() {
+    let (helm, folder) = (Helm::new().unwrap(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("values.yaml");
+    std::fs::write(&file, "image: {tag: 20261122}\n").unwrap();
+    let file = file.display().to_string();
+    for (set, image) in [(["--set", "image.tag=7"], "onceward:7"), (["--values", &file], "onceward:20261122")] {
+        let rendered = helm.render(&set).unwrap();
+        assert!(rendered.lines().any(|line| line.trim() == format!("image: {image}")), "{set:?}:\n{rendered}");
+    }
+    std::fs::write(&file, "image: {tag: 1.10}\n").unwrap();
+    let chart = chart().display().to_string();
+    let said = helm.refusal(&["template", "onceward", &chart, "--values", &file]).unwrap();
+    assert!(said.contains("/image/tag"), "1.10 and 1.1 are the same to Helm: {said}");
 }
 
 #[test]

@@ -383,7 +383,9 @@ impl Inner {
             let place = arguments.iter().position(|argument| argument == name)?;
             arguments.get(place + 1)?.as_str().map(str::to_owned)
         };
-        let id = argument("--identity").and_then(|id| id.replace('-', "").parse().ok());
+        // Of `store/PIPELINE-ID/...`.
+        let restored = argument("--restore").and_then(|handle| handle.split('/').nth(1).map(str::to_owned));
+        let id = restored.or_else(|| argument("--identity")).and_then(|id| id.replace('-', "").parse().ok());
         let verifier = argument("--controller-key").and_then(|key| Verifier::new(&key).ok());
         let start = Start {
             id: id.unwrap_or(PipelineId(0)),

@@ -150,7 +150,8 @@ impl Log {
         self.decisions.iter().find(|decision| !decision.is_committed)
     }
 
-    pub(super) fn handle(&self, decision: &Decision) -> String {
+    /// What `restoreFrom` takes.
+    pub fn handle(&self, decision: &Decision) -> String {
         format!("store/{}/{}/attempts/{}/{}", self.id, self.index.0, decision.attempt.0, decision.slot.0)
     }
 
