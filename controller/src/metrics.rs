@@ -52,33 +52,43 @@ const FAMILIES: [Family; 9] = [
     Family {
         name: "onceward_pipeline_status_condition",
         kind: "gauge",
-        help: "1 for the status that a condition has",
+        help: "1 for the status that a condition has, 0 for the two others; `status` is `true`, `false` or `unknown`, `condition` one of `Accepted`, `Ready`, `CheckpointHealthy`, `CommitsSettled`, `Progressing`",
         series: conditions,
     },
-    Family { name: "onceward_pipeline_status_phase", kind: "gauge", help: "1 for the phase", series: phases },
-    Family { name: "onceward_pipeline_failed", kind: "gauge", help: "1 for the reason of a failure", series: failed },
+    Family {
+        name: "onceward_pipeline_status_phase",
+        kind: "gauge",
+        help: "1 for the phase of the status, 0 for every other one",
+        series: phases,
+    },
+    Family {
+        name: "onceward_pipeline_failed",
+        kind: "gauge",
+        help: "1 for the reason that a Failed pipeline has, 0 for every other one",
+        series: failed,
+    },
     Family {
         name: "onceward_pipeline_desired_workers",
         kind: "gauge",
-        help: "Workers that should run",
+        help: "workers that should run",
         series: |status| one(f64::from(status.workers.desired)),
     },
     Family {
         name: "onceward_pipeline_ready_workers",
         kind: "gauge",
-        help: "Workers that process records",
+        help: "workers that process records",
         series: |status| one(f64::from(status.workers.ready)),
     },
     Family {
         name: "onceward_pipeline_restarts_total",
         kind: "counter",
-        help: "Pods that were replaced",
+        help: "pods that were replaced, as `status.restarts.reasons`: `SpecChanged` and `Requested` are those that somebody asked for; every other reason names what went wrong: `Error`, `OOMKilled`, `Evicted`, `NodeLost`, `Disrupted`, `Other`",
         series: restarts,
     },
     Family {
         name: "onceward_pipeline_last_checkpoint_timestamp_seconds",
         kind: "gauge",
-        help: "When the newest checkpoint of the status was decided; 0: none, or not known",
+        help: "when the newest checkpoint of the status was decided, which may lag by 30 s; 0: none, or not known",
         series: |status| {
             let newest = status.checkpoints.last_completed.as_ref();
             one(newest.and_then(|newest| newest.completed_time.as_deref()).map_or(0.0, seconds))
@@ -87,13 +97,13 @@ const FAMILIES: [Family; 9] = [
     Family {
         name: "onceward_pipeline_pending_commits",
         kind: "gauge",
-        help: "Decided pieces of output that are not visible, once that takes long",
+        help: "decided pieces of output that are not visible, once that takes longer than 10 s or a second try",
         series: |status| one(status.pending_committables as f64),
     },
     Family {
         name: "onceward_pipeline_oldest_pending_commit_timestamp_seconds",
         kind: "gauge",
-        help: "When the oldest of them was decided; 0: none",
+        help: "when the oldest of them was decided; 0: none",
         series: |status| {
             let oldest = status.pending_commits.iter().map(|pending| seconds(&pending.since_time));
             one(oldest.reduce(f64::min).unwrap_or(0.0))

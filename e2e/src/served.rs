@@ -1,40 +1,63 @@
 //! What is served at `/metrics`, and what docs/metrics.md says of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Type and labels by name.
-pub type Families = BTreeMap<String, (String, BTreeSet<String>)>;
+/// Type, labels and help by name.
+type Families = BTreeMap<String, (String, BTreeSet<String>, String)>;
 
-/// Of the table below a heading of docs/metrics.md.
-///
-/// # Errors
-/// There is no such table.
-pub fn documented(heading: &str) -> Result<Families> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md"))?;
-    let section = text.split("\n## ").find(|section| section.starts_with(heading)).context("the heading is there")?;
-    let mut found = Families::new();
-    for row in section.lines().filter(|line| line.starts_with("| `onceward_")) {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [_, name, kind, labels, ..] = cells.as_slice() else { continue };
-        let labels = labels.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        found.insert(name.trim_matches('`').to_owned(), ((*kind).to_owned(), labels));
-    }
-    ensure!(found.len() > 5, "{heading} has {} metrics", found.len());
-    Ok(found)
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md")
 }
 
-/// Of a text that was served; labels of `without`, and those of buckets, are left out.
+/// Names in the tables of docs/metrics.md.
 ///
 /// # Errors
-/// A series has no type.
-pub fn served(text: &str, without: &[&str]) -> Result<Families> {
-    let mut served = Families::new();
+/// What the file system says.
+pub fn documented() -> Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(page())?;
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    Ok(rows.filter(|name| name.starts_with("onceward_")).map(str::to_owned).collect())
+}
+
+/// The table below this heading of docs/metrics.md is what was served, but for labels of `without` and those of buckets.
+/// `UPDATE=1` writes it.
+///
+/// # Errors
+/// It is another one, or there is none.
+pub fn assert_documented(heading: &str, served_text: &str, without: &[&str]) -> Result<()> {
+    let families = served(served_text, without)?;
+    ensure!(families.len() > 5, "{} metrics are served", families.len());
+    let rows = families.iter().map(|(name, (kind, labels, help))| {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}` ")).collect();
+        format!("| `{name}` | {kind} | {}| {help} |\n", labels.join("").replace("` `", "`, `"))
+    });
+    let table: String = rows.collect();
+    let text = std::fs::read_to_string(page())?;
+    let begin = text.find(&format!("\n## {heading}\n")).with_context(|| format!("no heading `{heading}`"))?;
+    let begin = begin + text[begin..].find("\n|---").context("no table")? + 1;
+    let begin = begin + text[begin..].find('\n').context("no rows")? + 1;
+    let end = begin + text[begin..].find("\n\n").map_or(text.len() - begin, |end| end + 1);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(page(), format!("{}{table}{}", &text[..begin], &text[end..]))?;
+        return Ok(());
+    }
+    let stored = &text[begin..end];
+    let differs = table.lines().zip(stored.lines()).find(|(now, before)| now != before);
+    ensure!(table == stored, "docs/metrics.md, {heading}: UPDATE=1 writes it anew; the first difference: {differs:?}");
+    Ok(())
+}
+
+fn served(text: &str, without: &[&str]) -> Result<Families> {
+    let (mut served, mut helps) = (Families::new(), BTreeMap::new());
     for line in text.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            served.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            helps.insert(name, help);
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            let help = helps.get(name).with_context(|| format!("{name} has no help"))?;
+            served.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new(), (*help).to_owned()));
         } else if let Some((name, rest)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
             let names =
                 rest.split('}').next().unwrap_or_default().split("\",").filter_map(|pair| pair.split('=').next());

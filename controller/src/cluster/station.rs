@@ -57,17 +57,20 @@ impl Station {
         let version = IntGaugeVec::new(version, &["version"])?;
         version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let duration = Histogram::with_opts(
-            HistogramOpts::new("onceward_reconcile_duration_seconds", "One reconcile")
+            HistogramOpts::new("onceward_reconcile_duration_seconds", "one reconcile")
                 .buckets(prometheus::exponential_buckets(0.001, 4.0, 8)?),
         )?;
-        let errors = Opts::new("onceward_reconcile_errors_total", "Reconciles that failed");
+        let errors = Opts::new(
+            "onceward_reconcile_errors_total",
+            "reconciles that failed, and are taken again: `api` (the API server refused or did not answer), `conflict` (changed meanwhile: no fault), `foreign` (an object of that name is not ours), `worker` (it refused a request)",
+        );
         let errors = IntCounterVec::new(errors, &["reason"])?;
         for reason in ERRORS {
             errors.with_label_values(&[reason]).inc_by(0);
         }
         let last_success =
-            Gauge::new("onceward_reconcile_last_success_timestamp_seconds", "When one succeeded last; 0: none yet")?;
-        let in_progress = IntGauge::new("onceward_reconciles_in_progress", "Reconciles under way")?;
+            Gauge::new("onceward_reconcile_last_success_timestamp_seconds", "when one succeeded last; 0: none yet")?;
+        let in_progress = IntGauge::new("onceward_reconciles_in_progress", "reconciles under way")?;
         let leader = IntGauge::new("onceward_leader", "1 while this controller is the active one")?;
         registry.register(Box::new(version))?;
         registry.register(Box::new(duration.clone()))?;

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use e2e::promtool::Promtool;
+use e2e::served::documented;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::metrics::all_documented;
 use crate::monitoring::{PrometheusRule, Rule};
 use crate::rendered::values_of;
 use crate::{EVERYTHING, family, here, kind, metric_names, objects, read, root};
@@ -125,7 +125,7 @@ fn alert_that_is_turned_off_is_not_there() {
 
 #[test]
 fn alerts_say_what_happens_and_name_metrics_that_exist() {
-    let known = all_documented();
+    let known = documented().unwrap();
     for rule in rules(&EVERYTHING) {
         for annotation in ["summary", "description", "runbook_url"] {
             assert!(

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use e2e::helm::chart;
 use e2e::promtool::Promtool;
+use e2e::served::documented;
 use serde_json::{Value, json};
 
-use crate::metrics::all_documented;
 use crate::{EVERYTHING, family, kind, metric_names, name, objects, read};
 
 const NAMES: [&str; 2] = ["controller", "pipelines"];
@@ -51,7 +51,7 @@ fn expressions_parse() {
 
 #[test]
 fn metrics_of_dashboards_exist() {
-    let known = all_documented();
+    let known = documented().unwrap();
     for name in NAMES {
         let dashboard = dashboard(name);
         let variables = dashboard["templating"].to_string();

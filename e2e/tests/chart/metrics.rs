@@ -1,17 +1,8 @@
 //! docs/metrics.md is what a worker serves, and what rules and dashboards may use. What the controller serves is judged where
 //! it runs: e2e/tests/controller.
 
-use std::collections::BTreeSet;
-
-use e2e::served::{documented, served};
+use e2e::served::assert_documented;
 use runtime::metrics::{Metrics, Names};
-
-pub(crate) fn all_documented() -> BTreeSet<String> {
-    [WORKER, CONTROLLER].into_iter().flat_map(|heading| documented(heading).unwrap()).map(|(name, _)| name).collect()
-}
-
-const WORKER: &str = "Of a worker";
-const CONTROLLER: &str = "Of the controller";
 
 #[test]
 fn documented_metrics_are_those_that_a_worker_serves() {
@@ -28,5 +19,5 @@ fn documented_metrics_are_those_that_a_worker_serves() {
     // Its series come with the partitions.
     metrics.lag("orders", "orders", 0).set(0);
     let text = metrics.text().unwrap();
-    assert_eq!(documented(WORKER).unwrap(), served(&text, &["pipeline"]).unwrap());
+    assert_documented("Of a worker", &text, &["pipeline"]).unwrap();
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use api::pipeline::Phase;
 use e2e::http::get;
-use e2e::served::{documented, served};
+use e2e::served::assert_documented;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::lives::{generated, manifest};
@@ -59,7 +59,7 @@ async fn one_of_two_controllers_is_active_and_the_other_takes_over() -> Result<(
         async |cluster: &Cluster| Ok(Some(text(&cluster.controllers[0])?).filter(|text| text.contains(running)));
     let (active, standby) = (cluster.until("it tells that it runs", tells).await?, text(&cluster.controllers[1])?);
     ensure!(active.contains(LEADS) && standby.contains("onceward_leader 0"), "{standby}");
-    ensure!(served(&active, &[])? == documented("Of the controller")?, "{active}");
+    assert_documented("Of the controller", &active, &[])?;
     ensure!(!standby.contains("watched"), "{standby}");
 
     cluster.kill_controller()?;
