@@ -108,6 +108,9 @@ fn of_conditions(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Told> {
     if let Some(message) = is_new("Progressing", "False", Some("PodNotStarting")) {
         all.push(warning("PodNotStarting", "Create", message));
     }
+    if let Some(message) = is_new("Progressing", "False", Some("PodNotCreated")) {
+        all.push(warning("PodNotCreated", "Create", message));
+    }
     for reason in ["CommitsPending", "CommitsUnknown"] {
         if let Some(message) = is_new("CommitsSettled", "False", Some(reason)) {
             all.push(warning("CommitsPending", "Commit", message));

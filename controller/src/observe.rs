@@ -16,6 +16,10 @@ pub struct Observed {
     pub reports: BTreeMap<String, Words>,
     /// Nodes that the cluster has lost sight of.
     pub lost_nodes: BTreeSet<String>,
+    /// By name of the pod: what hinders one that has not started for a while, as its kubelet tells.
+    pub obstacles: BTreeMap<String, String>,
+    /// What the API server said when it refused the last pod for something that asking again does not mend: a quota, a policy.
+    pub denied: Option<String>,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }

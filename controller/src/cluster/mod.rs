@@ -2,6 +2,7 @@
 
 mod apply;
 mod leader;
+mod obstacles;
 mod publish;
 mod reconcile;
 mod reports;

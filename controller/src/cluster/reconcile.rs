@@ -17,7 +17,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use super::publish::Publisher;
 use super::run::Options;
 use super::station::Station;
-use super::{Error, apply};
+use super::{Error, apply, obstacles};
 use crate::decide::{Decision, Step, decide};
 use crate::events::events;
 use crate::names;
@@ -46,18 +46,20 @@ pub(super) struct Context {
     memory: Mutex<HashMap<String, Memory>>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Memory {
     /// When a status was written last, and a digest of it.
     written_ms: Option<u64>,
     written: u64,
     /// Turns that have failed since one did not.
     failures: u32,
+    /// See [`Observed::denied`].
+    denied: Option<String>,
 }
 
 impl Memory {
     /// Whether somebody else has replaced what was written a moment ago.
-    fn is_contended(self, status: Option<&PipelineStatus>, now_ms: u64) -> bool {
+    fn is_contended(&self, status: Option<&PipelineStatus>, now_ms: u64) -> bool {
         let is_recent = self.written_ms.is_some_and(|written| now_ms.saturating_sub(written) < CONTENDED_MS);
         is_recent && digest(status) != self.written
     }
@@ -154,10 +156,13 @@ impl Context {
         let answers = future::join_all(asked.collect::<Vec<_>>()).await;
         let reports: BTreeMap<_, _> =
             answers.into_iter().filter_map(|(pod, report)| report.map(|report| (pod, report))).collect();
+        let now_ms = self.options.clock.now_ms();
+        let obstacles = obstacles::told(&self.client, &pods, now_ms).await;
+        let denied = self.memory(names::uid(&pipeline)).denied;
         let nodes = self.nodes.state();
         let lost = nodes.iter().filter(|node| is_lost(node)).map(|node| node.name_any());
         let lost_nodes: BTreeSet<String> = lost.collect();
-        Observed { pipeline, pods, config_maps, reports, lost_nodes, now_ms: self.options.clock.now_ms() }
+        Observed { pipeline, pods, config_maps, reports, lost_nodes, obstacles, denied, now_ms }
     }
 
     /// The status first, so that what is counted in it is counted once; then the steps. False: not everything was worth a
@@ -184,7 +189,14 @@ impl Context {
             self.must_lead()?;
             match step {
                 Step::Ask { address, id, savepoint } => self.ask(&pipeline, address, id, *savepoint).await?,
-                step => apply::take(&self.client, &pipeline, step).await?,
+                step => {
+                    let taken = apply::take(&self.client, &pipeline, step).await;
+                    if matches!(step, Step::CreatePod(_) | Step::ApplyConfigMap(_)) {
+                        let denied = taken.as_ref().err().and_then(obstacles::denied);
+                        self.remember(&uid, |memory| memory.denied = denied);
+                    }
+                    taken?;
+                }
             }
         }
         Ok(is_written || !has_news)
@@ -219,7 +231,7 @@ impl Context {
 
     fn memory(&self, uid: &str) -> Memory {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(uid).copied().unwrap_or_default()
+        memory.get(uid).cloned().unwrap_or_default()
     }
 
     fn remember(&self, uid: &str, change: impl FnOnce(&mut Memory)) {
@@ -266,7 +278,7 @@ mod tests {
         let ours = PipelineStatus { parallelism: 1, ..PipelineStatus::default() };
         let theirs = PipelineStatus { parallelism: 2, ..PipelineStatus::default() };
         assert!(!Memory::default().is_contended(Some(&theirs), 7_000), "nothing was written yet");
-        let memory = Memory { written_ms: Some(7_000), written: digest(Some(&ours)), failures: 0 };
+        let memory = Memory { written_ms: Some(7_000), written: digest(Some(&ours)), ..Memory::default() };
         assert!(!memory.is_contended(Some(&ours), 7_001), "nobody has replaced it");
         assert!(memory.is_contended(Some(&theirs), 7_000 + CONTENDED_MS - 1));
         assert!(memory.is_contended(None, 7_001));

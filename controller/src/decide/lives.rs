@@ -129,7 +129,8 @@ fn life(pod: &Pod, observed: &Observed) -> Life {
     if pod.metadata.deletion_timestamp.is_some() {
         return Life::Leaving;
     }
-    if phase == "Running" { Life::Running } else { Life::Waiting(obstacle(pod)) }
+    let told = || observed.obstacles.get(pod.metadata.name.as_deref()?).cloned();
+    if phase == "Running" { Life::Running } else { Life::Waiting(obstacle(pod).or_else(told)) }
 }
 
 fn ended(pod: &Pod) -> Ended {
@@ -167,8 +168,8 @@ fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
     statuses.iter().find(|status| status.name == names::CONTAINER)?.state.as_ref()?.terminated.as_ref()
 }
 
-/// Why a pod does not start, where Kubernetes says so.
-fn obstacle(pod: &Pod) -> Option<String> {
+/// Why a pod does not start, where its status says so.
+pub(crate) fn obstacle(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let waiting = status.container_statuses.iter().flatten().find_map(|found| found.state.as_ref()?.waiting.as_ref());
     let told = |reason: &Option<String>, message: &Option<String>| {

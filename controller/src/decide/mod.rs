@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 
 pub(crate) use self::delay::counted;
 pub use self::goal::{Aim, Goal, Stop};
+pub(crate) use self::lives::obstacle;
 pub use self::lives::{Ended, Life, Worker};
 
 use self::goal::{aim, deadline_ms};

@@ -8,6 +8,9 @@ use super::{Facts, Knowledge};
 use crate::decide::{Aim, Goal, Life, Stop, Worker};
 use crate::versions;
 
+/// Quota, Pod Security, another policy, or a right that is missing.
+const NOT_CREATED: &str = "PodNotCreated";
+
 /// What is to be said of one condition.
 struct Word {
     kind: &'static str,
@@ -32,10 +35,10 @@ pub(super) fn conditions(
     let Facts { observed, aim, workers, knowledge, refused, .. } = *facts;
     let words = [
         accepted(&aim.goal, refused),
-        ready(status, aim, current),
+        ready(status, aim, current, observed.denied.as_deref()),
         checkpoint_healthy(status, knowledge),
         commits_settled(status, aim, workers),
-        progressing(aim, current),
+        progressing(aim, current, observed.denied.as_deref()),
     ];
     let generation = observed.pipeline.metadata.generation.unwrap_or_default();
     let condition = |word: Word| {
@@ -61,7 +64,7 @@ fn accepted(goal: &Goal, refused: Option<&str>) -> Word {
     }
 }
 
-fn ready(status: &PipelineStatus, aim: &Aim, current: Option<&Worker<'_>>) -> Word {
+fn ready(status: &PipelineStatus, aim: &Aim, current: Option<&Worker<'_>>, denied: Option<&str>) -> Word {
     let not = |reason: &str, message: &str| word("Ready", "False", reason, message);
     if status.workers.ready > 0 {
         return word("Ready", "True", "Running", "the worker has its state and processes records");
@@ -80,7 +83,10 @@ fn ready(status: &PipelineStatus, aim: &Aim, current: Option<&Worker<'_>>) -> Wo
         (Goal::Wait { .. }, None) => {
             not("WaitingToRestart", "the worker failed; the restart policy's delay is running")
         }
-        (Goal::Replace { .. }, None) => not("Starting", "a worker is being made"),
+        (Goal::Replace { .. }, None) => match denied {
+            Some(denied) => not(NOT_CREATED, &is_denied(denied)),
+            None => not("Starting", "a worker is being made"),
+        },
         (Goal::Have(_), None) => current.map_or_else(|| not("Starting", ""), starting),
     }
 }
@@ -177,7 +183,11 @@ fn ended_so(worker: &Worker<'_>) -> String {
     }
 }
 
-fn progressing(aim: &Aim, current: Option<&Worker<'_>>) -> Word {
+fn is_denied(denied: &str) -> String {
+    format!("the API server refuses the pod: {denied}; it is asked again and again: mend that, or spec.podTemplate")
+}
+
+fn progressing(aim: &Aim, current: Option<&Worker<'_>>, denied: Option<&str>) -> Word {
     let kind = "Progressing";
     let goal = &aim.goal;
     if let Some(Stop::Failed { reason, message }) = &aim.then {
@@ -190,6 +200,9 @@ fn progressing(aim: &Aim, current: Option<&Worker<'_>>) -> Word {
             Some(Life::Waiting(Some(obstacle))) => word(kind, "False", "PodNotStarting", obstacle.as_str()),
             _ => word(kind, "True", "Settled", ""),
         },
+        Goal::Replace { .. } if denied.is_some() => {
+            word(kind, "False", NOT_CREATED, denied.map(is_denied).unwrap_or_default())
+        }
         Goal::Wait { .. } | Goal::Replace { .. } | Goal::Stopping(_) => word(kind, "True", "RollingOut", ""),
     }
 }

@@ -24,6 +24,9 @@ pub(crate) struct Scene {
     pub(crate) pods: Vec<PodInWords>,
     #[serde(default)]
     pub(crate) lost_nodes: BTreeSet<String>,
+    /// What the API server said when it refused the last pod.
+    #[serde(default)]
+    pub(crate) denied: Option<String>,
     /// The controller has no key to sign with.
     #[serde(default)]
     pub(crate) no_key: bool,
@@ -41,6 +44,9 @@ pub(crate) struct PodInWords {
     /// As Kubernetes reports it.
     #[serde(default)]
     pub(crate) status: Value,
+    /// What events tell of it.
+    #[serde(default)]
+    pub(crate) obstacle: Option<String>,
     #[serde(default)]
     pub(crate) leaving: bool,
     /// When it was made.
@@ -93,7 +99,7 @@ impl Scene {
         merge(&mut manifest, &self.pipeline);
         let pipeline: Pipeline = serde_json::from_value(manifest).expect("a Pipeline");
         let now_ms = ms(&self.now);
-        let mut reports = BTreeMap::new();
+        let (mut reports, mut obstacles) = (BTreeMap::new(), BTreeMap::new());
         let mut config_maps = vec![];
         let configuration = build::configuration(&pipeline, &settings());
         if !self.pods.is_empty() {
@@ -101,14 +107,17 @@ impl Scene {
         }
         let pods = self.pods.into_iter().map(|words| {
             let pod = words.pod(&pipeline);
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            obstacles.extend(words.obstacle.clone().map(|obstacle| (name.clone(), obstacle)));
             if let Some(told) = words.told().and_then(|told| Words::read(told.as_bytes())).filter(|_| !has_ended(&pod))
             {
-                reports.insert(pod.metadata.name.clone().unwrap_or_default(), told);
+                reports.insert(name, told);
             }
             pod
         });
         let pods = pods.collect();
-        Observed { pipeline, pods, config_maps, reports, lost_nodes: self.lost_nodes, now_ms }
+        let (lost_nodes, denied) = (self.lost_nodes, self.denied);
+        Observed { pipeline, pods, config_maps, reports, lost_nodes, obstacles, denied, now_ms }
     }
 }
 

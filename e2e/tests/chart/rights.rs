@@ -21,7 +21,7 @@ const OF_A_NAMESPACE: [(&str, &str); 5] = [
     ("onceward.dev/pipelines/status", "update"),
     ("/pods", "list watch create delete"),
     ("/configmaps", "list watch create delete"),
-    ("events.k8s.io/events", "create patch"),
+    ("events.k8s.io/events", "create patch list"),
 ];
 
 #[test]

@@ -38,6 +38,8 @@ struct State {
     /// Purposes of pods in the order of their starts.
     started: Vec<String>,
     failure: Option<String>,
+    /// Pods to come are not started.
+    holds: bool,
 }
 
 struct Running {
@@ -73,6 +75,11 @@ impl Kubelet {
     /// The next process dies there.
     pub(crate) fn arm(&self, faults: &str) {
         self.with(|state| state.faults.push(faults.to_owned()));
+    }
+
+    /// Pods to come wait from now on, or do no longer.
+    pub(crate) fn hold(&self, holds: bool) {
+        self.with(|state| state.holds = holds);
     }
 
     /// Purposes of all pods that were started.
@@ -111,7 +118,7 @@ impl Kubelet {
             let is_over = matches!(phase.as_str(), "Succeeded" | "Failed");
             let is_known = self.with(|state| state.running.contains_key(&uid));
             let is_leaving = pod.metadata.deletion_timestamp.is_some();
-            if !is_known && !is_over && !is_leaving {
+            if !is_known && !is_over && !is_leaving && !self.with(|state| state.holds) {
                 self.start(pod, uid.clone()).await?;
             }
             if is_leaving {

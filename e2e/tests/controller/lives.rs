@@ -4,8 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use api::pipeline::Phase;
 use e2e::generated::{Generated, Source};
 use e2e::site::Site as Folder;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::Api;
+use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::site::Cluster;
@@ -69,7 +70,10 @@ async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_ex
 
     cluster.patch("lives", json!({ "spec": { "suspend": true } })).await?;
     cluster.phase("lives", Phase::Suspended).await?;
+    cluster.kubelet.hold(true);
     cluster.patch("lives", json!({ "spec": { "suspend": false } })).await?;
+    tells_what_hinders_a_pod(&cluster).await?;
+    cluster.kubelet.hold(false);
     let done = cluster.phase("lives", Phase::Finished).await?;
     ensure!(done.restarts.total == 2, "{:?}", done.restarts);
     generated.assert_exact(&folder)?;
@@ -86,6 +90,31 @@ async fn an_applied_pipeline_runs_outlives_deaths_and_suspension_and_finishes_ex
     told_of_a_life(&cluster).await?;
     let (granted, used) = (cluster.release.granted()?, cluster.used()?);
     ensure!(granted == used, "granted and not used: {:?}; used: {used:?}", granted.difference(&used));
+    Ok(())
+}
+
+/// What a kubelet says of a Secret that is not there stands in an event and nowhere else.
+async fn tells_what_hinders_a_pod(cluster: &Cluster) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
+    let pending = async |_: &Cluster| {
+        let found = pods.list(&ListParams::default().fields("status.phase=Pending")).await?.items;
+        Ok(found.into_iter().next())
+    };
+    let pod = cluster.until("a pod waits for its kubelet", pending).await?;
+    let note = "MountVolume.SetUp failed for volume \"secret-0\" : secret \"kafka-user\" not found";
+    let now = k8s_openapi::jiff::Timestamp::now().to_string();
+    let event = json!({
+        "metadata": { "generateName": "mount-", "namespace": "default" },
+        "involvedObject": { "kind": "Pod", "namespace": "default", "name": pod.metadata.name, "uid": pod.metadata.uid },
+        "type": "Warning", "reason": "FailedMount", "message": note, "count": 1, "lastTimestamp": now,
+    });
+    let events: Api<Event> = Api::namespaced(cluster.client(), "default");
+    events.create(&PostParams::default(), &serde_json::from_value(event)?).await?;
+    let told = |status: &api::pipeline::PipelineStatus| {
+        let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
+        ready.is_some_and(|ready| ready.reason == "PodNotStarting" && ready.message.contains("secret \"kafka-user\""))
+    };
+    cluster.status("lives", "the status says what hinders the pod", told).await?;
     Ok(())
 }
 
