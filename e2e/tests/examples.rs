@@ -1,5 +1,5 @@
 //! The examples as they are shipped: each is run to its end, or until it has done what its first lines say. Only addresses are
-//! changed. `08` is the README's, run by `kafka_readme`.
+//! changed. `08` is the README's, run by `kafka_readme`; `10` is for a cluster, and run on one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ use onceward::child::Child;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Those that a test below runs, and the README's.
-const RUN: [&str; 9] = ["01", "02", "03", "04", "05", "06", "07", "08", "09"];
+/// Those that a test below runs, and the two that others run.
+const RUN: [&str; 10] = ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10"];
 /// What the examples with Kafka name.
 const BROKER: &str = "127.0.0.1:9092";
 const LOOK: Duration = Duration::from_millis(200);
