@@ -9,6 +9,7 @@ pub mod http;
 pub mod kafka;
 pub mod kills;
 pub mod pairs;
+pub mod prometheus;
 pub mod promtool;
 pub mod s3;
 pub mod seeds;

@@ -1,6 +1,6 @@
-//! Prometheus' promtool: the one on the path, or that of Debian's package, unpacked into the cache.
+//! Prometheus' programs: those on the path, or of Debian's package, unpacked into the cache.
 //!
-//! The package is not installed: its service would start, and only this one program of it is wanted.
+//! The package is not installed: its service would start, and only two programs of it are wanted.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use stage::cache::{self, run};
 
-const FIX: &str = "put promtool 2.42 or newer on the path (Debian: apt-get update; the rest is done here)";
+const FIX: &str =
+    "put prometheus and promtool 2.42 or newer on the path (Debian: apt-get update; the rest is done here)";
+const PROGRAMS: [&str; 2] = ["./usr/bin/prometheus", "./usr/bin/promtool"];
 
 pub struct Promtool(PathBuf);
 
@@ -17,19 +19,7 @@ impl Promtool {
     /// # Errors
     /// There is none, and Debian's package cannot be had.
     pub fn new() -> Result<Self> {
-        let on_path = Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if on_path.is_ok_and(|status| status.success()) {
-            return Ok(Self("promtool".into()));
-        }
-        let folder = cache::once("promtool", "debian", |folder| {
-            // A new machine may have no lists of packages yet; only root can fetch them.
-            if let Err(first) = fetch(folder) {
-                run(Command::new("apt-get").args(["update", "-qq"]), FIX).context(first)?;
-                fetch(folder)?;
-            }
-            unpack(folder)
-        })?;
-        Ok(Self(folder.join("usr/bin/promtool")))
+        program("promtool").map(Self)
     }
 
     /// What a successful call prints.
@@ -39,6 +29,23 @@ impl Promtool {
     pub fn run(&self, folder: &Path, arguments: &[&str]) -> Result<String> {
         run(Command::new(&self.0).current_dir(folder).args(arguments), FIX)
     }
+}
+
+/// `prometheus` or `promtool`.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let on_path = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if on_path.is_ok_and(|status| status.success()) {
+        return Ok(name.into());
+    }
+    let folder = cache::once("prometheus", "debian", |folder| {
+        // A new machine may have no lists of packages yet; only root can fetch them.
+        if let Err(first) = fetch(folder) {
+            run(Command::new("apt-get").args(["update", "-qq"]), FIX).context(first)?;
+            fetch(folder)?;
+        }
+        unpack(folder)
+    })?;
+    Ok(folder.join("usr/bin").join(name))
 }
 
 fn fetch(folder: &Path) -> Result<()> {
@@ -54,9 +61,9 @@ fn unpack(folder: &Path) -> Result<()> {
     contents.arg("--fsys-tarfile").arg(package).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut contents = contents.spawn().context("dpkg-deb, which is Debian's")?;
     let pipe = contents.stdout.take().context("a pipe")?;
-    let taken = Command::new("tar").current_dir(folder).args(["-x", "./usr/bin/promtool"]).stdin(pipe).status()?;
-    // Its own end says nothing: tar may leave as soon as it has the file.
+    let taken = Command::new("tar").current_dir(folder).arg("-x").args(PROGRAMS).stdin(pipe).status()?;
+    // Its own end says nothing: tar may leave as soon as it has the files.
     contents.wait()?;
-    ensure!(taken.success(), "promtool is not in {}", package.display());
+    ensure!(taken.success(), "{PROGRAMS:?} are not in {}", package.display());
     Ok(std::fs::remove_file(package)?)
 }

@@ -2,6 +2,7 @@
 //! process for each pod, tells the server what became of it, and can be told to kill it. Deaths behind single requests need a
 //! server that can be told to lose them: there it is the one in process, with the same kubelet.
 
+mod alerts;
 mod deaths;
 mod kubelet;
 mod likeness;
