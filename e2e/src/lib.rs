@@ -2,9 +2,9 @@
 
 pub mod browser;
 pub mod chaos;
+pub mod cluster;
 pub mod decisions;
 pub mod generated;
-pub mod helm;
 pub mod http;
 pub mod kafka;
 pub mod kills;
@@ -16,3 +16,5 @@ pub mod seeds;
 pub mod served;
 pub mod site;
 pub mod stage;
+
+pub use ::stage::helm;

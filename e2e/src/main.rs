@@ -1,4 +1,5 @@
-//! `cargo run -p onceward-e2e -- full`: the longer forms of the tests, with what they found printed.
+//! `cargo run -p onceward-e2e -- full`: the longer forms of the tests, with what they found printed. `cluster` and
+//! `shell`: a Kubernetes of two nodes for a person.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -15,6 +16,8 @@ use onceward::screen::{Gone, Screen};
 const HELP: &str = "\
 usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes N] [--minutes N]
                           [--only kills|pairs|simulation|model|kafka|controller]
+       onceward-e2e cluster up|down [--name N]
+       onceward-e2e shell [--name N]
 
   kills        random kills of the shipped binary, over files and generators (default 5000)
   pairs        two deaths in a row, each at a named step (default 500)
@@ -22,11 +25,14 @@ usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes
   simulation   seeds of the simulation (default 20000)
   kafka        worker and broker killed under a stream between two topics (default 60 minutes), then the
                worker killed at every step, five times in each of four shapes, on three kinds of brokers
-  controller   the controller dies before and after each of its changing requests, while real workers run";
+  controller   the controller dies before and after each of its changing requests, while real workers run
+
+  cluster      brings up a Kubernetes of two nodes with this repository's image, or takes it down; needs root
+  shell        the same, with a shell in its network; it stays up when the shell ends";
 
 fn main() -> ExitCode {
     let screen = Screen::of_process();
-    match full(&std::env::args().skip(1).collect::<Vec<_>>(), screen) {
+    match execute(&std::env::args().skip(1).collect::<Vec<_>>(), screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Gone>() => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,6 +40,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn execute(arguments: &[String], screen: Screen) -> Result<()> {
+    let mut words = arguments.iter().map(String::as_str);
+    match (words.next(), words.next()) {
+        (Some("cluster"), Some("down")) => {}
+        // Its nodes have the image of this source.
+        (Some("cluster" | "shell"), _) if std::env::var_os("ONCEWARD_BIN").is_none() => build(screen)?,
+        (Some("cluster" | "shell"), _) => {}
+        _ => return full(arguments, screen),
+    }
+    e2e::cluster::execute(arguments, |line| Ok(screen.say(line)?))
 }
 
 const PARTS: [&str; 6] = ["kills", "pairs", "simulation", "model", "kafka", "controller"];

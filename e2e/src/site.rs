@@ -7,10 +7,11 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use onceward::checker::output::{hidden_files, visible_files};
 use onceward::child::{Child, Ended};
 use serde_json::Value;
+pub use stage::shipped::binary;
 
 use crate::decisions::{Decisions, log_files};
 
@@ -22,21 +23,6 @@ pub const SLOW: &str = "worker.batch_read:*=pause:40ms";
 const LOOK: Duration = Duration::from_millis(10);
 /// A watched run that is not over after so many looks is taken for stuck.
 const MOST_LOOKS: u64 = 30_000;
-
-/// The binary under test: `ONCEWARD_BIN`, or the one that was built beside this test.
-///
-/// # Errors
-/// There is none.
-pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("ONCEWARD_BIN") {
-        return Ok(path.into());
-    }
-    let own = std::env::current_exe()?;
-    // target/<profile>/deps/<test> or target/<profile>/<binary>
-    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("onceward"));
-    let found = beside.into_iter().find(|path| path.is_file());
-    found.context("there is no `onceward` beside this test: build it with `cargo build --workspace --bin onceward`")
-}
 
 /// One pipeline and its folder. The folder is kept, and named, when the test that owns it fails.
 pub struct Site {

@@ -1,17 +1,16 @@
-//! Real Kafka brokers on loopback, judged by Kafka's own client.
+//! Real Kafka brokers on loopback, judged by Kafka's own client; beside what needs no engine, a proxy, loads and peers for
+//! benchmarks, and transactions that are left open.
 //!
 //! Needs a JDK (17 or newer) and Maven; the brokers' libraries are fetched once into the cache
 //! (`${XDG_CACHE_HOME:-$HOME/.cache}/onceward/kafka`).
 
-pub mod broker;
-pub mod certificates;
-pub mod judge;
-mod libraries;
 pub mod meter;
 pub mod peers;
-pub(crate) mod ports;
 pub mod proxy;
 pub mod writer;
+
+use stage::kafka::libraries;
+pub use stage::kafka::{broker, judge};
 
 pub use self::broker::{Broker, Options, Version};
 pub use self::judge::Judge;

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::{Context as _, Result};
-
-use super::ports::Port;
+use stage::ports::Port;
 
 /// `EndTxn` among Kafka's API keys.
 pub const END_TXN: i16 = 26;

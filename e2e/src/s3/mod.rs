@@ -3,8 +3,9 @@
 //! Needs Go; the server is built once into the cache (`${XDG_CACHE_HOME:-$HOME/.cache}/onceward/s3`).
 
 pub mod bucket;
-pub mod gateway;
 pub mod proxy;
+
+pub use stage::s3 as gateway;
 
 pub use self::bucket::Bucket;
 pub use self::gateway::Gateway;

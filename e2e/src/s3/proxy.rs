@@ -9,8 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-
-use crate::kafka::ports::Port;
+use stage::ports::Port;
 
 /// Larger requests end the connection.
 const MOST_BODY: usize = 64 << 20;

@@ -55,3 +55,8 @@ pub fn run(command: &mut Command, fix: &str) -> Result<String> {
     ensure!(output.status.success(), "`{name}` failed with {}:\n{}", output.status, said());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// FNV-1a: names a folder by what it was made from, protects nothing.
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -75,7 +75,7 @@ impl Apiserver {
     /// # Errors
     /// What the client says of the configuration.
     pub async fn client(&self) -> Result<Client> {
-        Ok(Client::try_from(config(Kubeconfig::read_from(self.kubeconfig())?).await?)?)
+        client_of(&self.kubeconfig()).await
     }
 
     /// A client that shows a token.
@@ -201,6 +201,11 @@ impl Drop for Apiserver {
             let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("kept: {}\n", kept.display()));
         }
     }
+}
+
+/// The client that a kubeconfig describes.
+pub(crate) async fn client_of(kubeconfig: &Path) -> Result<Client> {
+    Ok(Client::try_from(config(Kubeconfig::read_from(kubeconfig)?).await?)?)
 }
 
 async fn config(kubeconfig: Kubeconfig) -> Result<Config> {

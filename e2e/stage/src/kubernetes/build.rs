@@ -3,17 +3,17 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::cache;
+use crate::go::{self, FIX};
 
 /// Packages between two words about the build; there are some 2,700.
 const TOLD: usize = 250;
 /// Lines of a failed build that are worth reading.
 const LAST: usize = 40;
-const FIX: &str = "install Go 1.26 or newer (https://go.dev/dl) into /usr/local/go, or put it on the path";
 
 /// The executable. From cold this takes some twelve minutes of a processor and 4 GB of Go's own caches; it is told on
 /// standard error.
@@ -28,7 +28,7 @@ pub fn binary() -> Result<PathBuf> {
     }
     let version = version(&fs::read_to_string(module.join("go.mod"))?)?;
     // Another source, another folder: an old binary is never taken for the new one.
-    let name = format!("v{version}-{:016x}", fingerprint(&sources));
+    let name = format!("v{version}-{:016x}", cache::fingerprint(&sources));
     let folder = cache::once("kubernetes", &name, |folder| build(&module, &version, &folder.join("kube")))?;
     Ok(folder.join("kube"))
 }
@@ -42,10 +42,9 @@ fn version(module: &str) -> Result<String> {
 
 fn build(module: &Path, version: &str, program: &Path) -> Result<()> {
     tell(&format!("{version}: Go builds it, once; from cold this takes minutes"));
-    let mut go = Command::new(go());
+    let mut go = go::command();
     go.args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &format!("-s -w {}", stamps(version)), "-o"]);
-    // No other toolchain is fetched, and no C compiler asked for.
-    go.arg(program).arg(".").current_dir(module).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("GOFLAGS", "");
+    go.arg(program).arg(".").current_dir(module);
     let mut process = go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context(FIX)?;
     let lines = BufReader::new(process.stderr.take().context("its standard error is piped")?).lines();
     let mut last = Vec::new();
@@ -76,17 +75,7 @@ fn stamps(version: &str) -> String {
     ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"].map(of).join(" ")
 }
 
-fn go() -> PathBuf {
-    let usual = PathBuf::from("/usr/local/go/bin/go");
-    if usual.is_file() { usual } else { PathBuf::from("go") }
-}
-
 /// Around the test runner, which would keep it until the test has ended.
 fn tell(what: &str) {
     let _ = writeln!(std::io::stderr(), "kubernetes {what}");
-}
-
-/// FNV-1a: names a folder, protects nothing.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

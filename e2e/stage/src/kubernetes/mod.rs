@@ -12,6 +12,7 @@ mod component;
 mod etcd;
 
 pub use self::apiserver::Apiserver;
+pub(crate) use self::apiserver::client_of;
 pub use self::audit::Audited;
 pub use self::build::binary;
 pub use self::call::{Answer, Body, call, table};

@@ -1,16 +1,18 @@
 //! versitygw as a child process: an S3 server that keeps each object as a file, so that what it holds can be read past it.
+//!
+//! Needs Go; it is built once into the cache (`${XDG_CACHE_HOME:-$HOME/.cache}/onceward/s3`).
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::kafka::certificates::Certificates;
-use crate::kafka::ports::Port;
-use stage::cache;
+use crate::ports::Port;
+use crate::{cache, go};
 
 const VERSION: &str = "v1.8.0";
 const MODULE: &str = "github.com/versity/versitygw/cmd/versitygw";
@@ -25,6 +27,7 @@ pub const SECRET_ACCESS_KEY: &str = "canary-s3cret-key";
 /// A server with a folder of its own and a port that stays its own while it is down.
 pub struct Gateway {
     folder: tempfile::TempDir,
+    host: String,
     port: Port,
     /// Whose server certificate it shows; `None`: it speaks plainly.
     certificates: Option<Certificates>,
@@ -37,7 +40,15 @@ impl Gateway {
     /// # Errors
     /// It cannot be built, or does not listen.
     pub fn start() -> Result<Self> {
-        Self::begin(tempfile::Builder::new().prefix("onceward-s3-").tempdir()?, None)
+        Self::start_at("127.0.0.1")
+    }
+
+    /// Starts one that listens at another address of this machine.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_at(host: &str) -> Result<Self> {
+        Self::begin(tempfile::Builder::new().prefix("onceward-s3-").tempdir()?, host, None)
     }
 
     /// Starts one that speaks TLS.
@@ -47,12 +58,13 @@ impl Gateway {
     pub fn start_tls() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("onceward-s3-").tempdir()?;
         let certificates = Certificates::make(folder.path())?;
-        Self::begin(folder, Some(certificates))
+        Self::begin(folder, "127.0.0.1", Some(certificates))
     }
 
-    fn begin(folder: tempfile::TempDir, certificates: Option<Certificates>) -> Result<Self> {
+    fn begin(folder: tempfile::TempDir, host: &str, certificates: Option<Certificates>) -> Result<Self> {
         fs::create_dir(folder.path().join("buckets"))?;
-        let mut gateway = Self { folder, port: Port::reserve()?, certificates, process: None };
+        let host = host.to_owned();
+        let mut gateway = Self { folder, host, port: Port::reserve()?, certificates, process: None };
         gateway.start_again()?;
         Ok(gateway)
     }
@@ -74,7 +86,7 @@ impl Gateway {
         command.env("ROOT_ACCESS_KEY", ACCESS_KEY_ID).env("ROOT_SECRET_KEY", SECRET_ACCESS_KEY);
         let mut process = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         for _ in 0..MOST_LOOKS {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number)).is_ok() {
+            if TcpStream::connect(self.address()).is_ok() {
                 self.process = Some(process);
                 return Ok(());
             }
@@ -99,9 +111,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// `127.0.0.1:<port>`.
+    /// `127.0.0.1:<port>`, unless it was started at another address.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port.number)
+        format!("{}:{}", self.host, self.port.number)
     }
 
     /// `http://127.0.0.1:<port>`, or `https`.
@@ -131,21 +143,14 @@ impl Drop for Gateway {
 }
 
 /// The server's binary, built when it is not there yet.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// There is no Go, or nothing can be fetched.
+pub fn binary() -> Result<PathBuf> {
     let folder = cache::once("s3", &format!("versitygw-{VERSION}"), |folder| {
-        let mut go = Command::new(compiler());
-        go.args(["install", &format!("{MODULE}@{VERSION}")]).env("GOBIN", folder).env("GOFLAGS", "-trimpath");
-        // No other toolchain is fetched.
-        go.env("GOTOOLCHAIN", "local").current_dir(folder);
-        cache::run(&mut go, "install Go 1.26 or newer (https://go.dev/dl)").map(drop)
+        let mut go = go::command();
+        go.args(["install", "-trimpath", &format!("{MODULE}@{VERSION}")]).env("GOBIN", folder).current_dir(folder);
+        cache::run(&mut go, go::FIX).map(drop)
     })?;
     Ok(folder.join("versitygw"))
-}
-
-/// Where Go's own archive puts it, if it is not on the path.
-fn compiler() -> PathBuf {
-    let usual = Path::new("/usr/local/go/bin/go");
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&paths).any(|folder| folder.join("go").is_file());
-    if !on_path && usual.is_file() { usual.to_owned() } else { PathBuf::from("go") }
 }

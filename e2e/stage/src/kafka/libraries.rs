@@ -6,20 +6,20 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use stage::cache::{self, run};
+use crate::cache::{self, fingerprint, run};
 
 /// Where the stage's own files lie: `pom.xml`, settings of Maven and of logging, Java sources.
 pub(super) fn stage() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("stage/kafka")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka")
 }
 
 /// Where those of the benchmark's peers lie.
-pub(super) fn peers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("stage/peers")
+pub fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
 /// `${XDG_CACHE_HOME:-$HOME/.cache}/onceward/kafka`.
-pub(super) fn cache() -> Result<PathBuf> {
+fn cache() -> Result<PathBuf> {
     cache::folder("kafka")
 }
 
@@ -37,7 +37,10 @@ pub(super) fn classes(libraries: &str) -> Result<PathBuf> {
 }
 
 /// Class path of a peer: `<name>.xml` has its libraries, `sources` are its classes.
-pub(super) fn peer(name: &str, sources: &[&str]) -> Result<String> {
+///
+/// # Errors
+/// Maven or a JDK is missing.
+pub fn peer(name: &str, sources: &[&str]) -> Result<String> {
     let pom = peers().join(format!("{name}.xml"));
     let text = fs::read(&pom).with_context(|| pom.display().to_string())?;
     let folder = once(&format!("{name}-{:016x}", fingerprint(&text)), |folder| fetch(&pom, &[], folder))?;
@@ -72,9 +75,4 @@ fn fetch(pom: &Path, arguments: &[String], folder: &Path) -> Result<()> {
 /// One lock for all: two Mavens in one local repository get into each other's way.
 fn once(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     cache::once("kafka", name, fill)
-}
-
-/// FNV-1a: names a folder, protects nothing.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

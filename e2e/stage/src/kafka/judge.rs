@@ -140,6 +140,14 @@ impl Judge {
         Ok(Self { process, pipes: Mutex::new((pipes.0, BufReader::new(pipes.1))), _folder: folder })
     }
 
+    /// Fetches and compiles what it needs, for those who are about to go where nothing can be fetched.
+    ///
+    /// # Errors
+    /// Java or Maven is missing.
+    pub fn prepare() -> Result<()> {
+        java(RELEASE, &[], "Judge").map(drop)
+    }
+
     /// Asks; gives every line before the last to `each`, and answers what the last one says.
     fn ask<T: DeserializeOwned>(&self, request: &Value, mut each: impl FnMut(&str) -> Result<()>) -> Result<T> {
         let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);

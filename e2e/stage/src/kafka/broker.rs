@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::certificates::Certificates;
 use super::libraries::{class_path, classes, stage};
-use super::ports::Port;
+use crate::ports::Port;
 
 /// A start that takes longer is taken for stuck.
 const MOST_START: Duration = Duration::from_mins(2);
@@ -57,6 +57,8 @@ pub struct Options {
     pub is_secured: bool,
     /// Adds a listener that is reached through a proxy on this port of 127.0.0.1.
     pub proxy: Option<u16>,
+    /// Where it listens, if not at 127.0.0.1.
+    pub host: Option<String>,
     /// Arguments for Java, after ours.
     pub java: Vec<String>,
 }
@@ -153,9 +155,9 @@ impl Broker {
         self.version
     }
 
-    /// `127.0.0.1:port` of the plain listener.
+    /// `127.0.0.1:port` of the plain listener, unless it listens at another address.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.listeners.first().map_or(0, |(_, port)| port.number))
+        format!("{}:{}", self.host(), self.listeners.first().map_or(0, |(_, port)| port.number))
     }
 
     /// # Errors
@@ -163,7 +165,11 @@ impl Broker {
     pub fn address_of(&self, listener: Listener) -> Result<String> {
         let found = self.listeners.iter().find(|(kind, _)| *kind == listener);
         let (_, port) = found.with_context(|| format!("this broker has no listener {listener:?}"))?;
-        Ok(format!("127.0.0.1:{}", port.number))
+        Ok(format!("{}:{}", self.host(), port.number))
+    }
+
+    fn host(&self) -> &str {
+        self.options.host.as_deref().unwrap_or("127.0.0.1")
     }
 
     /// # Errors
@@ -288,9 +294,9 @@ impl Broker {
         let (mut advertised, mut protocols) = (vec![], vec!["CONTROLLER:PLAINTEXT".to_owned()]);
         for (listener, port) in &self.listeners {
             let (name, protocol) = listener.name();
-            listeners.push(format!("{name}://127.0.0.1:{}", port.number));
+            listeners.push(format!("{name}://{}:{}", self.host(), port.number));
             let proxy = self.options.proxy.filter(|_| *listener == Listener::Proxied);
-            advertised.push(format!("{name}://127.0.0.1:{}", proxy.unwrap_or(port.number)));
+            advertised.push(format!("{name}://{}:{}", self.host(), proxy.unwrap_or(port.number)));
             protocols.push(format!("{name}:{protocol}"));
         }
         set("listeners", &listeners.join(","))?;
@@ -369,7 +375,10 @@ fn security(certificates: &Certificates, set: &mut impl FnMut(&str, &str) -> Res
 }
 
 /// Java with our classes and the libraries of `release`. Ends when its standard input does, if `class` is one of ours.
-pub(super) fn java(release: &str, arguments: &[String], class: &str) -> Result<Command> {
+///
+/// # Errors
+/// A library is missing.
+pub fn java(release: &str, arguments: &[String], class: &str) -> Result<Command> {
     let libraries = class_path(release)?;
     // Ours are compiled against the newest, whatever they then meet.
     let own = classes(&class_path(Version::Newest.release())?)?;

@@ -6,15 +6,16 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use stage::cache;
 use tempfile::TempDir;
 
+use crate::cluster::Cluster;
+use crate::{cache, go};
+
 const VERSION: &str = "v4.3.1";
-const FIX: &str = "install Go 1.26 or newer (https://go.dev/dl) and put it on the path or into /usr/local/go";
 
 /// `charts/onceward`.
 pub fn chart() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/onceward")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/onceward")
 }
 
 /// `group/resource verb`, of a role.
@@ -46,18 +47,25 @@ impl Helm {
     /// It is not in the cache and cannot be built.
     pub fn new() -> Result<Self> {
         let folder = cache::once("helm", VERSION, |folder| {
-            let mut go = Command::new(go());
+            let mut go = go::command();
             go.arg("install").arg(format!("helm.sh/helm/v4/cmd/helm@{VERSION}"));
-            // No other toolchain is fetched, and no C compiler asked for.
-            go.env("GOBIN", folder).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
-            cache::run(&mut go, FIX).map(drop)
+            cache::run(go.env("GOBIN", folder), go::FIX).map(drop)
         })?;
         Ok(Self { program: folder.join("helm"), home: tempfile::tempdir()? })
     }
 
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).stdin(Stdio::null()).env("KUBECONFIG", "/dev/null");
+        command.env("KUBECONFIG", "/dev/null");
+        self.set(command, arguments)
+    }
+
+    fn set(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.args(arguments).stdin(Stdio::null());
         for (name, folder) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
         {
             command.env(name, self.home.path().join(folder));
@@ -70,7 +78,17 @@ impl Helm {
     /// # Errors
     /// It fails; with what it said.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        cache::run(&mut self.command(arguments), FIX)
+        cache::run(&mut self.command(arguments), go::FIX)
+    }
+
+    /// What a successful call prints that speaks with a cluster, as its administrator.
+    ///
+    /// # Errors
+    /// It fails; with what it said.
+    pub fn run_on(&self, cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+        let mut command = cluster.command(&self.program);
+        command.env("KUBECONFIG", cluster.layout().kubeconfig());
+        cache::run(&mut self.set(command, arguments), go::FIX)
     }
 
     /// What a call that must fail says.
@@ -92,9 +110,4 @@ impl Helm {
         let begin = ["template", "onceward", chart.as_str(), "--namespace", "onceward-system"];
         self.run(&[begin.as_slice(), arguments].concat())
     }
-}
-
-fn go() -> PathBuf {
-    let usual = PathBuf::from("/usr/local/go/bin/go");
-    if usual.is_file() { usual } else { PathBuf::from("go") }
 }

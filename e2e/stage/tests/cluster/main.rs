@@ -1,0 +1,170 @@
+//! Scenarios on whole clusters of two nodes (`stage::cluster`): a cluster itself, and the chart, the image and Pipelines
+//! on one. They need root, and run when they are asked for: `cargo test --test cluster -- --ignored [NAME...]`.
+//!
+//! Those of the second kind share one cluster, in whose network this program runs itself once more: pods, broker and
+//! bucket are reached by address there. `ONCEWARD_KEEP=1` leaves it up; `onceward-e2e cluster down --name tests` takes it
+//! down.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bring_up;
+mod deaths;
+mod installed;
+mod orders;
+mod outages;
+mod revenue;
+mod stand;
+
+use std::io::Write as _;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::time::{ClockId, clock_gettime};
+use stage::cluster::Cluster;
+use stage::helm::Helm;
+use stage::{kafka, s3};
+
+use crate::stand::Stand;
+
+/// The cluster that scenarios share.
+const SHARED: &str = "tests";
+/// Set for the process that is in its network.
+const WITHIN: &str = "ONCEWARD_WITHIN";
+
+enum Scenario {
+    /// Brings up clusters of its own.
+    Alone(fn() -> Result<()>),
+    /// Stands on the shared cluster, with the chart installed.
+    Installed(fn(&Stand) -> Result<()>),
+}
+use Scenario::{Alone, Installed};
+
+/// In the order in which they run.
+const SCENARIOS: [(&str, Scenario); 11] = [
+    ("clusters_come_up_side_by_side_and_leave_nothing", Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing)),
+    ("a_pipeline_reaches_ready_advances_and_finishes", Installed(installed::a_pipeline_reaches_ready_advances_and_finishes)),
+    ("deaths_lose_and_double_nothing", Installed(deaths::deaths_lose_and_double_nothing)),
+    ("a_node_that_is_cut_off_with_its_worker_running_is_fenced", Installed(deaths::a_node_that_is_cut_off_with_its_worker_running_is_fenced)),
+    ("a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back", Installed(deaths::a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back)),
+    ("a_node_that_loses_power_loses_nothing_else", Installed(deaths::a_node_that_loses_power_loses_nothing_else)),
+    ("a_bucket_that_is_away_is_waited_for", Installed(outages::a_bucket_that_is_away_is_waited_for)),
+    ("a_wrong_secret_is_told_with_what_to_do", Installed(outages::a_wrong_secret_is_told_with_what_to_do)),
+    ("the_data_plane_goes_on_without_the_control_plane", Installed(outages::the_data_plane_goes_on_without_the_control_plane)),
+    ("sums_from_topic_to_topic_outlive_forced_deletions", Installed(revenue::sums_from_topic_to_topic_outlive_forced_deletions)),
+    ("a_release_that_is_removed_leaves_pipelines_and_checkpoints", Installed(installed::a_release_that_is_removed_leaves_pipelines_and_checkpoints)),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ended = match arguments.first().map(String::as_str) {
+        Some("--owner") => bring_up::own(arguments.get(1).map_or("", String::as_str)),
+        Some("--list") => {
+            SCENARIOS.iter().for_each(|(name, _)| say(&format!("{name}: test")));
+            Ok(())
+        }
+        _ if std::env::var_os(WITHIN).is_some() => within(&wanted(&arguments)),
+        _ if arguments.iter().any(|argument| argument == "--ignored" || argument == "--include-ignored") => {
+            everything(&wanted(&arguments))
+        }
+        _ => {
+            wanted(&arguments).iter().for_each(|(name, _)| say(&format!("test {name} ... ignored, needs root: --ignored")));
+            Ok(())
+        }
+    };
+    ended.map_or_else(
+        |error| {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+type Chosen = Vec<&'static (&'static str, Scenario)>;
+
+/// Those whose name has one of the words in it; all if there are none.
+fn wanted(arguments: &[String]) -> Chosen {
+    let words: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    SCENARIOS.iter().filter(|(name, _)| is_wanted(name)).collect()
+}
+
+fn everything(chosen: &Chosen) -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "these scenarios make namespaces, mounts and cgroups: run them as root");
+    let alone = chosen.iter().filter_map(|(name, scenario)| match scenario {
+        Alone(run) => Some((*name, run)),
+        Installed(_) => None,
+    });
+    let failed = alone.filter(|(name, run)| !passes(name, run)).count();
+    let installed: Vec<_> =
+        chosen.iter().filter(|(_, scenario)| matches!(scenario, Installed(_))).map(|(name, _)| *name).collect();
+    let ended = if installed.is_empty() { Ok(()) } else { shared(&installed) };
+    ensure!(failed == 0, "{failed} failed");
+    ended
+}
+
+/// Brings up the shared cluster and runs this program in its network, from where nothing can be fetched.
+fn shared(names: &[&str]) -> Result<()> {
+    Helm::new()?;
+    s3::binary()?;
+    kafka::Judge::prepare()?;
+    let begin = now();
+    let cluster = Cluster::up(SHARED)?;
+    say(&format!("the cluster is up after {:.1} s", (now() - begin).as_secs_f64()));
+    let own = std::env::current_exe()?;
+    let ended = cluster.command(own).args(names).env(WITHIN, "1").status();
+    if std::env::var_os("ONCEWARD_KEEP").is_none() {
+        drop(cluster);
+        Cluster::down(SHARED)?;
+    }
+    ensure!(ended?.success(), "scenarios on the cluster failed");
+    Ok(())
+}
+
+/// In the network of the shared cluster.
+fn within(chosen: &Chosen) -> Result<()> {
+    let stand = Stand::begin(Cluster::find(SHARED)?)?;
+    let mut failed = Vec::new();
+    if !passes("the_chart_installs_and_its_controllers_become_ready", || installed::install(&stand)) {
+        stand.describe();
+        anyhow::bail!("the chart cannot be installed");
+    }
+    for (name, scenario) in chosen {
+        if let Installed(run) = scenario
+            && !passes(name, || run(&stand))
+        {
+            stand.describe();
+            failed.push(*name);
+        }
+    }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
+fn passes(name: &str, run: impl FnOnce() -> Result<()>) -> bool {
+    let begin = now();
+    let ended = run();
+    let seconds = (now() - begin).as_secs_f64();
+    match ended {
+        Ok(()) => say(&format!("test {name} ... ok ({seconds:.1} s)")),
+        Err(ref error) => say(&format!("test {name} ... FAILED ({seconds:.1} s): {error:#}")),
+    }
+    ended.is_ok()
+}
+
+/// Since the machine was started.
+pub(crate) fn now() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+pub(crate) fn say(what: &str) {
+    let _ = writeln!(std::io::stdout(), "{what}");
+}
+
+/// A copy of this program.
+pub(crate) fn again(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("this program")?);
+    command.args(arguments);
+    Ok(command)
+}

@@ -1,0 +1,121 @@
+//! What a Pipeline stands on is away, or wrong: a bucket, a Secret, the control plane.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use stage::cluster::{Component, PLANE};
+use stage::s3::{ACCESS_KEY_ID, Gateway, SECRET_ACCESS_KEY};
+
+use crate::installed::SHARED_CLAIM;
+use crate::orders::Orders;
+use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch};
+
+const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
+
+/// A bucket of a server of its own, which pods reach, and the Secret that opens it.
+pub(crate) struct Bucket {
+    gateway: Gateway,
+    name: &'static str,
+}
+
+impl Bucket {
+    /// Bucket and Secret have this name.
+    pub(crate) fn start(stand: &Stand, name: &'static str) -> Result<Self> {
+        Self::start_with(stand, name, SECRET_ACCESS_KEY)
+    }
+
+    fn start_with(stand: &Stand, name: &'static str, secret: &str) -> Result<Self> {
+        let gateway = Gateway::start_at(PLANE)?;
+        std::fs::create_dir(gateway.buckets().join(name))?;
+        let values = json!({ "id": ACCESS_KEY_ID, "secret": secret });
+        stand.create(SECRETS, &json!({ "metadata": { "name": name }, "stringData": values }))?;
+        Ok(Self { gateway, name })
+    }
+
+    /// As `spec.checkpoint.storage`.
+    pub(crate) fn storage(&self, prefix: &str) -> Value {
+        let value = |key: &str| json!({ "secret": self.name, "key": key });
+        json!({ "s3": {
+            "bucket": self.name, "prefix": prefix, "endpoint": self.gateway.endpoint(),
+            "credentials": { "accessKeyId": value("id"), "secretAccessKey": value("secret") },
+        } })
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.gateway.buckets().join(self.name)
+    }
+}
+
+pub(crate) fn a_bucket_that_is_away_is_waited_for(stand: &Stand) -> Result<()> {
+    let mut bucket = Bucket::start(stand, "away")?;
+    let storage = Some(bucket.storage("away"));
+    let orders = Orders { name: "away", rows: 60_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage };
+    stand.create(PIPELINES, &orders.manifest())?;
+    let before = stand.status("away", "it has checkpoints", |status| epoch(status) >= 2)?;
+    bucket.gateway.kill()?;
+    stand.status("away", "it is told that checkpoints fail, or that it does not run", |status| {
+        condition(status, "CheckpointHealthy").0 == "False" || condition(status, "Ready").0 == "False"
+    })?;
+    bucket.gateway.start_again()?;
+    stand.status("away", "it goes on", |status| {
+        epoch(status) > epoch(&before) + 1 && condition(status, "CheckpointHealthy").0 == "True"
+    })?;
+    stand.phase("away", "Finished")?;
+    ensure!(std::fs::read_dir(bucket.objects().join("away"))?.next().is_some(), "the log is not in the bucket");
+    orders.assert_exact(&stand.cluster.layout().shared())?;
+    stand.forget("away")
+}
+
+/// Told by its name; and once it is right, the Pipeline runs by itself or when it is asked to.
+pub(crate) fn a_wrong_secret_is_told_with_what_to_do(stand: &Stand) -> Result<()> {
+    let bucket = Bucket::start_with(stand, "wrong", "not-the-key")?;
+    let storage = Some(bucket.storage("wrong"));
+    let orders = Orders { name: "wrong", rows: 2_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage };
+    stand.create(PIPELINES, &orders.manifest())?;
+    let status = stand.status("wrong", "it is told that the credentials do not fit", |status| {
+        let (ready, _, message) = condition(status, "Ready");
+        ready == "False" && message.contains("credentials")
+    })?;
+    ensure!(!status.to_string().contains("not-the-key"), "the secret is shown: {status}");
+    stand.patch(&format!("{SECRETS}/wrong"), &json!({ "stringData": { "secret": SECRET_ACCESS_KEY } }))?;
+    let asked = json!({ "onceward.dev/restart-requested-at": "2026-01-02T00:00:00Z" });
+    stand.patch(&format!("{PIPELINES}/wrong"), &json!({ "metadata": { "annotations": asked } }))?;
+    stand.phase("wrong", "Finished")?;
+    orders.assert_exact(&stand.cluster.layout().shared())?;
+    stand.forget("wrong")?;
+
+    // And one that is not there at all.
+    let nowhere = Orders { name: "nowhere", storage: Some(bucket.storage("nowhere")), ..orders };
+    stand.delete(&format!("{SECRETS}/wrong"), false)?;
+    stand.create(PIPELINES, &nowhere.manifest())?;
+    stand.status("nowhere", "it is told which Secret is missing", |status| {
+        let (ready, _, message) = condition(status, "Ready");
+        ready == "False" && message.contains("wrong")
+    })?;
+    stand.forget("nowhere")
+}
+
+/// API server and etcd are away for many checkpoints; the output grows all the same.
+pub(crate) fn the_data_plane_goes_on_without_the_control_plane(stand: &Stand) -> Result<()> {
+    let orders = Orders { name: "alone", rows: 60_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
+    stand.create(PIPELINES, &orders.manifest())?;
+    stand.status("alone", "it has checkpoints", |status| epoch(status) >= 2)?;
+    for component in [Component::Apiserver, Component::Etcd] {
+        stand.cluster.component(component).kill()?;
+    }
+    let output = stand.cluster.layout().shared().join("alone/rows");
+    let files = || -> Result<usize> { Ok(std::fs::read_dir(&output).context("output")?.count()) };
+    let before = files()?;
+    stand.until("output grows", || Ok((files()? > before + 10).then_some(())))?;
+    for component in [Component::Etcd, Component::Apiserver] {
+        stand.cluster.component(component).start()?;
+    }
+    stand.cluster.until_served()?;
+    let done = stand.phase("alone", "Finished")?;
+    ensure!(done["restarts"]["total"] == 0, "{done}");
+    orders.assert_exact(&stand.cluster.layout().shared())?;
+    let pods = stand.get(&format!("/api/v1/namespaces/{NAMESPACE}/pods"))?;
+    ensure!(pods["items"].is_array(), "{pods}");
+    stand.forget("alone")
+}
