@@ -10,7 +10,8 @@ use crate::outages::Bucket;
 use crate::say;
 use crate::stand::{NAMESPACE, PIPELINES, Stand, epoch, is_alive, kill, serial};
 
-const CONTROLLERS: &str = "/api/v1/namespaces/onceward-system/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dcontroller";
+const CONTROLLERS: &str =
+    "/api/v1/namespaces/onceward-system/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dcontroller";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/onceward-system/leases/onceward-controller";
 
 /// One after the other: a pod deleted by force, the process killed, the controller's leader killed, both at once.
