@@ -11,8 +11,11 @@ use serde_json::{Value, json};
 use super::system::run;
 use crate::shipped;
 
-/// The image of this repository, as nodes have it.
-pub const ONCEWARD: &str = "onceward.test/onceward:test";
+/// The image of this repository, as nodes have it: as the README calls it.
+pub const ONCEWARD: &str = "docker.io/library/onceward:dev";
+/// What people read files with.
+const BUSYBOX: &str = "docker.io/library/busybox:1.36";
+const APPLETS: [&str; 3] = ["sh", "cat", "awk"];
 /// Nobody in particular, as the Dockerfile and the chart have it.
 pub const USER: &str = "65532:65532";
 /// Where the Dockerfile puts the binary.
@@ -65,11 +68,7 @@ pub(super) fn onceward(to: &Path) -> Result<()> {
     // Lines of backtraces make up most of it.
     let stripped = place(PROGRAM).display().to_string();
     run("strip", ["--strip-debug", "-o", stripped.as_str(), &binary.display().to_string()])?;
-    let linked = run("ldd", [&binary])?;
-    for library in linked.split_whitespace().filter(|word| word.starts_with('/')) {
-        make(library)?;
-        fs::copy(library, place(library)).with_context(|| library.to_owned())?;
-    }
+    libraries(root.path(), &run("ldd", [&binary])?)?;
     for (file, text) in [("/etc/passwd", "onceward:x:65532:65532::/:/none\n"), ("/etc/group", "onceward:x:65532:\n")] {
         make(file)?;
         fs::write(place(file), text)?;
@@ -80,6 +79,32 @@ pub(super) fn onceward(to: &Path) -> Result<()> {
         fs::copy(authorities, place(authorities))?;
     }
     Image { reference: ONCEWARD, entrypoint: PROGRAM, user: USER }.pack(root.path(), to)
+}
+
+/// A shell and some tools, from this machine's busybox.
+pub(super) fn busybox(to: &Path) -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let folder = root.path().join("bin");
+    fs::create_dir(&folder)?;
+    let found = ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| Path::new(path).is_file());
+    let program = found.context("busybox is missing; install it (Debian: apt-get install busybox)")?;
+    fs::copy(program, folder.join("busybox"))?;
+    for applet in APPLETS {
+        std::os::unix::fs::symlink("busybox", folder.join(applet))?;
+    }
+    // One that is linked statically has none, and `ldd` says so by failing.
+    libraries(root.path(), &run("ldd", [program]).unwrap_or_default())?;
+    Image { reference: BUSYBOX, entrypoint: "/bin/sh", user: USER }.pack(root.path(), to)
+}
+
+/// Copies what `ldd` has named.
+fn libraries(root: &Path, linked: &str) -> Result<()> {
+    for library in linked.split_whitespace().filter(|word| word.starts_with('/')) {
+        let place = root.join(library.trim_start_matches('/'));
+        fs::create_dir_all(place.parent().unwrap_or(root))?;
+        fs::copy(library, place).with_context(|| library.to_owned())?;
+    }
+    Ok(())
 }
 
 /// Writes a blob; how others name it.

@@ -64,9 +64,10 @@ impl Cluster {
         let folder = layout.folder();
         fs::create_dir_all(layout.shared())?;
         in_turn(|| system::save_settings(&settings()))?;
-        let own = folder.join("onceward.tar");
+        let (own, busybox) = (folder.join("onceward.tar"), folder.join("busybox.tar"));
         image::onceward(&own)?;
-        images.push(own);
+        image::busybox(&busybox)?;
+        images.extend([own, busybox]);
         let cluster = Self { layout, program, _lock: Some(lock) };
         cluster.begin(&images).with_context(|| format!("what was said is in {}", folder.display()))?;
         Ok(cluster)

@@ -25,8 +25,11 @@ pub(crate) fn install(stand: &Stand) -> Result<()> {
         let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
         stand.create("/api/v1/namespaces", &json!({ "metadata": { "name": name, "labels": labels } }))?;
     }
+    // Where the README puts its Pipeline.
+    let restricted = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+    stand.patch("/api/v1/namespaces/default", &restricted)?;
     share_a_volume(stand)?;
-    release(stand)?;
+    crate::readme::install(stand)?;
     let ready = stand.get(DEPLOYMENT)?["status"]["readyReplicas"].as_u64();
     ensure!(ready == Some(2), "{ready:?} controllers are ready");
     Ok(())

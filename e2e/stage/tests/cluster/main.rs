@@ -11,6 +11,7 @@ mod deaths;
 mod installed;
 mod orders;
 mod outages;
+mod readme;
 mod revenue;
 mod stand;
 
@@ -40,10 +41,14 @@ enum Scenario {
 use Scenario::{Alone, Installed};
 
 /// In the order in which they run.
-const SCENARIOS: [(&str, Scenario); 11] = [
+const SCENARIOS: [(&str, Scenario); 12] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
         Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
+    ),
+    (
+        "ten_minutes_with_a_cluster_end_as_the_readme_says",
+        Installed(readme::ten_minutes_with_a_cluster_end_as_the_readme_says),
     ),
     (
         "a_pipeline_reaches_ready_advances_and_finishes",
