@@ -116,6 +116,7 @@ fn write(path: PathBuf, text: &str) -> Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = fs::OpenOptions::new();
-    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&path).context(path.display().to_string())?;
+    let mut file =
+        file.write(true).create(true).truncate(true).mode(0o600).open(&path).context(path.display().to_string())?;
     Ok(file.write_all(text.as_bytes())?)
 }

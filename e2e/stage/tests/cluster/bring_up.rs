@@ -101,7 +101,8 @@ spec:
     )?;
     let succeeded = "--for=jsonpath={.status.phase}=Succeeded";
     cluster.told(&["wait", "pod/asks", succeeded, "--timeout=120s"]).with_context(|| {
-        cluster.told(&["describe", "pod/asks"]).unwrap_or_default() + &cluster.told(&["logs", "asks"]).unwrap_or_default()
+        cluster.told(&["describe", "pod/asks"]).unwrap_or_default()
+            + &cluster.told(&["logs", "asks"]).unwrap_or_default()
     })?;
     let answer = cluster.told(&["logs", "asks"])?;
     ensure!(answer.trim() == "10.96.0.1", "the API server's address is `{answer}`");
@@ -123,8 +124,7 @@ metadata: {name: restricted, labels: {pod-security.kubernetes.io/enforce: restri
 
 fn gone(name: &str) -> Result<()> {
     let left = traces(name)?;
-    let nothing =
-        Traces { namespaces: vec![], cgroups: vec![], processes: vec![], mounts: vec![], has_folder: false };
+    let nothing = Traces { namespaces: vec![], cgroups: vec![], processes: vec![], mounts: vec![], has_folder: false };
     ensure!(left == nothing, "left of {name}: {left:#?}");
     Ok(())
 }
@@ -150,7 +150,8 @@ fn traces(name: &str) -> Result<Traces> {
         if command.contains(&within) {
             processes.push(format!("{pid} {command}"));
         }
-        mounts.extend(String::from_utf8_lossy(&mounted).lines().filter(|line| line.contains(&within)).map(str::to_owned));
+        mounts
+            .extend(String::from_utf8_lossy(&mounted).lines().filter(|line| line.contains(&within)).map(str::to_owned));
     }
     Ok(Traces { namespaces, cgroups, processes, mounts, has_folder: Path::new(&folder).exists() })
 }

@@ -10,7 +10,8 @@ use crate::outages::Bucket;
 use crate::say;
 use crate::stand::{NAMESPACE, PIPELINES, Stand, epoch, is_alive, kill, serial};
 
-const CONTROLLERS: &str = "/api/v1/namespaces/onceward-system/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dcontroller";
+const CONTROLLERS: &str =
+    "/api/v1/namespaces/onceward-system/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dcontroller";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/onceward-system/leases/onceward-controller";
 
 /// One after the other: a pod deleted by force, the process killed, the controller's leader killed, both at once.
@@ -72,6 +73,7 @@ pub(crate) fn a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back
     let (node, process) = (stand.node_of(&run.worker)?, stand.process_of(&run.worker)?);
     node.cut()?;
     let replacement = begun(stand, "cut-bucket", Some(&run))?;
+    ensure!(node_of(&replacement) != node_of(&run), "it is on the node that is cut off");
     ensure!(is_alive(process), "the worker that was left behind is gone before it could be fenced");
     node.heal()?;
     stand.until("the worker that was left behind is fenced", || Ok((!is_alive(process)).then_some(())))?;

@@ -41,17 +41,38 @@ use Scenario::{Alone, Installed};
 
 /// In the order in which they run.
 const SCENARIOS: [(&str, Scenario); 11] = [
-    ("clusters_come_up_side_by_side_and_leave_nothing", Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing)),
-    ("a_pipeline_reaches_ready_advances_and_finishes", Installed(installed::a_pipeline_reaches_ready_advances_and_finishes)),
+    (
+        "clusters_come_up_side_by_side_and_leave_nothing",
+        Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
+    ),
+    (
+        "a_pipeline_reaches_ready_advances_and_finishes",
+        Installed(installed::a_pipeline_reaches_ready_advances_and_finishes),
+    ),
     ("deaths_lose_and_double_nothing", Installed(deaths::deaths_lose_and_double_nothing)),
-    ("a_node_that_is_cut_off_with_its_worker_running_is_fenced", Installed(deaths::a_node_that_is_cut_off_with_its_worker_running_is_fenced)),
-    ("a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back", Installed(deaths::a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back)),
+    (
+        "a_node_that_is_cut_off_with_its_worker_running_is_fenced",
+        Installed(deaths::a_node_that_is_cut_off_with_its_worker_running_is_fenced),
+    ),
+    (
+        "a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back",
+        Installed(deaths::a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back),
+    ),
     ("a_node_that_loses_power_loses_nothing_else", Installed(deaths::a_node_that_loses_power_loses_nothing_else)),
     ("a_bucket_that_is_away_is_waited_for", Installed(outages::a_bucket_that_is_away_is_waited_for)),
     ("a_wrong_secret_is_told_with_what_to_do", Installed(outages::a_wrong_secret_is_told_with_what_to_do)),
-    ("the_data_plane_goes_on_without_the_control_plane", Installed(outages::the_data_plane_goes_on_without_the_control_plane)),
-    ("sums_from_topic_to_topic_outlive_forced_deletions", Installed(revenue::sums_from_topic_to_topic_outlive_forced_deletions)),
-    ("a_release_that_is_removed_leaves_pipelines_and_checkpoints", Installed(installed::a_release_that_is_removed_leaves_pipelines_and_checkpoints)),
+    (
+        "the_data_plane_goes_on_without_the_control_plane",
+        Installed(outages::the_data_plane_goes_on_without_the_control_plane),
+    ),
+    (
+        "sums_from_topic_to_topic_outlive_forced_deletions",
+        Installed(revenue::sums_from_topic_to_topic_outlive_forced_deletions),
+    ),
+    (
+        "a_release_that_is_removed_leaves_pipelines_and_checkpoints",
+        Installed(installed::a_release_that_is_removed_leaves_pipelines_and_checkpoints),
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -67,7 +88,9 @@ fn main() -> ExitCode {
             everything(&wanted(&arguments))
         }
         _ => {
-            wanted(&arguments).iter().for_each(|(name, _)| say(&format!("test {name} ... ignored, needs root: --ignored")));
+            wanted(&arguments)
+                .iter()
+                .for_each(|(name, _)| say(&format!("test {name} ... ignored, needs root: --ignored")));
             Ok(())
         }
     };
@@ -90,7 +113,10 @@ fn wanted(arguments: &[String]) -> Chosen {
 }
 
 fn everything(chosen: &Chosen) -> Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), "these scenarios make namespaces, mounts and cgroups: run them as root");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "these scenarios make namespaces, mounts and cgroups: run them as root"
+    );
     let alone = chosen.iter().filter_map(|(name, scenario)| match scenario {
         Alone(run) => Some((*name, run)),
         Installed(_) => None,

@@ -96,7 +96,8 @@ fn rows(folder: &Path) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for path in files(folder)?.into_iter().filter(|path| !is_hidden(path)) {
         let text = fs::read_to_string(&path)?;
-        let lines = text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", path.display())));
+        let lines =
+            text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", path.display())));
         found.extend(lines.collect::<Result<Vec<_>>>()?);
     }
     Ok(found)

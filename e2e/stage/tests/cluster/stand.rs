@@ -120,7 +120,8 @@ impl Stand {
     pub(crate) fn worker(&self, name: &str, than: u64) -> Result<Value> {
         self.until(&format!("a worker of {name} newer than {than} runs"), || {
             let newest = self.workers(name)?.into_iter().next();
-            let runs = |pod: &Value| !pod.pointer("/status/containerStatuses/0/state/running").is_none_or(Value::is_null);
+            let runs =
+                |pod: &Value| !pod.pointer("/status/containerStatuses/0/state/running").is_none_or(Value::is_null);
             Ok(newest.filter(|pod| serial(pod) > than && runs(pod)))
         })
     }
@@ -135,7 +136,8 @@ impl Stand {
     /// The only process of a pod's container, as this machine counts.
     pub(crate) fn process_of(&self, pod: &Value) -> Result<i32> {
         let uid = pod["metadata"]["uid"].as_str().context("a uid")?;
-        let id = pod.pointer("/status/containerStatuses/0/containerID").and_then(Value::as_str).context("a container")?;
+        let id =
+            pod.pointer("/status/containerStatuses/0/containerID").and_then(Value::as_str).context("a container")?;
         let processes = self.node_of(pod)?.processes(uid, id)?;
         let [process] = processes.as_slice() else { bail!("the container has the processes {processes:?}") };
         Ok(*process)
