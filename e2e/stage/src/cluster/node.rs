@@ -42,7 +42,8 @@ impl Node<'_> {
         self.connect()?;
         self.configure()?;
         let mut command = within(&self.layout.node_namespace(self.number), "unshare");
-        command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child=SIGKILL", "bash", "-c", PROCESS_1]);
+        command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child=SIGKILL", "bash"]);
+        command.arg(folder.join("node.sh"));
         command.env("NODE", self.name()).env("ADDRESS", node_address(self.number)).env("STATE", &folder);
         command.env("CGROUP", self.cgroup()).env("KUBE", self.program).env("CERTIFICATES", self.layout.certificates());
         Process::start(command, &folder.join("process"), &folder.join("node.log"))?;
@@ -168,6 +169,7 @@ impl Node<'_> {
         let write = |name: &str, text: String| fs::write(folder.join(name), text).with_context(|| name.to_owned());
         fs::create_dir_all(folder.join("cni"))?;
         write("cni/10-pods.conflist", self.network().to_string())?;
+        write("node.sh", PROCESS_1.to_owned())?;
         write("containerd.toml", self.containerd())?;
         write("kubelet.json", self.kubelet().to_string())?;
         write("proxy.json", self.proxy().to_string())?;

@@ -73,6 +73,7 @@ pub(crate) fn a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back
     let (node, process) = (stand.node_of(&run.worker)?, stand.process_of(&run.worker)?);
     node.cut()?;
     let replacement = begun(stand, "cut-bucket", Some(&run))?;
+    ensure!(node_of(&replacement) != node_of(&run), "it is on the node that is cut off");
     ensure!(is_alive(process), "the worker that was left behind is gone before it could be fenced");
     node.heal()?;
     stand.until("the worker that was left behind is fenced", || Ok((!is_alive(process)).then_some(())))?;

@@ -12,6 +12,7 @@ mod installed;
 mod orders;
 mod outages;
 mod readme;
+mod recovery;
 mod revenue;
 mod stand;
 
@@ -37,11 +38,13 @@ enum Scenario {
     Alone(fn() -> Result<()>),
     /// Stands on the shared cluster, with the chart installed.
     Installed(fn(&Stand) -> Result<()>),
+    /// So does this one, and it measures: it runs only when it is asked for by name.
+    Measured(fn(&Stand) -> Result<()>),
 }
-use Scenario::{Alone, Installed};
+use Scenario::{Alone, Installed, Measured};
 
 /// In the order in which they run.
-const SCENARIOS: [(&str, Scenario); 12] = [
+const SCENARIOS: [(&str, Scenario); 13] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
         Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
@@ -74,6 +77,7 @@ const SCENARIOS: [(&str, Scenario); 12] = [
         "sums_from_topic_to_topic_outlive_forced_deletions",
         Installed(revenue::sums_from_topic_to_topic_outlive_forced_deletions),
     ),
+    ("recovery_is_measured", Measured(recovery::recovery_is_measured)),
     (
         "a_release_that_is_removed_leaves_pipelines_and_checkpoints",
         Installed(installed::a_release_that_is_removed_leaves_pipelines_and_checkpoints),
@@ -113,8 +117,9 @@ type Chosen = Vec<&'static (&'static str, Scenario)>;
 /// Those whose name has one of the words in it; all if there are none.
 fn wanted(arguments: &[String]) -> Chosen {
     let words: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    SCENARIOS.iter().filter(|(name, _)| is_wanted(name)).collect()
+    let is_named = |name: &str| words.iter().any(|word| name.contains(word.as_str()));
+    let is_wanted = |scenario: &Scenario| words.is_empty() && !matches!(scenario, Measured(_));
+    SCENARIOS.iter().filter(|(name, scenario)| is_named(name) || is_wanted(scenario)).collect()
 }
 
 fn everything(chosen: &Chosen) -> Result<()> {
@@ -124,11 +129,11 @@ fn everything(chosen: &Chosen) -> Result<()> {
     );
     let alone = chosen.iter().filter_map(|(name, scenario)| match scenario {
         Alone(run) => Some((*name, run)),
-        Installed(_) => None,
+        Installed(_) | Measured(_) => None,
     });
     let failed = alone.filter(|(name, run)| !passes(name, run)).count();
     let installed: Vec<_> =
-        chosen.iter().filter(|(_, scenario)| matches!(scenario, Installed(_))).map(|(name, _)| *name).collect();
+        chosen.iter().filter(|(_, scenario)| !matches!(scenario, Alone(_))).map(|(name, _)| *name).collect();
     let ended = if installed.is_empty() { Ok(()) } else { shared(&installed) };
     ensure!(failed == 0, "{failed} failed");
     ended
@@ -161,7 +166,7 @@ fn within(chosen: &Chosen) -> Result<()> {
         anyhow::bail!("the chart cannot be installed");
     }
     for (name, scenario) in chosen {
-        if let Installed(run) = scenario
+        if let Installed(run) | Measured(run) = scenario
             && !passes(name, || run(&stand))
         {
             stand.describe();
