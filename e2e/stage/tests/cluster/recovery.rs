@@ -95,7 +95,7 @@ fn visible(output: &Path) -> Result<BTreeSet<String>> {
 
 /// Of `<pipeline>-<sink>-<attempt>-<epoch>-...`.
 fn attempts(names: &BTreeSet<String>) -> BTreeSet<u64> {
-    names.iter().filter_map(|name| name.rsplit('-').nth(3)?.trim_start_matches('a').parse().ok()).collect()
+    names.iter().filter_map(|name| name.rsplit('-').nth(3)?.parse().ok()).collect()
 }
 
 fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
