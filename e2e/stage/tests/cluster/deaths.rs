@@ -5,10 +5,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::installed::SHARED_CLAIM;
-use crate::orders::Orders;
+use crate::orders::{Orders, newest_attempt};
 use crate::outages::Bucket;
 use crate::say;
-use crate::stand::{NAMESPACE, PIPELINES, Stand, epoch, is_alive, kill, serial};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, is_alive, kill, serial};
 
 const CONTROLLERS: &str =
     "/api/v1/namespaces/onceward-system/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dcontroller";
@@ -16,7 +16,7 @@ const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/onceward-system/lea
 
 /// One after the other: a pod deleted by force, the process killed, the controller's leader killed, both at once.
 pub(crate) fn deaths_lose_and_double_nothing(stand: &Stand) -> Result<()> {
-    let orders = Orders { name: "deaths", rows: 120_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
+    let orders = Orders { name: "deaths", rows: 90_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
     stand.create(PIPELINES, &orders.manifest())?;
     let mut run = begun(stand, "deaths", None)?;
 
@@ -98,23 +98,22 @@ pub(crate) fn a_node_that_loses_power_loses_nothing_else(stand: &Stand) -> Resul
     stand.forget("power")
 }
 
-/// A worker that has decided checkpoints.
+/// A worker whose output is visible.
 struct Run {
     worker: Value,
-    /// The newest attempt that did.
+    /// Its attempt.
     attempt: u64,
 }
 
-/// The first worker, or the one after another, once it has decided a checkpoint: what came before, it has restored.
+/// The first worker, or the one after another, once output of its own is visible: what came before, it has restored.
 fn begun(stand: &Stand, name: &str, after: Option<&Run>) -> Result<Run> {
     let (than, before) = after.map_or((0, 0), |run| (serial(&run.worker), run.attempt));
     let worker = stand.worker(name, than)?;
-    let attempt = |status: &Value| {
-        status.pointer("/checkpoints/lastCompleted/attempt").and_then(Value::as_u64).unwrap_or_default()
-    };
-    let what = format!("a checkpoint of an attempt after {before}");
-    let status = stand.status(name, &what, |status| attempt(status) > before && epoch(status) > 1)?;
-    Ok(Run { worker, attempt: attempt(&status) })
+    let volume = stand.cluster.layout().shared();
+    let attempt = stand.until(&format!("{name}: output of an attempt after {before}"), || {
+        Ok(Some(newest_attempt(&volume, name)?).filter(|attempt| *attempt > before))
+    })?;
+    Ok(Run { worker, attempt })
 }
 
 /// The name of its node.
@@ -126,9 +125,13 @@ fn path_of(pod: &Value) -> Result<String> {
     Ok(format!("/api/v1/namespaces/{NAMESPACE}/pods/{}", pod["metadata"]["name"].as_str().context("a name")?))
 }
 
-/// Who holds the lease.
+/// The pod that holds the lease: `<pod>_<chance>`.
 fn leader(stand: &Stand) -> Result<String> {
-    stand.until("a controller leads", || Ok(stand.get(LEASE)?["spec"]["holderIdentity"].as_str().map(str::to_owned)))
+    stand.until("a controller leads", || {
+        let lease = stand.get(LEASE)?;
+        let holder = lease["spec"]["holderIdentity"].as_str().and_then(|holder| holder.split('_').next());
+        Ok(holder.filter(|holder| !holder.is_empty()).map(str::to_owned))
+    })
 }
 
 /// The processes of all of them, at once.

@@ -21,6 +21,10 @@ const USER: u32 = 65_532;
 
 /// Namespaces, a volume that both nodes have, and the release with the chart's defaults but for the image.
 pub(crate) fn install(stand: &Stand) -> Result<()> {
+    // Whoever keeps a cluster may go on with it.
+    if stand.get(DEPLOYMENT).is_ok() {
+        return Ok(());
+    }
     for name in ["onceward-system", NAMESPACE] {
         let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
         stand.create("/api/v1/namespaces", &json!({ "metadata": { "name": name, "labels": labels } }))?;

@@ -2,8 +2,8 @@
 //! on one. They need root, and run when they are asked for: `cargo test --test cluster -- --ignored [NAME...]`.
 //!
 //! Those of the second kind share one cluster, in whose network this program runs itself once more: pods, broker and
-//! bucket are reached by address there. `ONCEWARD_KEEP=1` leaves it up; `onceward-e2e cluster down --name tests` takes it
-//! down.
+//! bucket are reached by address there. `ONCEWARD_KEEP=1` leaves it up; `--down` in place of `--ignored`
+//! takes it down.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bring_up;
@@ -88,6 +88,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let ended = match arguments.first().map(String::as_str) {
         Some("--owner") => bring_up::own(arguments.get(1).map_or("", String::as_str)),
+        Some("--down") => Cluster::down(arguments.get(1).map_or(SHARED, String::as_str)),
         Some("--list") => {
             SCENARIOS.iter().for_each(|(name, _)| say(&format!("{name}: test")));
             Ok(())

@@ -91,6 +91,15 @@ impl Orders {
     }
 }
 
+/// The newest attempt of which something is visible: `rows-<pipeline>-<attempt>-<epoch>-...`. The status tells it, too, but
+/// every thirty seconds only.
+pub(crate) fn newest_attempt(volume: &Path, name: &str) -> Result<u64> {
+    let folder = volume.join(name).join("rows");
+    let names = files(&folder)?.into_iter().filter(|path| !is_hidden(path));
+    let attempt = |path: PathBuf| path.file_name()?.to_str()?.split('-').nth(2)?.parse::<u64>().ok();
+    Ok(names.filter_map(attempt).max().unwrap_or_default())
+}
+
 /// Of all visible files of a folder.
 fn rows(folder: &Path) -> Result<Vec<Value>> {
     let mut found = Vec::new();

@@ -65,11 +65,11 @@ impl Stand {
         Ok(())
     }
 
-    /// Deletes with or without (`is_forced`) time to end. What is gone already is fine.
+    /// Deletes with or without (`is_forced`) time to end.
     pub(crate) fn delete(&self, path: &str, is_forced: bool) -> Result<()> {
         let options = if is_forced { json!({ "gracePeriodSeconds": 0 }) } else { json!({}) };
         let answer = self.call("DELETE", path, Body::Json(&options))?;
-        ensure!(answer.is_success() || answer.status == 404, "{path}: {}", answer.message());
+        ensure!(answer.is_success(), "{path}: {}", answer.message());
         Ok(())
     }
 
