@@ -65,7 +65,7 @@ pub fn next(command: &Command, words: &[String]) -> Next {
     }
     match at.get_positionals().nth(positionals).or_else(|| at.get_positionals().last().filter(|arg| repeats(arg))) {
         Some(arg) if arg.get_value_hint() == ValueHint::FilePath => Next::File,
-        Some(arg) if arg.get_id() == "name" => Next::Pipeline,
+        Some(arg) if *arg.get_id() == "name" => Next::Pipeline,
         _ => Next::Words(vec![]),
     }
 }
@@ -116,13 +116,13 @@ fn help(text: Option<&clap::builder::StyledStr>) -> String {
     text.lines().next().unwrap_or_default().replace('\t', " ")
 }
 
-/// Says the candidates; of a cluster that does not answer none are said, and nothing else.
-pub async fn execute(command: &Command, words: &[String], terminal: &dyn Terminal) {
+/// `before`: what stood before these words. Says the candidates; of a cluster that does not answer none are said, and nothing else.
+pub async fn execute(command: &Command, before: &Reach, words: &[String], terminal: &dyn Terminal) {
     let begun = words.last().map(String::as_str).unwrap_or_default();
     let (candidates, directive) = match next(command, words) {
         Next::Words(words) => (words, NO_FILES),
         Next::File => (vec![], FILES),
-        Next::Pipeline => (names(&reach(command, words), begun, terminal).await, NO_FILES),
+        Next::Pipeline => (names(&reach(command, before, words), begun, terminal).await, NO_FILES),
     };
     for (word, what) in candidates {
         let line = if what.is_empty() { word } else { format!("{word}\t{what}") };
@@ -146,7 +146,7 @@ async fn names(reach: &Reach, begun: &str, terminal: &dyn Terminal) -> Vec<(Stri
 }
 
 /// Which cluster is meant, by the words so far.
-fn reach(command: &Command, words: &[String]) -> Reach {
+fn reach(command: &Command, before: &Reach, words: &[String]) -> Reach {
     let told = |long: &str| {
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(long))?;
         let short = arg.get_short().map(|short| format!("-{short}"));
@@ -157,9 +157,9 @@ fn reach(command: &Command, words: &[String]) -> Reach {
         })
     };
     Reach {
-        namespace: told("namespace"),
-        context: told("context"),
-        kubeconfig: told("kubeconfig").map(Into::into),
+        namespace: told("namespace").or_else(|| before.namespace.clone()),
+        context: told("context").or_else(|| before.context.clone()),
+        kubeconfig: told("kubeconfig").map(Into::into).or_else(|| before.kubeconfig.clone()),
         no_color: true,
     }
 }
@@ -208,7 +208,9 @@ mod tests {
     #[test]
     fn the_cluster_is_the_one_that_the_words_name() {
         let words = ["status", "-n", "shop", "--context=far", ""].map(str::to_owned);
-        let reach = reach(&command(), &words);
+        let before = Reach { namespace: Some("other".to_owned()), kubeconfig: Some("k".into()), ..Reach::default() };
+        let reach = reach(&command(), &before, &words);
         assert_eq!((reach.namespace.as_deref(), reach.context.as_deref()), (Some("shop"), Some("far")));
+        assert_eq!(reach.kubeconfig, before.kubeconfig);
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn bytes(count: u64) -> String {
         return format!("{count} B");
     }
     let (mut value, mut unit) = (count as f64 / 1_024.0, UNITS[0]);
-    for next in &UNITS[1..] {
+    for &next in &UNITS[1..] {
         if value < 1_024.0 {
             break;
         }

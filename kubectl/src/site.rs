@@ -1,6 +1,6 @@
 //! A cluster and a namespace in it. Every request ends in time, and its error says what was wanted and what to do.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use api::names;
@@ -107,7 +107,7 @@ pub async fn connect(reach: &Reach) -> Result<(Client, String), Error> {
     Ok((client, namespace))
 }
 
-fn kubeconfig_name(file: &PathBuf) -> String {
+fn kubeconfig_name(file: &Path) -> String {
     format!("the kubeconfig {}", file.display())
 }
 
@@ -131,8 +131,12 @@ impl Site<'_> {
     /// [`Error::NoPipeline`], or those of requests.
     pub(crate) async fn pipeline(&self, name: &str) -> Result<Pipeline, Error> {
         let what = format!("read Pipeline `{name}`");
-        let found = self.answer(&what, self.pipelines().get_opt(name)).await?;
-        found.ok_or_else(|| Error::NoPipeline { namespace: self.namespace.clone(), name: name.to_owned() })
+        match self.answer(&what, self.pipelines().get(name)).await {
+            Err(Error::Refused { why, .. }) if why.ends_with("not found") => {
+                Err(Error::NoPipeline { namespace: self.namespace.clone(), name: name.to_owned() })
+            }
+            answer => answer,
+        }
     }
 
     /// Everything of a kind, by name; [`MOST_LISTED`] at most.
@@ -221,7 +225,10 @@ pub(crate) fn refused(what: &str, error: &kube::Error) -> Error {
     match status.code {
         401 => Error::Forbidden { what, why: "the login is not accepted".to_owned() },
         403 => Error::Forbidden { what, why },
-        404 if why.contains("could not find the requested resource") => Error::NoDefinition { what },
+        // Of what every cluster knows it is said in other words.
+        404 if why.contains("could not find the requested resource") && what.contains("Pipeline") => {
+            Error::NoDefinition { what }
+        }
         409 => Error::Conflict { what },
         429 | 500 | 502..=504 => Error::Unreachable { what, why: format!("{} ({})", why, status.code) },
         _ => Error::Refused { what, why },

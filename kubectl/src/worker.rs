@@ -50,7 +50,7 @@ pub(crate) async fn page(site: &Site<'_>, pod: &Pod, path: &str) -> Result<Vec<u
         line.stream.write_all(request.as_bytes()).await.map_err(io)?;
         let mut answer = vec![];
         (&mut line.stream).take(MOST_BYTES + 1).read_to_end(&mut answer).await.map_err(io)?;
-        Ok(answer)
+        Ok::<_, Error>(answer)
     });
     let answer = match asked.await {
         Ok(answer) => answer?,

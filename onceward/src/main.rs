@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use onceward::cli::{Cli, Command, KubectlCli};
+use onceward::cli::{Cli, Command, KubectlCli, PLUGIN};
 use onceward::commands::{self, Error};
 use onceward::screen::{Screen, with_causes};
 use onceward::telemetry::{self, Detail, LogFormat};
@@ -52,9 +52,8 @@ fn main() -> ExitCode {
 
 /// Under the name `kubectl-onceward` it is kubectl's plugin and nothing else.
 fn parsed() -> Result<Command, clap::Error> {
-    let is_plugin = std::env::args_os()
-        .next()
-        .is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == KubectlCli::FILE_NAME));
+    let is_plugin =
+        std::env::args_os().next().is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == PLUGIN));
     if is_plugin {
         return KubectlCli::try_parse().map(|cli| Command::Kubectl(cli.args));
     }

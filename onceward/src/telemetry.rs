@@ -42,9 +42,10 @@ pub fn begin(format: LogFormat, detail: Detail) {
     let filter = match detail {
         Detail::Attempts if !is_said => EnvFilter::new("warn,onceward=info,controller=info"),
         Detail::Nothing if !is_said => EnvFilter::new("off"),
-        Detail::Attempts | Detail::Nothing | Detail::Warnings => {
-            EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).with_env_var(VARIABLE).from_env_lossy()
-        }
+        Detail::Attempts | Detail::Nothing | Detail::Warnings => EnvFilter::builder()
+            .with_default_directive(LevelFilter::WARN.into())
+            .with_env_var(VARIABLE)
+            .from_env_lossy(),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

@@ -15,7 +15,7 @@ const VERSION: u16 = 20;
 const FLAGS: u16 = 1 << 11;
 const DEFLATED: u16 = 8;
 /// 1980-01-01: when is said in the archive's README.
-const DATE: u16 = 1 << 5 | 1;
+const DATE: u16 = (1 << 5) | 1;
 
 /// An archive that grows.
 #[derive(Default)]

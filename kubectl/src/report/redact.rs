@@ -118,9 +118,10 @@ impl Redactor {
     fn take(&mut self, value: &mut Value) {
         match value {
             Value::String(text) => {
-                // A value that is itself lines or words with spaces comes up in parts.
-                let parts = text.split_whitespace().chain([text.trim()]);
-                for part in parts.filter(|part| part.len() >= SHORTEST) {
+                // Lines, words and what an option is set to come up by themselves.
+                let words = text.split_whitespace().chain([text.trim()]);
+                let parts = words.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
+                for part in parts.flatten().filter(|part| is_telling(part)) {
                     if self.learnt.len() < MOST_VALUES {
                         self.learnt.insert(part.to_owned());
                     }
@@ -166,6 +167,12 @@ impl Redactor {
     }
 }
 
+/// Whether a value is worth being looked for elsewhere: names of options and our own words are everywhere.
+fn is_telling(part: &str) -> bool {
+    let is_option = part.starts_with('-') && !part.contains('=');
+    part.len() >= SHORTEST && !is_option && !matches!(part, "worker" | "onceward" | "pipeline")
+}
+
 /// Also as JSON writes it, and in a word that is part of a longer one.
 fn replaced(text: &str, value: &str) -> String {
     let escaped = Value::from(value).to_string();
@@ -205,7 +212,11 @@ fn shapes() -> Vec<(String, &'static str)> {
     vec![
         (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(-----END [A-Z ]*PRIVATE KEY-----)?".to_owned(), REDACTED),
         (r"://[^/@ \t\r\n]*:[^/@ \t\r\n]*@".to_owned(), "://<redacted>@"),
-        (format!("({}|{})[ ]+[A-Za-z0-9._~+/=-]+", any_case("bearer"), any_case("basic")), "<redacted>"),
+        (
+            format!(r#"({})["']?[ ]*[=:][ ]*["']?([A-Za-z]+[ ]+)?[A-Za-z0-9._~+/=-]+"#, any_case("authorization")),
+            "$1=<redacted>",
+        ),
+        (format!("({})[ ]+[A-Za-z0-9._~+/=-]{{8,}}", any_case("bearer")), "$1 <redacted>"),
         (format!(r#"({words})(\\?["'])?[ ]*[=:][ ]*(\\?["'])?[^ \t\r\n"'\\,;&}})]+"#), "$1=<redacted>"),
         (r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*".to_owned(), REDACTED),
         (r"(AKIA|ASIA)[A-Z0-9]{16}".to_owned(), REDACTED),
@@ -302,5 +313,13 @@ mod tests {
         assert_eq!(redactor.learn(spec.clone()), spec);
         let other = json!({ "apiToken": "canary-token", "secret": "canary-alone" });
         assert!(!redactor.learn(other).to_string().contains("canary"));
+    }
+
+    #[test]
+    fn words_that_are_everywhere_are_not_looked_for() {
+        let mut redactor = Redactor::new();
+        redactor.learn(json!({ "args": ["worker", "--listen", "--key=canary-of-an-option"] }));
+        assert_eq!(redactor.text("a worker with --listen"), "a worker with --listen");
+        assert_eq!(redactor.text("--key canary-of-an-option"), "--key <redacted>");
     }
 }

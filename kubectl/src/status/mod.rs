@@ -171,7 +171,7 @@ fn say_one(site: &Site<'_>, args: &StatusArgs, pipeline: &Pipeline) -> Result<()
     }
     let mut table = columns(args.all_namespaces);
     table.row(row(pipeline, args.all_namespaces, site.now_ms()));
-    for line in table.last(site.terminal) {
+    if let Some(line) = table.last(site.terminal) {
         site.terminal.say(&line)?;
     }
     Ok(())

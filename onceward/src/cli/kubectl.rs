@@ -4,10 +4,13 @@ use clap::{Args, Parser, Subcommand};
 
 use super::LintArgs;
 
+/// The program's name, as kubectl looks for it.
+pub const PLUGIN: &str = "kubectl-onceward";
+
 /// The binary under the name `kubectl-onceward`: what kubectl runs for `kubectl onceward`.
 #[derive(Debug, Parser)]
 #[command(
-    name = "kubectl-onceward",
+    name = PLUGIN,
     bin_name = "kubectl onceward",
     about = "Look at the Pipelines of a cluster, and ask for things",
     version,
@@ -16,11 +19,6 @@ use super::LintArgs;
 pub struct KubectlCli {
     #[command(flatten)]
     pub args: KubectlArgs,
-}
-
-impl KubectlCli {
-    /// Of the program, as kubectl looks for it.
-    pub const FILE_NAME: &str = "kubectl-onceward";
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ pub use self::settle::{
 };
 
 pub use self::controller::ControllerArgs;
-pub use self::kubectl::{KubectlArgs, KubectlCli, KubectlVerb};
+pub use self::kubectl::{KubectlArgs, KubectlCli, KubectlVerb, PLUGIN};
 pub use self::worker::{Purpose, WorkerArgs};
 
 mod controller;

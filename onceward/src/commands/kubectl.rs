@@ -20,7 +20,7 @@ pub fn execute(args: &KubectlArgs, screen: Screen) -> Result<u8, Error> {
         KubectlVerb::Complete { words } => {
             let mut command = KubectlCli::command();
             command.build();
-            block_on(kubectl::complete::execute(&command, words, &screen))?;
+            block_on(kubectl::complete::execute(&command, &args.reach, words, &screen))?;
             Ok(DONE)
         }
         KubectlVerb::Cluster(verb) => block_on(async {
