@@ -1,5 +1,7 @@
 //! What a report holds. Each part is bounded, and one that cannot be had keeps no other from being had.
 
+use std::fmt::Write as _;
+
 use api::names::{self, CONTAINER};
 use api::pipeline::Pipeline;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -193,7 +195,7 @@ fn readme(site: &Site<'_>, pipeline: &Pipeline, missing: &[String]) -> String {
     if !missing.is_empty() {
         text += "\nNot in here:\n";
         for line in missing {
-            text += &format!("- {line}\n");
+            let _ = writeln!(text, "- {line}");
         }
     }
     text

@@ -1,5 +1,7 @@
 //! Everything about one Pipeline, in lines.
 
+use std::fmt::Write as _;
+
 use api::pipeline::{ActionStatus, Condition, Pipeline, PipelineStatus};
 use kube::ResourceExt as _;
 
@@ -55,12 +57,12 @@ fn phase(pipeline: &Pipeline, status: &PipelineStatus, now_ms: u64) -> String {
     let mut text = format!("{phase:?}");
     if let Some(ready) = condition(status, "Ready") {
         let word = if ready.status == "True" { "ready" } else { "not ready" };
-        text += &format!(", {word} for {}", since(&ready.last_transition_time, now_ms));
+        let _ = write!(text, ", {word} for {}", since(&ready.last_transition_time, now_ms));
     }
     if let (Some(newest), Some(seen)) = (pipeline.metadata.generation, status.observed_generation)
         && seen < newest
     {
-        text += &format!("; of spec {seen}, the newest is {newest}");
+        let _ = write!(text, "; of spec {seen}, the newest is {newest}");
     }
     text
 }
@@ -72,9 +74,9 @@ fn workers(pipeline: &Pipeline, status: &PipelineStatus) -> String {
     if workers.updated < workers.ready {
         text += ", of an older spec";
     }
-    text += &format!("; parallelism {} of at most {}", spec.parallelism, spec.max_parallelism);
+    let _ = write!(text, "; parallelism {} of at most {}", spec.parallelism, spec.max_parallelism);
     if running != 0 && running != spec.parallelism {
-        text += &format!(", {running} now");
+        let _ = write!(text, ", {running} now");
     }
     text
 }
@@ -120,16 +122,16 @@ fn restarts(status: &PipelineStatus, now_ms: u64) -> String {
     let mut text = restarts.total.to_string();
     let reasons: Vec<_> = restarts.reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     if !reasons.is_empty() {
-        text += &format!(" (pods replaced: {})", reasons.join(", "));
+        let _ = write!(text, " (pods replaced: {})", reasons.join(", "));
     }
     if let Some(last) = &restarts.last_time {
-        text += &format!(", the last {} ago", since(last, now_ms));
+        let _ = write!(text, ", the last {} ago", since(last, now_ms));
     }
     if let Some(reason) = &restarts.last_reason {
-        text += &format!(": {reason}");
+        let _ = write!(text, ": {reason}");
     }
     if let Some(next) = &restarts.next_time {
-        text += &format!("; the next start is at {next}");
+        let _ = write!(text, "; the next start is at {next}");
     }
     text
 }

@@ -89,7 +89,8 @@ fn what_nobody_does_is_not_waited_for_beyond_the_timeout() {
         for line in ["checkpoint revenue", "restart revenue", "suspend revenue", "wait revenue --for=ready"] {
             let begun_ms = world.server.clock().now_ms();
             assert_eq!(world.types(&format!("{line} --timeout=30s")).await, 1, "{line}");
-            assert_eq!(world.server.clock().now_ms() - begun_ms, 30_000, "{line}");
+            let took_ms = world.server.clock().now_ms() - begun_ms;
+            assert!((30_000..30_100).contains(&took_ms), "{line}: {took_ms} ms");
             let said = world.said.err();
             assert!(said.contains("not so within 30s") && said.contains("status revenue"), "{line}: {said}");
         }

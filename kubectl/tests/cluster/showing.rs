@@ -1,6 +1,7 @@
 //! What is shown, of every state that the controller can report: its own scenes are the input.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ fn every_state_is_shown_as_it_was_and_in_a_hundred_columns() {
         ] {
             let (text, code) = shown(*now_ms, pipeline, line);
             narrow(&format!("{name}: {line}"), &text);
-            all += &format!("$ kubectl onceward {line}\n{text}\n[{code}]\n\n");
+            let _ = write!(all, "$ kubectl onceward {line}\n{text}\n[{code}]\n\n");
         }
         let all = format!("{}\n", all.trim_end());
         let path = folder("tests/golden").join(format!("{name}.txt"));
