@@ -2,35 +2,21 @@
 
 use api::pipeline::Pipeline;
 
+pub use api::names::{
+    CHECKPOINT_REQUESTED_AT, CONFIGURATION, CONTAINER, PIPELINE, PORT, PURPOSE, RESTART_REQUESTED_AT,
+    SAVEPOINT_REQUESTED_AT, SERIAL,
+};
+
 /// Field manager and `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "onceward-controller";
 /// Holds a Pipeline until its decided output is visible.
 pub const FINALIZER: &str = "onceward.dev/commits";
-/// Label: name of the Pipeline.
-pub const PIPELINE: &str = "onceward.dev/pipeline";
-/// Label: what a pod is for.
-pub const PURPOSE: &str = "onceward.dev/purpose";
 /// Label: which worker of the Pipeline it is, from 0.
 pub const WORKER: &str = "onceward.dev/worker";
-/// Label: the how-manieth pod of the Pipeline it is.
-pub const SERIAL: &str = "onceward.dev/serial";
-/// Label: hash of what it runs.
-pub const CONFIGURATION: &str = "onceward.dev/configuration";
-/// Annotation of a Pipeline: a newer time replaces the worker. On a pod: the time that it was made for.
-pub const RESTART_REQUESTED_AT: &str = "onceward.dev/restart-requested-at";
-/// Annotation of a Pipeline: a newer time takes a checkpoint now.
-pub const CHECKPOINT_REQUESTED_AT: &str = "onceward.dev/checkpoint-requested-at";
-/// Annotation of a Pipeline: a newer time takes a checkpoint now that is kept for ever.
-pub const SAVEPOINT_REQUESTED_AT: &str = "onceward.dev/savepoint-requested-at";
 /// Annotation of a Pipeline: `ATTEMPT/EPOCH` whose loss a person has taken note of.
 pub const ACCEPT_LOSS: &str = "onceward.dev/accept-loss";
 /// Annotation of a Pipeline: `ATTEMPT/EPOCH` of the floor below which the log may end after all.
 pub const ACCEPT_REWIND: &str = "onceward.dev/accept-rewind";
-
-/// Name of the container, for pod templates.
-pub const CONTAINER: &str = "worker";
-/// Where a worker serves its state and its metrics.
-pub const PORT: u16 = 9464;
 
 /// What a pod is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -34,6 +34,12 @@ impl Screen {
         Self { colours_out: wanted && out, colours_err: wanted && err, redraws: err }
     }
 
+    /// The same, without colours.
+    #[must_use]
+    pub fn without_colours(self) -> Self {
+        Self { colours_out: false, colours_err: false, ..self }
+    }
+
     /// A line on standard output: results.
     ///
     /// # Errors

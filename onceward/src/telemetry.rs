@@ -32,15 +32,20 @@ pub enum Detail {
     Warnings,
     /// And what becomes of each attempt.
     Attempts,
+    /// Of commands that say their errors themselves, where libraries would say them, too.
+    Nothing,
 }
 
 /// Called once, before anything can be logged.
 pub fn begin(format: LogFormat, detail: Detail) {
     let is_said = std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty());
-    let filter = if detail == Detail::Attempts && !is_said {
-        EnvFilter::new("warn,onceward=info,controller=info")
-    } else {
-        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).with_env_var(VARIABLE).from_env_lossy()
+    let filter = match detail {
+        Detail::Attempts if !is_said => EnvFilter::new("warn,onceward=info,controller=info"),
+        Detail::Nothing if !is_said => EnvFilter::new("off"),
+        Detail::Attempts | Detail::Nothing | Detail::Warnings => EnvFilter::builder()
+            .with_default_directive(LevelFilter::WARN.into())
+            .with_env_var(VARIABLE)
+            .from_env_lossy(),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

@@ -14,7 +14,9 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_and_version_are_on_standard_output_and_good() {
-    for arguments in [&["--help"][..], &["--version"], &["run", "--help"], &["demo", "--help"]] {
+    for arguments in
+        [&["--help"][..], &["--version"], &["run", "--help"], &["demo", "--help"], &["kubectl", "status", "--help"]]
+    {
         let output = onceward(arguments);
         assert!(output.status.success(), "{arguments:?}");
         assert!(text(&output.stdout).contains("onceward"), "{arguments:?}");
@@ -23,7 +25,15 @@ fn help_and_version_are_on_standard_output_and_good() {
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2() {
-    for arguments in [&[][..], &["fly"], &["run"], &["run", "f", "--grace", "soon"], &["demo", "--records", "-1"]] {
+    for arguments in [
+        &[][..],
+        &["fly"],
+        &["run"],
+        &["run", "f", "--grace", "soon"],
+        &["demo", "--records", "-1"],
+        &["kubectl"],
+        &["kubectl", "wait", "revenue", "--for=rain"],
+    ] {
         assert_eq!(onceward(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
@@ -83,7 +93,8 @@ fn a_reader_that_goes_away_makes_no_bad_answer_a_good_one() {
 fn completion_knows_every_shell_and_is_a_script_that_it_takes() {
     for shell in ["bash", "zsh", "fish"] {
         let output = onceward(&["completion", shell]);
-        assert!(output.status.success() && text(&output.stdout).contains("checkpoints"), "{shell}");
+        let printed = text(&output.stdout);
+        assert!(output.status.success() && printed.contains("checkpoints") && printed.contains("savepoint"), "{shell}");
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("onceward");
         std::fs::write(&script, &output.stdout).unwrap();
@@ -360,4 +371,79 @@ fn help_and_completion_know_the_tools_for_transactions() {
         let script = text(&onceward(&["completion", shell]).stdout);
         assert!(script.contains("transactions") && script.contains("describe"), "{shell}");
     }
+}
+
+/// The binary under the name that kubectl looks for, without a cluster.
+fn plugin(folder: &Path, arguments: &[&str]) -> Output {
+    let plugin = folder.join("kubectl-onceward");
+    if !plugin.exists() {
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_onceward"), &plugin).unwrap();
+    }
+    Command::new(plugin)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .env("KUBECONFIG", folder.join("kubeconfig"))
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn under_the_name_of_the_plugin_it_is_the_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = plugin(folder.path(), &["--help"]);
+    let help = text(&output.stdout);
+    assert!(output.status.success() && help.contains("kubectl onceward") && help.contains("savepoint"), "{help}");
+    assert!(!help.contains("crashpoints"), "{help}");
+    assert_eq!(plugin(folder.path(), &["run", "p.yaml"]).status.code(), Some(2));
+    for (arguments, code) in
+        [(&["status"][..], 3), (&["status", "-A", "--no-color"], 3), (&["savepoint", "revenue"], 1)]
+    {
+        let output = plugin(folder.path(), arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: ") && said.lines().count() == 1 && said.contains("kubeconfig"), "{said}");
+    }
+    let output = onceward(&["kubectl", "--kubeconfig", "/nowhere/config", "status"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_plugin_lints_as_the_binary_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.yaml");
+    std::fs::write(&file, DOUBTFUL).unwrap();
+    let path = file.to_str().unwrap();
+    let (plugin, binary) = (plugin(folder.path(), &["lint", path]), onceward(&["lint", path]));
+    assert_eq!((plugin.status.code(), text(&plugin.stderr)), (binary.status.code(), text(&binary.stderr)));
+    std::fs::write(&file, "kind: Pipeline\n").unwrap();
+    assert_eq!(onceward(&["kubectl", "lint", path]).status.code(), Some(1));
+}
+
+#[test]
+fn kubectl_completes_the_plugin_by_its_own_protocol() {
+    let folder = tempfile::tempdir().unwrap();
+    for (words, expected) in [
+        (&["sav"][..], "savepoint\tTake a checkpoint now that is kept for ever, and print its handle\n:4\n"),
+        (&["wait", "revenue", "--for", "fin"], "finished\tEvery source has come to its end\n:4\n"),
+        (&["lint", ""], ":0\n"),
+        // No cluster: nothing to offer, and no error.
+        (&["status", "re"], ":4\n"),
+    ] {
+        let output = plugin(folder.path(), &[&["__complete"], words].concat());
+        assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), expected, "{words:?}");
+    }
+}
+
+/// What kubectl runs: the script hands over.
+#[test]
+fn the_script_for_completion_hands_over_to_the_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    plugin(folder.path(), &["--version"]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kubectl/kubectl_complete-onceward");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("sh").arg(script).args(["res"]).env("PATH", path).output().unwrap();
+    let offered = text(&output.stdout);
+    assert!(offered.starts_with("resume\t") && offered.contains("\nrestart\t"), "{offered}");
 }

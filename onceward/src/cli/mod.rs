@@ -11,9 +11,11 @@ pub use self::settle::{
 };
 
 pub use self::controller::ControllerArgs;
+pub use self::kubectl::{KubectlArgs, KubectlCli, KubectlVerb, PLUGIN};
 pub use self::worker::{Purpose, WorkerArgs};
 
 mod controller;
+mod kubectl;
 mod settle;
 mod worker;
 
@@ -52,6 +54,8 @@ pub enum Command {
     Transactions(TransactionsArgs),
     /// Look after the Pipelines of a Kubernetes cluster
     Controller(ControllerArgs),
+    /// Look at the Pipelines of a Kubernetes cluster, and ask for things: also as `kubectl onceward`
+    Kubectl(KubectlArgs),
     /// List the named steps at which a run can be made to die, for tests
     Crashpoints(CrashpointsArgs),
     /// Run a pipeline as a worker of a cluster: what a controller starts in a pod

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod controller;
 pub mod crashpoints;
 pub mod demo;
+pub mod kubectl;
 pub mod lint;
 pub(crate) mod manifest;
 pub mod run;

@@ -14,7 +14,7 @@
 //! | `fate` | what becomes of requests on their way |
 //! | `collect` | what goes when its owner is gone |
 //!
-//! Left out: validation, defaults, admission but for namespaces, selectors but for equality, orphaning and foreground deletion,
+//! Left out: validation, defaults, admission but for namespaces, selectors but for equality (of fields: of name and namespace), orphaning and foreground deletion,
 //! strategic merges of lists, protobuf and tables.
 
 mod apply;

@@ -11,29 +11,44 @@ use super::request::Request;
 use super::store::Store;
 use super::write::key_of;
 
-/// Pairs that labels must have: `a=b,c=d`.
+/// Pairs that labels and fields must have: `a=b,c=d`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Selector(Vec<(String, String)>);
+pub(super) struct Selector {
+    labels: Vec<(String, String)>,
+    /// By JSON pointer.
+    fields: Vec<(String, String)>,
+}
 
 impl Selector {
     pub(super) fn of(request: &Request) -> Result<Self, Refusal> {
-        if request.option("fieldSelector").is_some() {
-            return Err(Refusal::bad_request("field selectors are not served here"));
+        let mut fields = vec![];
+        for (name, value) in pairs(request.option("fieldSelector"))? {
+            // As of a kind that adds none of its own: custom resources, and what is not selected by more here.
+            if !matches!(name.as_str(), "metadata.name" | "metadata.namespace") {
+                return Err(Refusal::bad_request(&format!("field label not supported: {name}")));
+            }
+            fields.push((format!("/{}", name.replace('.', "/")), value));
         }
-        let pairs = request.option("labelSelector").unwrap_or_default().split(',').filter(|pair| !pair.is_empty());
-        let pair = |pair: &str| {
-            let (name, value) = pair.split_once('=').filter(|(name, _)| !name.ends_with('!'))?;
-            Some((name.trim().to_owned(), value.trim_start_matches('=').trim().to_owned()))
-        };
-        let read: Option<_> = pairs.map(pair).collect();
-        read.map(Self).ok_or_else(|| Refusal::bad_request("only equality is served here"))
+        Ok(Self { labels: pairs(request.option("labelSelector"))?, fields })
     }
 
     pub(super) fn takes(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels");
         let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
-        self.0.iter().all(|(name, value)| label(name) == Some(value))
+        let field = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        self.labels.iter().all(|(name, value)| label(name) == Some(value))
+            && self.fields.iter().all(|(pointer, value)| field(pointer) == value)
     }
+}
+
+/// `a=b`, `a==b`, joined by commas.
+fn pairs(text: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=').filter(|(name, _)| !name.ends_with('!'))?;
+        Some((name.trim().to_owned(), value.trim_start_matches('=').trim().to_owned()))
+    };
+    let read: Option<_> = text.unwrap_or_default().split(',').filter(|pair| !pair.is_empty()).map(pair).collect();
+    read.ok_or_else(|| Refusal::bad_request("only equality is served here"))
 }
 
 pub(super) fn get(store: &Store, request: &Request) -> Result<Value, Refusal> {

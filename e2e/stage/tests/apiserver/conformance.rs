@@ -298,6 +298,34 @@ async fn watches(case: &mut Case<'_>, name: &str) -> Result<()> {
     watched(case, &format!("&labelSelector=case%3D{name}&resourceVersion={since}")).await
 }
 
+/// Of custom resources, too, where nothing but name and namespace can be selected by.
+async fn fields(case: &mut Case<'_>, name: &str) -> Result<()> {
+    let mut since = String::new();
+    for suffix in ["a", "b"] {
+        let made = case.post(CONFIG_MAPS, &config_map(&format!("{name}-{suffix}"), suffix)).await?;
+        since = version(&made).to_owned();
+        case.post(PIPELINES, &pipeline(&format!("{name}-{suffix}"))?).await?;
+    }
+    for kind in [CONFIG_MAPS, PIPELINES] {
+        let noted = ["/items/0/metadata/name", "/items/1/metadata/name"];
+        for selector in [
+            format!("metadata.name%3D{name}-b"),
+            format!("metadata.name%3D%3D{name}-b%2Cmetadata.namespace%3Ddefault"),
+            format!("metadata.name%3D{name}-b%2Cmetadata.namespace%3Dkube-system"),
+            "metadata.uid%3Dnobody".to_owned(),
+            "spec.parallelism%3D2".to_owned(),
+        ] {
+            case.get(&format!("{kind}?fieldSelector={selector}"), &noted).await?;
+        }
+    }
+    let patch = json!({ "data": { "a": "c" } });
+    for suffix in ["a", "b"] {
+        let path = format!("{CONFIG_MAPS}/{name}-{suffix}");
+        case.send("PATCH", &path, Body::Patch(MERGE, &patch), &["/data"]).await?;
+    }
+    watched(case, &format!("&fieldSelector=metadata.name%3D{name}-b&resourceVersion={since}")).await
+}
+
 async fn cases(client: &Client, prefix: &str) -> Result<Vec<Value>> {
     let mut case = Case { client, seen: vec![] };
     let name = |name: &str| format!("{prefix}{name}");
@@ -311,6 +339,7 @@ async fn cases(client: &Client, prefix: &str) -> Result<Vec<Value>> {
     managers(&mut case, &name("managers")).await?;
     pages_and_labels(&mut case, &name("pages")).await?;
     watches(&mut case, &name("watches")).await?;
+    fields(&mut case, &name("fields")).await?;
     Ok(case.seen)
 }
 
