@@ -16,7 +16,7 @@ const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/onceward-system/lea
 
 /// One after the other: a pod deleted by force, the process killed, the controller's leader killed, both at once.
 pub(crate) fn deaths_lose_and_double_nothing(stand: &Stand) -> Result<()> {
-    let orders = Orders { name: "deaths", rows: 90_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
+    let orders = Orders { name: "deaths", rows: 60_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
     stand.create(PIPELINES, &orders.manifest())?;
     let mut run = begun(stand, "deaths", None)?;
 
@@ -94,7 +94,7 @@ pub(crate) fn a_node_that_loses_power_loses_nothing_else(stand: &Stand) -> Resul
     node.start()?;
     whole_again(stand, &run.worker, "power")?;
     stand.phase("power", "Finished")?;
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("power")
 }
 

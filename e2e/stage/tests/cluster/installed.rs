@@ -85,9 +85,9 @@ pub(crate) fn a_pipeline_reaches_ready_advances_and_finishes(stand: &Stand) -> R
     stand.until("kubectl get shows that epochs advance", || Ok((shown(stand, "first")? > first).then_some(())))?;
     let status = stand.phase("first", "Finished")?;
     ensure!(status["restarts"]["total"] == 0 && status["pendingCommittables"] == 0, "{status}");
-    orders.assert_exact(&place(stand, "first")?)?;
+    orders.assert_exact_and_tidy(&place(stand, "first")?)?;
     stand.forget("first")?;
-    orders.assert_exact(&place(stand, "first")?)
+    orders.assert_exact_and_tidy(&place(stand, "first")?)
 }
 
 /// Of the repository: the server takes it as it is.
@@ -128,6 +128,6 @@ pub(crate) fn a_release_that_is_removed_leaves_pipelines_and_checkpoints(stand: 
     ensure!(restored["metadata"]["uid"] != worker["metadata"]["uid"], "{restored}");
     let done: Value = stand.phase("kept", "Finished")?;
     ensure!(done.pointer("/checkpoints/restoredFrom/epoch").is_some(), "it began anew: {done}");
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("kept")
 }

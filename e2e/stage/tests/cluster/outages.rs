@@ -63,7 +63,7 @@ pub(crate) fn a_bucket_that_is_away_is_waited_for(stand: &Stand) -> Result<()> {
     })?;
     stand.phase("away", "Finished")?;
     ensure!(std::fs::read_dir(bucket.objects().join("away"))?.next().is_some(), "the log is not in the bucket");
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("away")
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn a_wrong_secret_is_told_with_what_to_do(stand: &Stand) -> Result<()
     let asked = json!({ "onceward.dev/restart-requested-at": "2026-01-02T00:00:00Z" });
     stand.patch(&format!("{PIPELINES}/wrong"), &json!({ "metadata": { "annotations": asked } }))?;
     stand.phase("wrong", "Finished")?;
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("wrong")?;
 
     // And one that is not there at all.
@@ -114,7 +114,7 @@ pub(crate) fn the_data_plane_goes_on_without_the_control_plane(stand: &Stand) ->
     stand.cluster.until_served()?;
     let done = stand.phase("alone", "Finished")?;
     ensure!(done["restarts"]["total"] == 0, "{done}");
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     let pods = stand.get(&format!("/api/v1/namespaces/{NAMESPACE}/pods"))?;
     ensure!(pods["items"].is_array(), "{pods}");
     stand.forget("alone")
