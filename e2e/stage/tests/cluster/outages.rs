@@ -9,7 +9,7 @@ use stage::s3::{ACCESS_KEY_ID, Gateway, SECRET_ACCESS_KEY};
 
 use crate::installed::SHARED_CLAIM;
 use crate::orders::Orders;
-use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch, until};
 
 const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
 
@@ -107,7 +107,7 @@ pub(crate) fn the_data_plane_goes_on_without_the_control_plane(stand: &Stand) ->
     let output = stand.cluster.layout().shared().join("alone/rows");
     let files = || -> Result<usize> { Ok(std::fs::read_dir(&output).context("output")?.count()) };
     let before = files()?;
-    stand.until("output grows", || Ok((files()? > before + 10).then_some(())))?;
+    until("output grows", || Ok((files()? > before + 10).then_some(())))?;
     for component in [Component::Etcd, Component::Apiserver] {
         stand.cluster.component(component).start()?;
     }
