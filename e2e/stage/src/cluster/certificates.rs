@@ -1,7 +1,7 @@
 //! Keys, certificates and kubeconfigs of everybody in a cluster.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rcgen::{
@@ -62,8 +62,8 @@ pub(super) fn make(folder: &Path, nodes: usize) -> Result<()> {
         cluster.sign(&format!("{name}-kubelet"), &name, &Use::Server(vec![name.clone(), node_address(node)]))?;
     }
     let accounts = KeyPair::generate()?;
-    write(folder.join("accounts.key"), &accounts.serialize_pem())?;
-    write(folder.join("accounts.pub"), &accounts.public_key_pem())
+    write(&folder.join("accounts.key"), &accounts.serialize_pem())?;
+    write(&folder.join("accounts.pub"), &accounts.public_key_pem())
 }
 
 impl<'a> Authority<'a> {
@@ -74,9 +74,9 @@ impl<'a> Authority<'a> {
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
         let certificate = parameters.self_signed(&key)?;
-        write(folder.join(format!("{name}.crt")), &certificate.pem())?;
+        write(&folder.join(format!("{name}.crt")), &certificate.pem())?;
         // The controller-manager signs requests for certificates with it.
-        write(folder.join(format!("{name}.key")), &key.serialize_pem())?;
+        write(&folder.join(format!("{name}.key")), &key.serialize_pem())?;
         Ok(Self { folder, issuer: Issuer::new(parameters, key) })
     }
 
@@ -93,8 +93,8 @@ impl<'a> Authority<'a> {
         }
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &self.issuer)?;
-        write(self.folder.join(format!("{file}.crt")), &certificate.pem())?;
-        write(self.folder.join(format!("{file}.key")), &key.serialize_pem())
+        write(&self.folder.join(format!("{file}.crt")), &certificate.pem())?;
+        write(&self.folder.join(format!("{file}.key")), &key.serialize_pem())
     }
 }
 
@@ -108,15 +108,15 @@ fn kubeconfig(folder: &Path, who: &str) -> Result<()> {
         "users": [{ "name": who, "user": user }],
         "contexts": [{ "name": "stage", "context": { "cluster": "stage", "user": who } }],
     });
-    write(path("conf"), &text.to_string())
+    write(&path("conf"), &text.to_string())
 }
 
 /// For its owner's eyes only.
-fn write(path: PathBuf, text: &str) -> Result<()> {
+fn write(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = fs::OpenOptions::new();
     let mut file =
-        file.write(true).create(true).truncate(true).mode(0o600).open(&path).context(path.display().to_string())?;
+        file.write(true).create(true).truncate(true).mode(0o600).open(path).context(path.display().to_string())?;
     Ok(file.write_all(text.as_bytes())?)
 }

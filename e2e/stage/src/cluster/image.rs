@@ -1,5 +1,6 @@
 //! Images without an engine: a folder becomes the only layer of an OCI image in a tar file, as containerd imports it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -109,7 +110,8 @@ fn libraries(root: &Path, linked: &str) -> Result<()> {
 
 /// Writes a blob; how others name it.
 fn blob(layout: &Path, kind: &str, bytes: &[u8]) -> Result<Value> {
-    let hex: String = digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hex = String::new();
+    digest(&SHA256, bytes).as_ref().iter().try_for_each(|byte| write!(hex, "{byte:02x}"))?;
     fs::write(layout.join("blobs/sha256").join(&hex), bytes)?;
     Ok(json!({ "mediaType": kind, "digest": format!("sha256:{hex}"), "size": bytes.len() }))
 }

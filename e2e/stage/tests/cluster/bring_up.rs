@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use stage::cluster::{Cluster, NODES};
 
-use crate::{again, now, say};
+use crate::{Begin, again, say};
 
 const LOOK: Duration = Duration::from_millis(20);
 /// Ten minutes.
@@ -30,9 +30,9 @@ struct Traces {
 
 pub(crate) fn clusters_come_up_side_by_side_and_leave_nothing() -> Result<()> {
     let settings = settings()?;
-    let begin = now();
+    let begin = Begin::now();
     let first = Cluster::up(FIRST)?;
-    let up = now() - begin;
+    let up = begin.seconds();
     names_are_answered(&first)?;
     security_is_enforced(&first)?;
     ensure!(Cluster::down(FIRST).is_err(), "a cluster that is in use was taken down");
@@ -40,7 +40,7 @@ pub(crate) fn clusters_come_up_side_by_side_and_leave_nothing() -> Result<()> {
     // Its starter is killed in the middle of the start, and so is the next one once it is up.
     let node = Path::new("/var/lib/onceward-stage").join(SECOND).join("n1/process");
     kill_when(owner()?, "its first node is started", || node.exists())?;
-    ensure!(traces(SECOND)?.has_folder, "nothing was left behind: there is nothing to take away");
+    ensure!(traces(SECOND).has_folder, "nothing was left behind: there is nothing to take away");
     kill_when(owner()?, "it is up", || Cluster::find(SECOND).is_ok())?;
     let second = Cluster::find(SECOND)?;
     for cluster in [&first, &second] {
@@ -51,9 +51,9 @@ pub(crate) fn clusters_come_up_side_by_side_and_leave_nothing() -> Result<()> {
     (1..=NODES).try_for_each(|node| first.until_ready(node, true))?;
 
     drop(first);
-    let begin = now();
+    let begin = Begin::now();
     Cluster::down(FIRST)?;
-    say(&format!("up after {:.1} s, down after {:.1} s", up.as_secs_f64(), (now() - begin).as_secs_f64()));
+    say(&format!("up after {up:.1} s, down after {:.1} s", begin.seconds()));
     gone(FIRST)?;
     ensure!(settings == self::settings()?, "settings of the machine were changed");
     Cluster::down(FIRST)
@@ -123,13 +123,13 @@ metadata: {name: restricted, labels: {pod-security.kubernetes.io/enforce: restri
 }
 
 fn gone(name: &str) -> Result<()> {
-    let left = traces(name)?;
+    let left = traces(name);
     let nothing = Traces { namespaces: vec![], cgroups: vec![], processes: vec![], mounts: vec![], has_folder: false };
     ensure!(left == nothing, "left of {name}: {left:#?}");
     Ok(())
 }
 
-fn traces(name: &str) -> Result<Traces> {
+fn traces(name: &str) -> Traces {
     let (folder, mark) = (format!("/var/lib/onceward-stage/{name}"), format!("onceward-{name}"));
     let names = |folder: &Path| -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -153,7 +153,7 @@ fn traces(name: &str) -> Result<Traces> {
         mounts
             .extend(String::from_utf8_lossy(&mounted).lines().filter(|line| line.contains(&within)).map(str::to_owned));
     }
-    Ok(Traces { namespaces, cgroups, processes, mounts, has_folder: Path::new(&folder).exists() })
+    Traces { namespaces, cgroups, processes, mounts, has_folder: Path::new(&folder).exists() }
 }
 
 /// Of the kernel, which kubelets change.

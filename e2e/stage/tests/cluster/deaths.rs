@@ -8,7 +8,7 @@ use crate::installed::SHARED_CLAIM;
 use crate::orders::{Orders, newest_attempt};
 use crate::outages::Bucket;
 use crate::say;
-use crate::stand::{NAMESPACE, PIPELINES, Stand, is_alive, kill, serial};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, is_alive, kill, serial, until};
 
 const CONTROLLERS: &str =
     "/api/v1/namespaces/onceward-system/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dcontroller";
@@ -16,14 +16,14 @@ const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/onceward-system/lea
 
 /// One after the other: a pod deleted by force, the process killed, the controller's leader killed, both at once.
 pub(crate) fn deaths_lose_and_double_nothing(stand: &Stand) -> Result<()> {
-    let orders = Orders { name: "deaths", rows: 90_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
+    let orders = Orders { name: "deaths", rows: 60_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
     stand.create(PIPELINES, &orders.manifest())?;
     let mut run = begun(stand, "deaths", None)?;
 
     let process = stand.process_of(&run.worker)?;
     stand.delete(&path_of(&run.worker)?, true)?;
     run = begun(stand, "deaths", Some(&run))?;
-    stand.until("the deleted pod's process is gone", || Ok((!is_alive(process)).then_some(())))?;
+    until("the deleted pod's process is gone", || Ok((!is_alive(process)).then_some(())))?;
 
     kill(stand.process_of(&run.worker)?)?;
     run = begun(stand, "deaths", Some(&run))?;
@@ -47,7 +47,7 @@ pub(crate) fn deaths_lose_and_double_nothing(stand: &Stand) -> Result<()> {
 
 /// Its store is one that both sides reach: both are at work until the replacement claims the log.
 pub(crate) fn a_node_that_is_cut_off_with_its_worker_running_is_fenced(stand: &Stand) -> Result<()> {
-    let orders = Orders { name: "cut", rows: 90_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
+    let orders = Orders { name: "cut", rows: 60_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
     stand.create(PIPELINES, &orders.manifest())?;
     let run = begun(stand, "cut", None)?;
     let (node, process) = (stand.node_of(&run.worker)?, stand.process_of(&run.worker)?);
@@ -55,7 +55,7 @@ pub(crate) fn a_node_that_is_cut_off_with_its_worker_running_is_fenced(stand: &S
     let replacement = begun(stand, "cut", Some(&run))?;
     ensure!(node_of(&replacement) != node_of(&run), "it is on the node that is cut off");
     // It could reach its store all the time: nobody but the log has told it to go.
-    stand.until("the worker that was left behind is fenced", || Ok((!is_alive(process)).then_some(())))?;
+    until("the worker that was left behind is fenced", || Ok((!is_alive(process)).then_some(())))?;
     node.heal()?;
     whole_again(stand, &run.worker, "cut")?;
     stand.phase("cut", "Finished")?;
@@ -67,7 +67,7 @@ pub(crate) fn a_node_that_is_cut_off_with_its_worker_running_is_fenced(stand: &S
 pub(crate) fn a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back(stand: &Stand) -> Result<()> {
     let bucket = Bucket::start(stand, "cut-bucket")?;
     let storage = Some(bucket.storage("cut-bucket"));
-    let orders = Orders { name: "cut-bucket", rows: 90_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage };
+    let orders = Orders { name: "cut-bucket", rows: 60_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage };
     stand.create(PIPELINES, &orders.manifest())?;
     let run = begun(stand, "cut-bucket", None)?;
     let (node, process) = (stand.node_of(&run.worker)?, stand.process_of(&run.worker)?);
@@ -76,7 +76,7 @@ pub(crate) fn a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back
     ensure!(node_of(&replacement) != node_of(&run), "it is on the node that is cut off");
     ensure!(is_alive(process), "the worker that was left behind is gone before it could be fenced");
     node.heal()?;
-    stand.until("the worker that was left behind is fenced", || Ok((!is_alive(process)).then_some(())))?;
+    until("the worker that was left behind is fenced", || Ok((!is_alive(process)).then_some(())))?;
     whole_again(stand, &run.worker, "cut-bucket")?;
     stand.phase("cut-bucket", "Finished")?;
     orders.assert_exact(&stand.cluster.layout().shared())?;
@@ -94,7 +94,7 @@ pub(crate) fn a_node_that_loses_power_loses_nothing_else(stand: &Stand) -> Resul
     node.start()?;
     whole_again(stand, &run.worker, "power")?;
     stand.phase("power", "Finished")?;
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("power")
 }
 
@@ -110,7 +110,7 @@ fn begun(stand: &Stand, name: &str, after: Option<&Run>) -> Result<Run> {
     let (than, before) = after.map_or((0, 0), |run| (serial(&run.worker), run.attempt));
     let worker = stand.worker(name, than)?;
     let volume = stand.cluster.layout().shared();
-    let attempt = stand.until(&format!("{name}: output of an attempt after {before}"), || {
+    let attempt = until(&format!("{name}: output of an attempt after {before}"), || {
         Ok(Some(newest_attempt(&volume, name)?).filter(|attempt| *attempt > before))
     })?;
     Ok(Run { worker, attempt })
@@ -127,7 +127,7 @@ fn path_of(pod: &Value) -> Result<String> {
 
 /// The pod that holds the lease: `<pod>_<chance>`.
 fn leader(stand: &Stand) -> Result<String> {
-    stand.until("a controller leads", || {
+    until("a controller leads", || {
         let lease = stand.get(LEASE)?;
         let holder = lease["spec"]["holderIdentity"].as_str().and_then(|holder| holder.split('_').next());
         Ok(holder.filter(|holder| !holder.is_empty()).map(str::to_owned))
@@ -155,7 +155,7 @@ fn whole_again(stand: &Stand, left_behind: &Value, name: &str) -> Result<()> {
     let number = node.trim_start_matches('n').parse()?;
     stand.cluster.until_ready(number, true)?;
     let uid = &left_behind["metadata"]["uid"];
-    stand.until("nothing is left of the old worker's pod", || {
+    until("nothing is left of the old worker's pod", || {
         let is_gone = |pod: &Value| pod["metadata"]["uid"] != *uid || pod["status"]["phase"] != "Running";
         Ok(stand.workers(name)?.iter().all(is_gone).then_some(()))
     })

@@ -10,7 +10,7 @@ use stage::cluster::image;
 use stage::helm::{Helm, chart};
 
 use crate::orders::Orders;
-use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch, until};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/onceward-system/deployments/onceward-controller";
 const SECRET: &str = "/api/v1/namespaces/onceward-system/secrets/onceward-signing-key";
@@ -85,12 +85,12 @@ pub(crate) fn a_pipeline_reaches_ready_advances_and_finishes(stand: &Stand) -> R
     let status = stand.status("first", "Ready", |status| condition(status, "Ready").0 == "True")?;
     ensure!(status["phase"] == "Running", "{status}");
     let first = shown(stand, "first")?;
-    stand.until("kubectl get shows that epochs advance", || Ok((shown(stand, "first")? > first).then_some(())))?;
+    until("kubectl get shows that epochs advance", || Ok((shown(stand, "first")? > first).then_some(())))?;
     let status = stand.phase("first", "Finished")?;
     ensure!(status["restarts"]["total"] == 0 && status["pendingCommittables"] == 0, "{status}");
-    orders.assert_exact(&place(stand, "first")?)?;
+    orders.assert_exact_and_tidy(&place(stand, "first")?)?;
     stand.forget("first")?;
-    orders.assert_exact(&place(stand, "first")?)
+    orders.assert_exact_and_tidy(&place(stand, "first")?)
 }
 
 /// Of the repository: the server takes it as it is.
@@ -131,6 +131,6 @@ pub(crate) fn a_release_that_is_removed_leaves_pipelines_and_checkpoints(stand: 
     ensure!(restored["metadata"]["uid"] != worker["metadata"]["uid"], "{restored}");
     let done: Value = stand.phase("kept", "Finished")?;
     ensure!(done.pointer("/checkpoints/restoredFrom/epoch").is_some(), "it began anew: {done}");
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("kept")
 }

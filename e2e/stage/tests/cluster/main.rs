@@ -89,20 +89,12 @@ fn main() -> ExitCode {
     let ended = match arguments.first().map(String::as_str) {
         Some("--owner") => bring_up::own(arguments.get(1).map_or("", String::as_str)),
         Some("--down") => Cluster::down(arguments.get(1).map_or(SHARED, String::as_str)),
-        Some("--list") => {
-            SCENARIOS.iter().for_each(|(name, _)| say(&format!("{name}: test")));
-            Ok(())
-        }
+        Some("--list") => list(&SCENARIOS.iter().collect(), ": test"),
         _ if std::env::var_os(WITHIN).is_some() => within(&wanted(&arguments)),
         _ if arguments.iter().any(|argument| argument == "--ignored" || argument == "--include-ignored") => {
             everything(&wanted(&arguments))
         }
-        _ => {
-            wanted(&arguments)
-                .iter()
-                .for_each(|(name, _)| say(&format!("test {name} ... ignored, needs root: --ignored")));
-            Ok(())
-        }
+        _ => list(&wanted(&arguments), " ... ignored, needs root: --ignored"),
     };
     ended.map_or_else(
         |error| {
@@ -121,6 +113,12 @@ fn wanted(arguments: &[String]) -> Chosen {
     let is_named = |name: &str| words.iter().any(|word| name.contains(word.as_str()));
     let is_wanted = |scenario: &Scenario| words.is_empty() && !matches!(scenario, Measured(_));
     SCENARIOS.iter().filter(|(name, scenario)| is_named(name) || is_wanted(scenario)).collect()
+}
+
+/// What libtest would print of them.
+fn list(chosen: &Chosen, ending: &str) -> Result<()> {
+    let begin = if ending == ": test" { "" } else { "test " };
+    chosen.iter().try_for_each(|(name, _)| Ok(writeln!(std::io::stdout(), "{begin}{name}{ending}")?))
 }
 
 fn everything(chosen: &Chosen) -> Result<()> {
@@ -145,9 +143,9 @@ fn shared(names: &[&str]) -> Result<()> {
     Helm::new()?;
     s3::binary()?;
     kafka::Judge::prepare()?;
-    let begin = now();
+    let begin = Begin::now();
     let cluster = Cluster::up(SHARED)?;
-    say(&format!("the cluster is up after {:.1} s", (now() - begin).as_secs_f64()));
+    say(&format!("the cluster is up after {:.1} s", begin.seconds()));
     let own = std::env::current_exe()?;
     let ended = cluster.command(own).args(names).env(WITHIN, "1").status();
     if std::env::var_os("ONCEWARD_KEEP").is_none() {
@@ -179,9 +177,9 @@ fn within(chosen: &Chosen) -> Result<()> {
 }
 
 fn passes(name: &str, run: impl FnOnce() -> Result<()>) -> bool {
-    let begin = now();
+    let begin = Begin::now();
     let ended = run();
-    let seconds = (now() - begin).as_secs_f64();
+    let seconds = begin.seconds();
     match ended {
         Ok(()) => say(&format!("test {name} ... ok ({seconds:.1} s)")),
         Err(ref error) => say(&format!("test {name} ... FAILED ({seconds:.1} s): {error:#}")),
@@ -189,8 +187,22 @@ fn passes(name: &str, run: impl FnOnce() -> Result<()>) -> bool {
     ended.is_ok()
 }
 
-/// Since the machine was started.
-pub(crate) fn now() -> Duration {
+/// When something began.
+pub(crate) struct Begin(Duration);
+
+impl Begin {
+    pub(crate) fn now() -> Self {
+        Self(since_start())
+    }
+
+    /// Until now.
+    pub(crate) fn seconds(&self) -> f64 {
+        since_start().saturating_sub(self.0).as_secs_f64()
+    }
+}
+
+/// Of the machine.
+fn since_start() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }

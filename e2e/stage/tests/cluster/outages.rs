@@ -9,7 +9,7 @@ use stage::s3::{ACCESS_KEY_ID, Gateway, SECRET_ACCESS_KEY};
 
 use crate::installed::SHARED_CLAIM;
 use crate::orders::Orders;
-use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch, until};
 
 const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
 
@@ -63,7 +63,7 @@ pub(crate) fn a_bucket_that_is_away_is_waited_for(stand: &Stand) -> Result<()> {
     })?;
     stand.phase("away", "Finished")?;
     ensure!(std::fs::read_dir(bucket.objects().join("away"))?.next().is_some(), "the log is not in the bucket");
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("away")
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn a_wrong_secret_is_told_with_what_to_do(stand: &Stand) -> Result<()
     let asked = json!({ "onceward.dev/restart-requested-at": "2026-01-02T00:00:00Z" });
     stand.patch(&format!("{PIPELINES}/wrong"), &json!({ "metadata": { "annotations": asked } }))?;
     stand.phase("wrong", "Finished")?;
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("wrong")?;
 
     // And one that is not there at all.
@@ -107,14 +107,14 @@ pub(crate) fn the_data_plane_goes_on_without_the_control_plane(stand: &Stand) ->
     let output = stand.cluster.layout().shared().join("alone/rows");
     let files = || -> Result<usize> { Ok(std::fs::read_dir(&output).context("output")?.count()) };
     let before = files()?;
-    stand.until("output grows", || Ok((files()? > before + 10).then_some(())))?;
+    until("output grows", || Ok((files()? > before + 10).then_some(())))?;
     for component in [Component::Etcd, Component::Apiserver] {
         stand.cluster.component(component).start()?;
     }
     stand.cluster.until_served()?;
     let done = stand.phase("alone", "Finished")?;
     ensure!(done["restarts"]["total"] == 0, "{done}");
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     let pods = stand.get(&format!("/api/v1/namespaces/{NAMESPACE}/pods"))?;
     ensure!(pods["items"].is_array(), "{pods}");
     stand.forget("alone")

@@ -73,25 +73,11 @@ impl Stand {
         Ok(())
     }
 
-    /// Waits for a condition. A look that fails is taken again: servers are killed here.
-    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-        let mut last = None;
-        for _ in 0..MOST_LOOKS {
-            match look() {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => last = None,
-                Err(error) => last = Some(error),
-            }
-            std::thread::sleep(LOOK);
-        }
-        bail!("it never came to this: {what}{}", last.map_or(String::new(), |error| format!(": {error:#}")))
-    }
-
     /// The status of a Pipeline once it is as wanted.
     pub(crate) fn status(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let path = format!("{PIPELINES}/{name}");
         let mut seen = Value::Null;
-        let found = self.until(&format!("{name}: {what}"), || {
+        let found = until(&format!("{name}: {what}"), || {
             seen = self.get(&path)?["status"].take();
             Ok(wanted(&seen).then(|| seen.clone()))
         });
@@ -118,7 +104,7 @@ impl Stand {
 
     /// The newest worker pod once its container runs, if it is newer than `than`.
     pub(crate) fn worker(&self, name: &str, than: u64) -> Result<Value> {
-        self.until(&format!("a worker of {name} newer than {than} runs"), || {
+        until(&format!("a worker of {name} newer than {than} runs"), || {
             let newest = self.workers(name)?.into_iter().next();
             let runs =
                 |pod: &Value| !pod.pointer("/status/containerStatuses/0/state/running").is_none_or(Value::is_null);
@@ -156,7 +142,7 @@ impl Stand {
     pub(crate) fn forget(&self, name: &str) -> Result<()> {
         let path = format!("{PIPELINES}/{name}");
         self.delete(&path, false)?;
-        self.until(&format!("{name} is gone, and its pods"), || {
+        until(&format!("{name} is gone, and its pods"), || {
             let is_gone = self.call("GET", &path, Body::None)?.status == 404;
             Ok((is_gone && self.workers(name)?.is_empty()).then_some(()))
         })
@@ -176,6 +162,20 @@ impl Stand {
             say(&format!("--- kubectl {}\n{answer}", question.join(" ")));
         }
     }
+}
+
+/// Waits for a condition. A look that fails is taken again: servers are killed here.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let mut last = None;
+    for _ in 0..MOST_LOOKS {
+        match look() {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => last = None,
+            Err(error) => last = Some(error),
+        }
+        std::thread::sleep(LOOK);
+    }
+    bail!("it never came to this: {what}{}", last.map_or(String::new(), |error| format!(": {error:#}")))
 }
 
 /// Of the newest checkpoint; 0: there is none.
