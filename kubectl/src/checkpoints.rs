@@ -48,10 +48,9 @@ fn lines(pipeline: &Pipeline, status: &PipelineStatus, now_ms: u64) -> Vec<Strin
     match &checkpoints.last_completed {
         None => section("Newest", "none is completed yet", None),
         Some(last) => {
-            let (ago, took, size) =
-                (since(&last.completed_time, now_ms), span(last.duration_milliseconds), bytes(last.size_bytes));
-            let what =
-                format!("epoch {} of attempt {}, completed {ago} ago in {took}, {size}", last.epoch, last.attempt);
+            let (took, size) = (span(last.duration_milliseconds), bytes(last.size_bytes));
+            let done = completed(last.completed_time.as_deref(), now_ms);
+            let what = format!("epoch {} of attempt {}, {done} in {took}, {size}", last.epoch, last.attempt);
             section("Newest", &what, Some(&last.handle));
         }
     }

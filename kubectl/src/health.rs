@@ -130,7 +130,7 @@ fn doubts(pipeline: &Pipeline, status: &PipelineStatus, now_ms: u64, found: &mut
 
 /// Of one that runs: whether checkpoints should have been told of by now.
 fn overdue(pipeline: &Pipeline, status: &PipelineStatus, now_ms: u64) -> Option<String> {
-    let last = status.checkpoints.last_completed.as_ref().map(|last| last.completed_time.as_str());
+    let last = status.checkpoints.last_completed.as_ref().and_then(|last| last.completed_time.as_deref());
     let began = condition(status, "Ready").map(|ready| ready.last_transition_time.as_str());
     let since_ms = [last, began].into_iter().flatten().filter_map(ms_of).max()?;
     let checkpoint = &pipeline.spec.checkpoint;

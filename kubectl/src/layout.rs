@@ -27,6 +27,11 @@ pub(crate) fn since(time: &str, now_ms: u64) -> String {
     ms_of(time).map_or_else(|| "-".to_owned(), |ms| seconds(now_ms.saturating_sub(ms) / 1_000))
 }
 
+/// How long ago a checkpoint was completed, for the middle of a sentence.
+pub(crate) fn completed(time: Option<&str>, now_ms: u64) -> String {
+    time.map_or_else(|| "completed before anybody looked".to_owned(), |time| format!("completed {} ago", since(time, now_ms)))
+}
+
 /// Milliseconds since 1970 of an RFC 3339 time.
 pub(crate) fn ms_of(time: &str) -> Option<u64> {
     let time: k8s_openapi::jiff::Timestamp = time.parse().ok()?;

@@ -92,10 +92,10 @@ fn checkpoint(pipeline: &Pipeline, status: &PipelineStatus, now_ms: u64) -> Vec<
         count => format!("{count} failed since"),
     };
     let text = format!(
-        "epoch {} of attempt {}, completed {} ago in {}, {}; every {every}, {failed}",
+        "epoch {} of attempt {}, {} in {}, {}; every {every}, {failed}",
         last.epoch,
         last.attempt,
-        since(&last.completed_time, now_ms),
+        completed(last.completed_time.as_deref(), now_ms),
         span(last.duration_milliseconds),
         bytes(last.size_bytes),
     );

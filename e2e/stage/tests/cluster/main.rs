@@ -7,12 +7,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bring_up;
+mod changes;
 mod deaths;
 mod installed;
 mod orders;
 mod outages;
 mod readme;
 mod recovery;
+mod refusals;
 mod revenue;
 mod stand;
 
@@ -44,7 +46,7 @@ enum Scenario {
 use Scenario::{Alone, Installed, Measured};
 
 /// In the order in which they run.
-const SCENARIOS: [(&str, Scenario); 13] = [
+const SCENARIOS: [(&str, Scenario); 18] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
         Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
@@ -76,6 +78,17 @@ const SCENARIOS: [(&str, Scenario); 13] = [
     (
         "sums_from_topic_to_topic_outlive_forced_deletions",
         Installed(revenue::sums_from_topic_to_topic_outlive_forced_deletions),
+    ),
+    ("a_pipeline_is_suspended_scaled_and_changed", Installed(changes::a_pipeline_is_suspended_scaled_and_changed)),
+    (
+        "a_savepoint_is_gone_on_from_by_another_pipeline",
+        Installed(changes::a_savepoint_is_gone_on_from_by_another_pipeline),
+    ),
+    ("what_keeps_a_pod_from_being_made_is_told", Installed(refusals::what_keeps_a_pod_from_being_made_is_told)),
+    ("a_bucket_that_is_not_there_is_told", Installed(refusals::a_bucket_that_is_not_there_is_told)),
+    (
+        "a_worker_without_memory_is_told_and_goes_on_with_more",
+        Installed(refusals::a_worker_without_memory_is_told_and_goes_on_with_more),
     ),
     ("recovery_is_measured", Measured(recovery::recovery_is_measured)),
     (

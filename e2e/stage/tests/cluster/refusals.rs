@@ -1,0 +1,86 @@
+//! What keeps a Pipeline from running, and that its conditions say it: a quota, Pod Security, a bucket that is not there, too
+//! little memory. Each is mended, and the Pipeline runs.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::installed::SHARED_CLAIM;
+use crate::orders::Orders;
+use crate::outages::Bucket;
+use crate::stand::{NAMESPACE, PIPELINES, Stand, condition};
+
+fn orders(name: &'static str, storage: Option<Value>) -> Orders {
+    Orders { name, rows: 3_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage }
+}
+
+/// Waits until `Ready` is false for this reason, in words that hold `words`.
+fn told(stand: &Stand, name: &str, reason: &str, words: &str) -> Result<()> {
+    stand.status(name, &format!("{reason}: {words}"), |status| {
+        let (ready, why, message) = condition(status, "Ready");
+        ready == "False" && (reason.is_empty() || why == reason) && message.contains(words)
+    })?;
+    Ok(())
+}
+
+fn done(stand: &Stand, orders: &Orders) -> Result<Value> {
+    let done = stand.phase(orders.name, "Finished")?;
+    orders.assert_exact(&stand.cluster.layout().shared())?;
+    stand.forget(orders.name)?;
+    Ok(done)
+}
+
+pub(crate) fn what_keeps_a_pod_from_being_made_is_told(stand: &Stand) -> Result<()> {
+    let quotas = format!("/api/v1/namespaces/{NAMESPACE}/resourcequotas");
+    let quota = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "pods": "0" } } });
+    stand.create(&quotas, &quota)?;
+    // It is enforced once it is counted.
+    stand.until("the quota is counted", || {
+        Ok(stand.get(&format!("{quotas}/none"))?.pointer("/status/hard/pods").map(drop))
+    })?;
+    let limited = orders("limited", None);
+    stand.create(PIPELINES, &limited.manifest())?;
+    told(stand, "limited", "PodNotCreated", "exceeded quota: none")?;
+    stand.delete(&format!("{quotas}/none"), false)?;
+    done(stand, &limited)?;
+
+    let unsafe_one = orders("host-network", None);
+    let mut manifest = unsafe_one.manifest();
+    manifest["spec"]["podTemplate"]["spec"]["hostNetwork"] = true.into();
+    stand.create(PIPELINES, &manifest)?;
+    told(stand, "host-network", "PodNotCreated", "violates PodSecurity")?;
+    let mended = json!({ "spec": { "podTemplate": { "spec": { "hostNetwork": null } } } });
+    stand.patch(&format!("{PIPELINES}/host-network"), &mended)?;
+    done(stand, &unsafe_one)?;
+    Ok(())
+}
+
+pub(crate) fn a_bucket_that_is_not_there_is_told(stand: &Stand) -> Result<()> {
+    let bucket = Bucket::start(stand, "missing")?;
+    bucket.remove()?;
+    let orders = orders("missing", Some(bucket.storage("missing")));
+    stand.create(PIPELINES, &orders.manifest())?;
+    told(stand, "missing", "", "NoSuchBucket")?;
+    bucket.make()?;
+    let asked = json!({ "onceward.dev/restart-requested-at": "2026-01-02T00:00:00Z" });
+    stand.patch(&format!("{PIPELINES}/missing"), &json!({ "metadata": { "annotations": asked } }))?;
+    done(stand, &orders)?;
+    Ok(())
+}
+
+pub(crate) fn a_worker_without_memory_is_told_and_goes_on_with_more(stand: &Stand) -> Result<()> {
+    let orders = orders("small", None);
+    let mut manifest = orders.manifest();
+    let memory = |limit: &str| json!({ "limits": { "memory": limit } });
+    manifest["spec"]["podTemplate"]["spec"]["containers"][0]["resources"] = memory("12Mi");
+    stand.create(PIPELINES, &manifest)?;
+    let status = stand.status("small", "it is out of memory", |status| {
+        status["restarts"]["reasons"]["OOMKilled"].as_u64().is_some_and(|count| count > 0)
+    })?;
+    ensure!(status["restarts"]["lastReason"].as_str().is_some_and(|why| why.contains("OOM")), "{status}");
+    let mut containers = manifest["spec"]["podTemplate"]["spec"]["containers"].clone();
+    containers.get_mut(0).context("a container")?["resources"] = memory("512Mi");
+    let more = json!({ "spec": { "podTemplate": { "spec": { "containers": containers } } } });
+    stand.patch(&format!("{PIPELINES}/small"), &more)?;
+    done(stand, &orders)?;
+    Ok(())
+}
