@@ -70,7 +70,10 @@ const SCENARIOS: [(&str, Scenario); 18] = [
     ),
     ("a_node_that_loses_power_loses_nothing_else", Installed(deaths::a_node_that_loses_power_loses_nothing_else)),
     ("a_bucket_that_is_away_is_waited_for", Installed(outages::a_bucket_that_is_away_is_waited_for)),
-    ("a_wrong_secret_is_told_with_what_to_do", Installed(outages::a_wrong_secret_is_told_with_what_to_do)),
+    (
+        "a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do",
+        Installed(outages::a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do),
+    ),
     (
         "the_data_plane_goes_on_without_the_control_plane",
         Installed(outages::the_data_plane_goes_on_without_the_control_plane),

@@ -9,6 +9,7 @@ use stage::s3::{ACCESS_KEY_ID, Gateway, SECRET_ACCESS_KEY};
 
 use crate::installed::SHARED_CLAIM;
 use crate::orders::Orders;
+use crate::say;
 use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch, until};
 
 const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
@@ -78,7 +79,7 @@ pub(crate) fn a_bucket_that_is_away_is_waited_for(stand: &Stand) -> Result<()> {
 }
 
 /// Told by its name; and once it is right, the Pipeline runs by itself or when it is asked to.
-pub(crate) fn a_wrong_secret_is_told_with_what_to_do(stand: &Stand) -> Result<()> {
+pub(crate) fn a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do(stand: &Stand) -> Result<()> {
     let bucket = Bucket::start_with(stand, "wrong", "not-the-key")?;
     let storage = Some(bucket.storage("wrong"));
     let orders = Orders { name: "wrong", rows: 2_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage };
@@ -88,6 +89,7 @@ pub(crate) fn a_wrong_secret_is_told_with_what_to_do(stand: &Stand) -> Result<()
         ready == "False" && message.contains("credentials")
     })?;
     ensure!(!status.to_string().contains("not-the-key"), "the secret is shown: {status}");
+    say(&format!("{:?}", condition(&status, "Ready")));
     stand.patch(&format!("{SECRETS}/wrong"), &json!({ "stringData": { "secret": SECRET_ACCESS_KEY } }))?;
     let asked = json!({ "onceward.dev/restart-requested-at": "2026-01-02T00:00:00Z" });
     stand.patch(&format!("{PIPELINES}/wrong"), &json!({ "metadata": { "annotations": asked } }))?;
@@ -95,14 +97,16 @@ pub(crate) fn a_wrong_secret_is_told_with_what_to_do(stand: &Stand) -> Result<()
     orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("wrong")?;
 
-    // And one that is not there at all.
-    let nowhere = Orders { name: "nowhere", storage: Some(bucket.storage("nowhere")), ..orders };
-    stand.delete(&format!("{SECRETS}/wrong"), false)?;
+    // And a bucket that is not there.
+    let mut storage = bucket.storage("nowhere");
+    storage["s3"]["bucket"] = "no-such-bucket".into();
+    let nowhere = Orders { name: "nowhere", storage: Some(storage), ..orders };
     stand.create(PIPELINES, &nowhere.manifest())?;
-    stand.status("nowhere", "it is told which Secret is missing", |status| {
+    let status = stand.status("nowhere", "it is told that there is no such bucket", |status| {
         let (ready, _, message) = condition(status, "Ready");
-        ready == "False" && message.contains("wrong")
+        ready == "False" && message.contains("no-such-bucket")
     })?;
+    say(&format!("{:?}", condition(&status, "Ready")));
     stand.forget("nowhere")
 }
 
