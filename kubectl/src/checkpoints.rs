@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::DONE;
 use crate::cli::{Output, ShowArgs};
-use crate::layout::{bytes, field, since, span};
+use crate::layout::{bytes, completed, field, since, span};
 use crate::site::{Error, Site};
 use crate::terminal::say_all;
 

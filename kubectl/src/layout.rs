@@ -29,7 +29,10 @@ pub(crate) fn since(time: &str, now_ms: u64) -> String {
 
 /// How long ago a checkpoint was completed, for the middle of a sentence.
 pub(crate) fn completed(time: Option<&str>, now_ms: u64) -> String {
-    time.map_or_else(|| "completed before anybody looked".to_owned(), |time| format!("completed {} ago", since(time, now_ms)))
+    time.map_or_else(
+        || "completed before anybody looked".to_owned(),
+        |time| format!("completed {} ago", since(time, now_ms)),
+    )
 }
 
 /// Milliseconds since 1970 of an RFC 3339 time.

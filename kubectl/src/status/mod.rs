@@ -104,7 +104,9 @@ fn row(pipeline: &Pipeline, all: bool, now_ms: u64) -> Vec<Cell> {
         Cell { text: health.word().to_owned(), tone: Some(tone(health)) },
         status.phase.map_or_else(|| "-".to_owned(), |phase| format!("{phase:?}")).into(),
         last.map_or_else(|| "-".to_owned(), |last| last.epoch.to_string()).into(),
-        last.and_then(|last| Some(since(last.completed_time.as_deref()?, now_ms))).unwrap_or_else(|| "-".to_owned()).into(),
+        last.and_then(|last| Some(since(last.completed_time.as_deref()?, now_ms)))
+            .unwrap_or_else(|| "-".to_owned())
+            .into(),
         pending(pipeline).into(),
         status.restarts.total.to_string().into(),
     ]);

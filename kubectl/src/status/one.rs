@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::tone;
 use crate::health::{Judgement, condition};
-use crate::layout::{Cell, Table, bytes, field, since, span};
+use crate::layout::{Cell, Table, bytes, completed, field, since, span};
 use crate::terminal::{Terminal, Tone};
 use crate::transactions::owed;
 
