@@ -43,7 +43,7 @@ pub(crate) fn a_pipeline_is_suspended_scaled_and_changed(stand: &Stand) -> Resul
     change(stand, "changed", &json!({ "spec": { "checkpoint": { "interval": "2s" } } }))?;
     let done = stand.phase("changed", "Finished")?;
     ensure!(reasons(&done, "SpecChanged") == 3 && done["restarts"]["total"] == 0, "{}", done["restarts"]);
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("changed")
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn a_savepoint_is_gone_on_from_by_another_pipeline(stand: &Stand) -> 
     stand.create(PIPELINES, &next)?;
     let done = stand.phase("saved-next", "Finished")?;
     ensure!(done.pointer("/checkpoints/restoredFrom").is_some(), "it began anew: {done}");
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     let state = stand.cluster.layout().shared().join("saved/state");
     let kept = handle(&taken).and_then(|handle| handle.as_str().map(str::to_owned)).context("a savepoint")?;
     ensure!(state.is_dir() && kept.contains("/saved/state"), "{kept}");

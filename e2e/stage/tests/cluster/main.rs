@@ -88,7 +88,7 @@ const SCENARIOS: [(&str, Scenario); 18] = [
         Installed(changes::a_savepoint_is_gone_on_from_by_another_pipeline),
     ),
     ("what_keeps_a_pod_from_being_made_is_told", Installed(refusals::what_keeps_a_pod_from_being_made_is_told)),
-    ("a_bucket_that_is_not_there_is_told", Installed(refusals::a_bucket_that_is_not_there_is_told)),
+    ("a_secret_that_is_not_there_is_told", Installed(refusals::a_secret_that_is_not_there_is_told)),
     (
         "a_worker_without_memory_is_told_and_goes_on_with_more",
         Installed(refusals::a_worker_without_memory_is_told_and_goes_on_with_more),

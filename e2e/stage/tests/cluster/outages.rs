@@ -43,16 +43,6 @@ impl Bucket {
         } })
     }
 
-    /// Takes the bucket away, which must be empty.
-    pub(crate) fn remove(&self) -> Result<()> {
-        Ok(std::fs::remove_dir(self.objects())?)
-    }
-
-    /// And makes it again.
-    pub(crate) fn make(&self) -> Result<()> {
-        Ok(std::fs::create_dir(self.objects())?)
-    }
-
     fn objects(&self) -> PathBuf {
         self.gateway.buckets().join(self.name)
     }

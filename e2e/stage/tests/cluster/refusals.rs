@@ -1,5 +1,5 @@
-//! What keeps a Pipeline from running, and that its conditions say it: a quota, Pod Security, a bucket that is not there, too
-//! little memory. Each is mended, and the Pipeline runs.
+//! What keeps a Pipeline from running, and that its conditions say it: a quota, Pod Security, a Secret that is not there, too
+//! little memory. What is mended runs.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::installed::SHARED_CLAIM;
 use crate::orders::Orders;
 use crate::outages::Bucket;
-use crate::stand::{NAMESPACE, PIPELINES, Stand, condition};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, until};
 
 fn orders(name: &'static str, storage: Option<Value>) -> Orders {
     Orders { name, rows: 3_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage }
@@ -24,7 +24,7 @@ fn told(stand: &Stand, name: &str, reason: &str, words: &str) -> Result<()> {
 
 fn done(stand: &Stand, orders: &Orders) -> Result<Value> {
     let done = stand.phase(orders.name, "Finished")?;
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget(orders.name)?;
     Ok(done)
 }
@@ -34,9 +34,7 @@ pub(crate) fn what_keeps_a_pod_from_being_made_is_told(stand: &Stand) -> Result<
     let quota = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "pods": "0" } } });
     stand.create(&quotas, &quota)?;
     // It is enforced once it is counted.
-    stand.until("the quota is counted", || {
-        Ok(stand.get(&format!("{quotas}/none"))?.pointer("/status/hard/pods").map(drop))
-    })?;
+    until("the quota is counted", || Ok(stand.get(&format!("{quotas}/none"))?.pointer("/status/hard/pods").map(drop)))?;
     let limited = orders("limited", None);
     stand.create(PIPELINES, &limited.manifest())?;
     told(stand, "limited", "PodNotCreated", "exceeded quota: none")?;
@@ -54,17 +52,14 @@ pub(crate) fn what_keeps_a_pod_from_being_made_is_told(stand: &Stand) -> Result<
     Ok(())
 }
 
-pub(crate) fn a_bucket_that_is_not_there_is_told(stand: &Stand) -> Result<()> {
-    let bucket = Bucket::start(stand, "missing")?;
-    bucket.remove()?;
-    let orders = orders("missing", Some(bucket.storage("missing")));
+/// A kubelet says so in an event and nowhere else.
+pub(crate) fn a_secret_that_is_not_there_is_told(stand: &Stand) -> Result<()> {
+    let bucket = Bucket::start(stand, "absent")?;
+    stand.delete(&format!("/api/v1/namespaces/{NAMESPACE}/secrets/absent"), false)?;
+    let orders = orders("absent", Some(bucket.storage("absent")));
     stand.create(PIPELINES, &orders.manifest())?;
-    told(stand, "missing", "", "NoSuchBucket")?;
-    bucket.make()?;
-    let asked = json!({ "onceward.dev/restart-requested-at": "2026-01-02T00:00:00Z" });
-    stand.patch(&format!("{PIPELINES}/missing"), &json!({ "metadata": { "annotations": asked } }))?;
-    done(stand, &orders)?;
-    Ok(())
+    told(stand, "absent", "PodNotStarting", "secret \"absent\" not found")?;
+    stand.forget("absent")
 }
 
 pub(crate) fn a_worker_without_memory_is_told_and_goes_on_with_more(stand: &Stand) -> Result<()> {
