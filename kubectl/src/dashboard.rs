@@ -40,7 +40,7 @@ pub(crate) async fn execute(site: &Site<'_>, args: &DashboardArgs, mut stop: Box
     let target =
         Arc::new(Target { client: site.client.clone(), namespace: site.namespace.clone(), name: args.name.clone() });
     // What there is no room for is as good as said: others failed, too.
-    let (tell, mut told) = channel(MOST_CONNECTIONS);
+    let (tell, mut told) = channel::<String>(MOST_CONNECTIONS);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
