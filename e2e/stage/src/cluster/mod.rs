@@ -36,9 +36,13 @@ use crate::kubernetes;
 /// Of every cluster.
 pub const NODES: usize = 2;
 const OBJECTS: &str = include_str!("objects.yaml");
-const LOOK: Duration = Duration::from_millis(100);
-/// A step of a start that takes longer is taken for stuck. Nothing takes more than seconds on a machine that has time.
-const MOST_START: Duration = Duration::from_mins(5);
+/// A program is started at each look.
+const LOOK: Duration = Duration::from_millis(300);
+/// A step of a start that takes more of them is taken for stuck. Nothing takes more than seconds on a machine that has time.
+const MOST_LOOKS: u32 = 1_000;
+/// Of those that wait themselves, for [`WAIT`] each.
+const MOST_WAITS: u32 = 15;
+const WAIT: &str = "--timeout=20s";
 
 /// A cluster that is up.
 pub struct Cluster {
@@ -175,20 +179,19 @@ impl Cluster {
     /// # Errors
     /// It is not after minutes.
     pub fn until_served(&self) -> Result<()> {
-        until("the API server is ready", || self.told(&["get", "--raw", "/readyz"]))
+        until("the API server is ready", MOST_LOOKS, || self.told(&["get", "--raw", "/readyz"]))
     }
 
-    /// Waits until a node is ready, or (`is_ready` false) known not to be.
+    /// Waits until a node is ready.
     ///
     /// # Errors
     /// It is not after minutes.
-    pub fn until_ready(&self, node: usize, is_ready: bool) -> Result<()> {
-        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-        until(&format!("node {node} is ready: {is_ready}"), || {
-            let said = self.told(&["get", "node", &node_name(node), "-o", path])?;
-            ensure!((said == "True") == is_ready, "Ready is `{said}`");
-            Ok(said)
-        })
+    pub fn until_ready(&self, node: usize) -> Result<()> {
+        let node = format!("node/{}", node_name(node));
+        until(&format!("{node} is known"), MOST_LOOKS, || self.told(&["get", &node]))?;
+        // It watches, which costs less than looking again and again.
+        let wait = ["wait", "--for=condition=Ready", &node, WAIT];
+        until(&format!("{node} is ready"), MOST_WAITS, || self.told(&wait))
     }
 
     fn begin(&self, images: &[PathBuf]) -> Result<()> {
@@ -215,7 +218,7 @@ impl Cluster {
             self.node(node).start()?;
         }
         for node in 1..=NODES {
-            until(&format!("containerd of node {node}"), || {
+            until(&format!("containerd of node {node}"), MOST_LOOKS, || {
                 ensure!(self.node(node).is_serving(), "it does not answer");
                 Ok(String::new())
             })?;
@@ -223,9 +226,9 @@ impl Cluster {
         }
         let volumes = json!({ "apiVersion": "v1", "kind": "List", "items": volumes(layout) });
         self.apply(&format!("{OBJECTS}---\n{volumes}\n"))?;
-        (1..=NODES).try_for_each(|node| self.until_ready(node, true))?;
-        let available = ["rollout", "status", "--namespace", "kube-system", "deployment/coredns", "--timeout=1s"];
-        until("names are answered", || self.told(&available))?;
+        (1..=NODES).try_for_each(|node| self.until_ready(node))?;
+        let available = ["rollout", "status", "--namespace", "kube-system", "deployment/coredns", WAIT];
+        until("names are answered", MOST_WAITS, || self.told(&available))?;
         Ok(fs::write(layout.folder().join("up"), "")?)
     }
 }
@@ -249,9 +252,9 @@ fn volumes(layout: &Layout) -> Vec<Value> {
 }
 
 /// Waits for something to succeed.
-fn until(what: &str, mut look: impl FnMut() -> Result<String>) -> Result<()> {
+fn until(what: &str, most_looks: u32, mut look: impl FnMut() -> Result<String>) -> Result<()> {
     let mut last = None;
-    for _ in 0..MOST_START.as_millis() / LOOK.as_millis() {
+    for _ in 0..most_looks {
         match look() {
             Ok(_) => return Ok(()),
             Err(error) => last = Some(error),

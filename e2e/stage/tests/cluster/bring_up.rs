@@ -44,11 +44,11 @@ pub(crate) fn clusters_come_up_side_by_side_and_leave_nothing() -> Result<()> {
     kill_when(owner()?, "it is up", || Cluster::find(SECOND).is_ok())?;
     let second = Cluster::find(SECOND)?;
     for cluster in [&first, &second] {
-        (1..=NODES).try_for_each(|node| cluster.until_ready(node, true))?;
+        (1..=NODES).try_for_each(|node| cluster.until_ready(node))?;
     }
     Cluster::down(SECOND)?;
     gone(SECOND)?;
-    (1..=NODES).try_for_each(|node| first.until_ready(node, true))?;
+    (1..=NODES).try_for_each(|node| first.until_ready(node))?;
 
     drop(first);
     let begin = Begin::now();

@@ -153,7 +153,7 @@ fn kill_controllers(stand: &Stand) -> Result<()> {
 fn whole_again(stand: &Stand, left_behind: &Value, name: &str) -> Result<()> {
     let node = left_behind["spec"]["nodeName"].as_str().context("a node")?;
     let number = node.trim_start_matches('n').parse()?;
-    stand.cluster.until_ready(number, true)?;
+    stand.cluster.until_ready(number)?;
     let uid = &left_behind["metadata"]["uid"];
     until("nothing is left of the old worker's pod", || {
         let is_gone = |pod: &Value| pod["metadata"]["uid"] != *uid || pod["status"]["phase"] != "Running";
