@@ -133,10 +133,10 @@ fn files_are_filtered_and_summed() -> Result<()> {
     let large: Vec<u64> = orders()?.into_iter().filter(|cents| *cents >= 5_000).collect();
     let found = rows(&site, "02-large")?;
     ensure!(!large.is_empty() && found.len() == large.len(), "{} of {}", found.len(), large.len());
-    ensure!(sum(&found, "cents") == large.iter().sum());
+    ensure!(sum(&found, "cents") == large.iter().sum::<u64>());
     let totals = rows(&site, "02-totals")?;
     assert_once(&totals, &["window_start", "country"])?;
-    ensure!((sum(&totals, "orders"), sum(&totals, "total")) == (large.len() as u64, large.iter().sum()));
+    ensure!((sum(&totals, "orders"), sum(&totals, "total")) == (large.len() as u64, large.iter().sum::<u64>()));
     Ok(())
 }
 
@@ -194,7 +194,7 @@ fn topics_are_summed_and_exported() -> Result<()> {
     stop_when(sums.start("", &[])?, "every order is in a sum", || Ok(sum(&revenue()?, "orders") >= 1_000))?;
     let found = revenue()?;
     assert_once(&found, &["window_start", "customer"])?;
-    ensure!((sum(&found, "orders"), sum(&found, "total")) == (1_000, (0..1_000).map(cents).sum()));
+    ensure!((sum(&found, "orders"), sum(&found, "total")) == (1_000, (0..1_000).map(cents).sum::<u64>()));
 
     // Each remainder of a division by 10,007 once: seven of them are large enough.
     for topic in ["web", "shops"] {
@@ -251,7 +251,7 @@ fn checkpoints_are_kept_in_a_bucket() -> Result<()> {
     secret(&site, "checkpoint-bucket", "secretAccessKey", SECRET_ACCESS_KEY)?;
     site.run_well()?;
     let (found, orders) = (rows(&site, "09-totals")?, orders()?);
-    ensure!((sum(&found, "orders"), sum(&found, "total")) == (orders.len() as u64, orders.iter().sum()));
+    ensure!((sum(&found, "orders"), sum(&found, "total")) == (orders.len() as u64, orders.iter().sum::<u64>()));
     ensure!(fs::read_dir(bucket.folder.join("prod/orders-from-anywhere"))?.next().is_some());
     Ok(())
 }

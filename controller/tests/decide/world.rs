@@ -74,6 +74,7 @@ fn in_words(serial: u64, was: Was, purpose: Purpose, outdated: bool) -> PodInWor
         purpose: purpose.label().to_owned(),
         outdated,
         status,
+        obstacle: None,
         leaving: matches!(was, Was::Leaving),
         made: None,
         says: json!(null),
@@ -183,6 +184,7 @@ proptest! {
                 "status": { "workers": { "serial": made } } }),
             pods: words.collect(),
             lost_nodes: ["lost".to_owned()].into(),
+            denied: None,
             no_key: false,
         }
         .observed();
