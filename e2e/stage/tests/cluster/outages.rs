@@ -91,7 +91,10 @@ pub(crate) fn a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do(stand
     let mut storage = bucket.storage("nowhere");
     storage["s3"]["bucket"] = "no-such-bucket".into();
     let nowhere = Orders { name: "nowhere", storage: Some(storage), ..orders };
-    stand.create(PIPELINES, &nowhere.manifest())?;
+    let mut manifest = nowhere.manifest();
+    // Nobody can know whether commits of it wait in a bucket that is not there.
+    manifest["spec"]["deletionTimeout"] = "5s".into();
+    stand.create(PIPELINES, &manifest)?;
     let status = stand.status("nowhere", "it is told that there is no such bucket", |status| {
         let (ready, _, message) = condition(status, "Ready");
         ready == "False" && message.contains("no-such-bucket")

@@ -88,12 +88,6 @@ impl Stand {
         self.status(name, phase, |status| status["phase"] == phase)
     }
 
-    /// Running, and further by so many checkpoints than now.
-    pub(crate) fn advances(&self, name: &str, epochs: u64) -> Result<Value> {
-        let now = epoch(&self.get(&format!("{PIPELINES}/{name}"))?["status"]);
-        self.status(name, &format!("{epochs} checkpoints after {now}"), |status| epoch(status) >= now + epochs)
-    }
-
     /// Worker pods of a Pipeline, the newest one first.
     pub(crate) fn workers(&self, name: &str) -> Result<Vec<Value>> {
         let mut list = self.get(&format!("{PODS}?labelSelector=onceward.dev%2Fpipeline%3D{name}"))?;
