@@ -163,9 +163,10 @@ fn nothing_is_too_long_for_a_hundred_columns() {
         json!({ "sink": sink, "attempt": u64::MAX, "epoch": u64::MAX, "committables": u64::MAX,
         "sinceTime": "2020-01-01T00:00:00Z", "attempts": u32::MAX, "lastError": "wörter ".repeat(200) })
     };
+    let conditions = ["Accepted", "Ready", "CheckpointHealthy", "CommitsSettled", "Progressing"].map(condition);
     pipeline["status"] = json!({
         "phase": "Restarting", "guarantee": long(32), "parallelism": 1024, "pendingCommittables": u64::MAX,
-        "conditions": ["Accepted", "Ready", "CheckpointHealthy", "CommitsSettled", "Progressing"].map(condition),
+        "conditions": conditions,
         "pendingCommits": [pending(&long(63)), pending("b"), pending(""), pending("gone")],
         "checkpoints": { "lastCompleted": { "attempt": u64::MAX, "epoch": u64::MAX, "handle": long(2_048),
             "completedTime": "2020-01-01T00:00:00Z", "durationMilliseconds": u64::MAX, "sizeBytes": u64::MAX },
@@ -226,7 +227,8 @@ fn a_pipeline_that_no_controller_looks_at_is_degraded_and_says_so() {
         assert!(!world.said.out().contains("is one installed"), "it may be on its way");
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert_eq!(world.types("status revenue").await, 1);
-        assert!(world.said.out().contains("is one installed, and does it watch this namespace?"));
+        let out = world.said.out().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(out.contains("is one installed, and does it watch this namespace?"), "{out}");
     });
 }
 
