@@ -227,7 +227,8 @@ fn a_pipeline_that_no_controller_looks_at_is_degraded_and_says_so() {
         assert!(!world.said.out().contains("is one installed"), "it may be on its way");
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert_eq!(world.types("status revenue").await, 1);
-        assert!(world.said.out().contains("is one installed, and does it watch this namespace?"));
+        let out = world.said.out().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(out.contains("is one installed, and does it watch this namespace?"), "{out}");
     });
 }
 
