@@ -21,7 +21,7 @@ pub struct Reach {
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
 
-    /// No colours, as with NO_COLOR in the environment
+    /// No colours, as with `NO_COLOR` in the environment
     #[arg(long, global = true)]
     pub no_color: bool,
 }

@@ -60,16 +60,14 @@ pub(crate) async fn until(
             }
         }
     });
-    match looked.await {
-        Ok(done) => done,
-        Err(_) => {
-            let timeout = span(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-            let last = if last.is_empty() { "nothing was heard of it".to_owned() } else { last };
-            Err(Error::NotDone(format!(
-                "not so within {timeout}: {last}; wait longer with --timeout, or see `kubectl onceward status {name}`"
-            )))
-        }
+    if let Ok(done) = looked.await {
+        return done;
     }
+    let timeout = span(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    let last = if last.is_empty() { "nothing was heard of it".to_owned() } else { last };
+    Err(Error::NotDone(format!(
+        "not so within {timeout}: {last}; wait longer with --timeout, or see `kubectl onceward status {name}`"
+    )))
 }
 
 /// Waits for one thing and says that it is so.

@@ -98,7 +98,7 @@ fn pod_of(world: &World) -> Key {
 }
 
 pub(crate) fn all() -> Vec<Scenario> {
-    [asked_for(), of_workers(), of_clusters()].into_iter().flatten().collect()
+    [asked_for(), deletions(), of_workers(), of_clusters()].into_iter().flatten().collect()
 }
 
 fn when(when: fn(&World) -> bool, what: fn(&World)) -> Vec<Act> {
@@ -122,6 +122,12 @@ fn asked_for() -> Vec<Scenario> {
             ends: |world| world.is(Phase::Suspended),
             ..long("it is suspended")
         },
+    ]
+}
+
+/// What becomes of one that is deleted.
+fn deletions() -> Vec<Scenario> {
+    vec![
         Scenario { acts: when(is_half_way, World::delete_pipeline), ends: is_gone, ..long("it is deleted as it runs") },
         Scenario {
             spec: deleting(),

@@ -92,8 +92,12 @@ impl Archive {
     /// What both of an entry's headers have.
     fn head(&mut self, entry: &Entry) -> std::io::Result<()> {
         let length = u16::try_from(entry.name.len()).map_err(std::io::Error::other)?;
-        [VERSION, FLAGS, DEFLATED, 0, DATE].into_iter().for_each(|number| self.short(number));
-        [entry.crc, entry.packed, entry.size].into_iter().for_each(|number| self.long(number));
+        for number in [VERSION, FLAGS, DEFLATED, 0, DATE] {
+            self.short(number);
+        }
+        for number in [entry.crc, entry.packed, entry.size] {
+            self.long(number);
+        }
         self.short(length);
         self.short(0);
         Ok(())

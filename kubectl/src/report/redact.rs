@@ -89,7 +89,11 @@ impl Redactor {
                     self.field(field, value, is_reference, name.as_deref().or(container));
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.object(item, container)),
+            Value::Array(items) => {
+                for item in items {
+                    self.object(item, container);
+                }
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }

@@ -125,7 +125,9 @@ fn pending(pipeline: &Pipeline) -> String {
 fn table(site: &Site<'_>, args: &StatusArgs, found: &[Pipeline]) -> Vec<String> {
     let now_ms = site.now_ms();
     let mut table = columns(args.all_namespaces);
-    found.iter().for_each(|pipeline| table.row(row(pipeline, args.all_namespaces, now_ms)));
+    for pipeline in found {
+        table.row(row(pipeline, args.all_namespaces, now_ms));
+    }
     table.lines(site.terminal)
 }
 

@@ -169,7 +169,7 @@ fn conditions(status: &PipelineStatus, now_ms: u64, terminal: &dyn Terminal) -> 
 fn tone_of(condition: &Condition) -> Option<Tone> {
     match (condition.status.as_str(), condition.kind.as_str()) {
         ("True", _) => Some(Tone::Good),
-        ("False", "Ready") | (_, "Ready") => None,
+        (_, "Ready") => None,
         ("False", _) => Some(Tone::Bad),
         _ => Some(Tone::Doubtful),
     }

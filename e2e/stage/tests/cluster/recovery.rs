@@ -2,6 +2,7 @@
 //! that time goes: `KILLS=100 cargo test --test cluster -- --ignored recovery_is_measured`. Nothing is asserted about time.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ fn table(times: &[[u64; 7]]) -> String {
         let mut sorted: Vec<u64> = times.iter().filter_map(|parts| parts.get(number).copied()).collect();
         sorted.sort_unstable();
         let at = |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len() - 1)).copied().unwrap_or(0);
-        text += &format!("| {part} | {} | {} | {} |\n", at(50), at(99), at(100));
+        let _ = writeln!(text, "| {part} | {} | {} | {} |", at(50), at(99), at(100));
     }
     text
 }
