@@ -107,7 +107,9 @@ impl Redactor {
             Value::Object(map) if MAPS.contains(&field) => map.values_mut().for_each(|value| self.take(value)),
             Value::Array(items) if NAMED.contains(&field) => {
                 items.iter_mut().filter_map(|item| item.get_mut("value")).for_each(|value| self.take(value));
-                items.iter_mut().for_each(|item| self.object(item, container));
+                for item in items {
+                    self.object(item, container);
+                }
             }
             // The worker's own are the controller's, with a public key. Those of a pod template are learnt first.
             Value::Array(_) if LISTS.contains(&field) && container == Some(api::names::CONTAINER) => {}
