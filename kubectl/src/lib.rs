@@ -61,21 +61,21 @@ pub async fn execute(reach: &Reach, verb: &Verb, terminal: &dyn Terminal, stop: 
 /// As [`execute`], of a cluster that is there.
 pub async fn carry_out(site: &Site<'_>, verb: &Verb, stop: impl Future<Output = ()> + Send) -> u8 {
     let done = match verb {
-        Verb::Status(args) => status::execute(site, args, stop.boxed()).await,
-        Verb::Checkpoints(args) => checkpoints::execute(site, args).await,
-        Verb::Transactions(args) => transactions::execute(site, args).await,
-        Verb::Version(args) => version::execute(site, args).await,
-        Verb::Report(args) => report::execute(site, args).await,
-        Verb::Logs(args) => logs::execute(site, args, stop.boxed()).await,
-        Verb::Dashboard(args) => dashboard::execute(site, args, stop.boxed()).await,
-        Verb::Checkpoint(args) => stopped_by(stop, requests::execute(site, requests::Action::Checkpoint, args)).await,
-        Verb::Savepoint(args) => stopped_by(stop, requests::execute(site, requests::Action::Savepoint, args)).await,
-        Verb::Restart(args) => stopped_by(stop, requests::execute(site, requests::Action::Restart, args)).await,
-        Verb::Suspend(args) => stopped_by(stop, suspension::execute(site, true, args)).await,
-        Verb::Resume(args) => stopped_by(stop, suspension::execute(site, false, args)).await,
-        Verb::Wait(args) => stopped_by(stop, wait::execute(site, args)).await,
+        Verb::Status(args) => status::execute(site, args, stop.boxed()).boxed(),
+        Verb::Checkpoints(args) => checkpoints::execute(site, args).boxed(),
+        Verb::Transactions(args) => transactions::execute(site, args).boxed(),
+        Verb::Version(args) => version::execute(site, args).boxed(),
+        Verb::Report(args) => report::execute(site, args).boxed(),
+        Verb::Logs(args) => logs::execute(site, args, stop.boxed()).boxed(),
+        Verb::Dashboard(args) => dashboard::execute(site, args, stop.boxed()).boxed(),
+        Verb::Checkpoint(args) => stopped_by(stop, requests::execute(site, requests::Action::Checkpoint, args)).boxed(),
+        Verb::Savepoint(args) => stopped_by(stop, requests::execute(site, requests::Action::Savepoint, args)).boxed(),
+        Verb::Restart(args) => stopped_by(stop, requests::execute(site, requests::Action::Restart, args)).boxed(),
+        Verb::Suspend(args) => stopped_by(stop, suspension::execute(site, true, args)).boxed(),
+        Verb::Resume(args) => stopped_by(stop, suspension::execute(site, false, args)).boxed(),
+        Verb::Wait(args) => stopped_by(stop, wait::execute(site, args)).boxed(),
     };
-    done.unwrap_or_else(|error| told(site.terminal, verb, &error))
+    done.await.unwrap_or_else(|error| told(site.terminal, verb, &error))
 }
 
 /// Of what waits: Ctrl-C takes nothing back.
