@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::kafka::broker::{Listener, PASSWORD, USER};
@@ -16,6 +16,7 @@ use e2e::s3::{Bucket, Gateway};
 use e2e::site::Site;
 use onceward::checker::output::visible_files;
 use onceward::child::Child;
+use runtime::clock::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -94,7 +95,7 @@ fn stop_when(child: Child, what: &str, mut is: impl FnMut() -> Result<bool>) -> 
 }
 
 fn now_ms() -> Result<i64> {
-    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
+    Ok(i64::try_from(SystemClock.wall_ms())?)
 }
 
 fn input(count: u64, begin_ms: i64) -> Input {
@@ -108,9 +109,10 @@ fn cents(n: u64) -> u64 {
 
 #[test]
 fn no_example_is_left_out() -> Result<()> {
-    let names = fs::read_dir(examples())?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut numbers: Vec<String> =
-        names.filter(|name| name.ends_with(".yaml")).map(|name| name.chars().take(2).collect()).collect();
+    let paths = fs::read_dir(examples())?.filter_map(|entry| Some(entry.ok()?.path()));
+    let manifests = paths.filter(|path| path.extension().is_some_and(|ending| ending == "yaml"));
+    let names = manifests.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+    let mut numbers: Vec<String> = names.map(|name| name.chars().take(2).collect()).collect();
     numbers.sort();
     ensure!(numbers == RUN, "{numbers:?}");
     Ok(())

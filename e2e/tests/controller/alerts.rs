@@ -57,7 +57,7 @@ impl Watched {
     }
 }
 
-/// What the chart's PodMonitors find.
+/// What the chart's `PodMonitor` finds.
 async fn discover(cluster: &Cluster, prometheus: &Prometheus) -> Result<()> {
     let pods = Api::<Pod>::namespaced(cluster.client(), "default").list(&<_>::default()).await?.items;
     let mut workers = vec![];

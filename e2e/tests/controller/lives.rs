@@ -6,7 +6,7 @@ use e2e::generated::{Generated, Source};
 use e2e::site::Site as Folder;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::site::Cluster;
@@ -109,12 +109,15 @@ async fn tells_what_hinders_a_pod(cluster: &Cluster) -> Result<()> {
         "type": "Warning", "reason": "FailedMount", "message": note, "count": 1, "lastTimestamp": now,
     });
     let events: Api<Event> = Api::namespaced(cluster.client(), "default");
-    events.create(&PostParams::default(), &serde_json::from_value(event)?).await?;
+    let event: Event = serde_json::from_value(event)?;
+    let event = events.create(&PostParams::default(), &event).await?;
     let told = |status: &api::pipeline::PipelineStatus| {
         let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
         ready.is_some_and(|ready| ready.reason == "PodNotStarting" && ready.message.contains("secret \"kafka-user\""))
     };
     cluster.status("lives", "the status says what hinders the pod", told).await?;
+    // All other events are the controller's.
+    events.delete(event.metadata.name.as_deref().context("a name")?, &DeleteParams::default()).await?;
     Ok(())
 }
 
