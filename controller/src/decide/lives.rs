@@ -123,13 +123,17 @@ fn life(pod: &Pod, observed: &Observed) -> Life {
         return Life::Ended(ended(pod));
     }
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-    if phase == "Unknown" || node.is_some_and(|node| observed.lost_nodes.contains(node)) {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    // Behind an outage of the API server every node is out of its sight for a moment: a worker that answers is at work.
+    let answers = observed.reports.contains_key(name) && pod.metadata.deletion_timestamp.is_none();
+    let is_out_of_sight = node.is_some_and(|node| observed.lost_nodes.contains(node));
+    if phase == "Unknown" || (is_out_of_sight && !answers) {
         return Life::Lost;
     }
     if pod.metadata.deletion_timestamp.is_some() {
         return Life::Leaving;
     }
-    let told = || observed.obstacles.get(pod.metadata.name.as_deref()?).cloned();
+    let told = || observed.obstacles.get(name).cloned();
     if phase == "Running" { Life::Running } else { Life::Waiting(obstacle(pod).or_else(told)) }
 }
 

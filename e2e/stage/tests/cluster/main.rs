@@ -20,6 +20,7 @@ mod stand;
 
 use std::io::Write as _;
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -32,20 +33,26 @@ use crate::stand::Stand;
 
 /// The cluster that scenarios share.
 const SHARED: &str = "tests";
+/// Scenarios side by side.
+const LANES: usize = 4;
 /// Set for the process that is in its network.
 const WITHIN: &str = "ONCEWARD_WITHIN";
 
 enum Scenario {
     /// Brings up clusters of its own.
     Alone(fn() -> Result<()>),
-    /// Stands on the shared cluster, with the chart installed.
+    /// Stands on the shared cluster, with the chart installed, and disturbs no other one.
+    Beside(fn(&Stand) -> Result<()>),
+    /// Stands there, too, and has the cluster for itself.
     Installed(fn(&Stand) -> Result<()>),
-    /// So does this one, and it measures: it runs only when it is asked for by name.
+    /// So does this one, and takes long: it runs where it is asked for by name, or all are by `ONCEWARD_FULL`.
+    Long(fn(&Stand) -> Result<()>),
+    /// And this one measures: it runs only when it is asked for by name.
     Measured(fn(&Stand) -> Result<()>),
 }
-use Scenario::{Alone, Installed, Measured};
+use Scenario::{Alone, Beside, Installed, Long, Measured};
 
-/// In the order in which they run.
+/// Those that run beside others come first, the rest in this order.
 const SCENARIOS: [(&str, Scenario); 18] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
@@ -53,11 +60,11 @@ const SCENARIOS: [(&str, Scenario); 18] = [
     ),
     (
         "ten_minutes_with_a_cluster_end_as_the_readme_says",
-        Installed(readme::ten_minutes_with_a_cluster_end_as_the_readme_says),
+        Beside(readme::ten_minutes_with_a_cluster_end_as_the_readme_says),
     ),
     (
         "a_pipeline_reaches_ready_advances_and_finishes",
-        Installed(installed::a_pipeline_reaches_ready_advances_and_finishes),
+        Beside(installed::a_pipeline_reaches_ready_advances_and_finishes),
     ),
     ("deaths_lose_and_double_nothing", Installed(deaths::deaths_lose_and_double_nothing)),
     (
@@ -66,13 +73,13 @@ const SCENARIOS: [(&str, Scenario); 18] = [
     ),
     (
         "a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back",
-        Installed(deaths::a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back),
+        Long(deaths::a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back),
     ),
-    ("a_node_that_loses_power_loses_nothing_else", Installed(deaths::a_node_that_loses_power_loses_nothing_else)),
-    ("a_bucket_that_is_away_is_waited_for", Installed(outages::a_bucket_that_is_away_is_waited_for)),
+    ("a_node_that_loses_power_loses_nothing_else", Long(deaths::a_node_that_loses_power_loses_nothing_else)),
+    ("a_bucket_that_is_away_is_waited_for", Beside(outages::a_bucket_that_is_away_is_waited_for)),
     (
         "a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do",
-        Installed(outages::a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do),
+        Beside(outages::a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do),
     ),
     (
         "the_data_plane_goes_on_without_the_control_plane",
@@ -80,18 +87,18 @@ const SCENARIOS: [(&str, Scenario); 18] = [
     ),
     (
         "sums_from_topic_to_topic_outlive_forced_deletions",
-        Installed(revenue::sums_from_topic_to_topic_outlive_forced_deletions),
+        Beside(revenue::sums_from_topic_to_topic_outlive_forced_deletions),
     ),
-    ("a_pipeline_is_suspended_scaled_and_changed", Installed(changes::a_pipeline_is_suspended_scaled_and_changed)),
+    ("a_pipeline_is_suspended_scaled_and_changed", Beside(changes::a_pipeline_is_suspended_scaled_and_changed)),
     (
         "a_savepoint_is_gone_on_from_by_another_pipeline",
-        Installed(changes::a_savepoint_is_gone_on_from_by_another_pipeline),
+        Beside(changes::a_savepoint_is_gone_on_from_by_another_pipeline),
     ),
     ("what_keeps_a_pod_from_being_made_is_told", Installed(refusals::what_keeps_a_pod_from_being_made_is_told)),
-    ("a_secret_that_is_not_there_is_told", Installed(refusals::a_secret_that_is_not_there_is_told)),
+    ("a_secret_that_is_not_there_is_told", Beside(refusals::a_secret_that_is_not_there_is_told)),
     (
         "a_worker_without_memory_is_told_and_goes_on_with_more",
-        Installed(refusals::a_worker_without_memory_is_told_and_goes_on_with_more),
+        Beside(refusals::a_worker_without_memory_is_told_and_goes_on_with_more),
     ),
     ("recovery_is_measured", Measured(recovery::recovery_is_measured)),
     (
@@ -127,7 +134,12 @@ type Chosen = Vec<&'static (&'static str, Scenario)>;
 fn wanted(arguments: &[String]) -> Chosen {
     let words: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let is_named = |name: &str| words.iter().any(|word| name.contains(word.as_str()));
-    let is_wanted = |scenario: &Scenario| words.is_empty() && !matches!(scenario, Measured(_));
+    let is_full = std::env::var_os("ONCEWARD_FULL").is_some();
+    let is_wanted = |scenario: &Scenario| match scenario {
+        Alone(_) | Beside(_) | Installed(_) => words.is_empty(),
+        Long(_) => words.is_empty() && is_full,
+        Measured(_) => false,
+    };
     SCENARIOS.iter().filter(|(name, scenario)| is_named(name) || is_wanted(scenario)).collect()
 }
 
@@ -144,7 +156,7 @@ fn everything(chosen: &Chosen) -> Result<()> {
     );
     let alone = chosen.iter().filter_map(|(name, scenario)| match scenario {
         Alone(run) => Some((*name, run)),
-        Installed(_) | Measured(_) => None,
+        Beside(_) | Installed(_) | Long(_) | Measured(_) => None,
     });
     let failed = alone.filter(|(name, run)| !passes(name, run)).count();
     let installed: Vec<_> =
@@ -175,21 +187,45 @@ fn shared(names: &[&str]) -> Result<()> {
 /// In the network of the shared cluster.
 fn within(chosen: &Chosen) -> Result<()> {
     let stand = Stand::begin(Cluster::find(SHARED)?)?;
-    let mut failed = Vec::new();
     if !passes("the_chart_installs_and_its_controllers_become_ready", || installed::install(&stand)) {
         stand.describe();
         anyhow::bail!("the chart cannot be installed");
     }
+    let mut failed = beside(chosen);
     for (name, scenario) in chosen {
-        if let Installed(run) | Measured(run) = scenario
+        if let Installed(run) | Long(run) | Measured(run) = scenario
             && !passes(name, || run(&stand))
         {
-            stand.describe();
             failed.push(*name);
         }
     }
+    if !failed.is_empty() {
+        stand.describe();
+    }
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
+}
+
+/// Names of those that fail.
+fn beside(chosen: &Chosen) -> Vec<&'static str> {
+    let queue = Mutex::new(chosen.iter().filter_map(|(name, scenario)| match scenario {
+        Beside(run) => Some((*name, *run)),
+        Alone(_) | Installed(_) | Long(_) | Measured(_) => None,
+    }));
+    let failed = Mutex::new(vec![]);
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some((name, run)) = next() {
+                    if !passes(name, || run(&Stand::begin(Cluster::find(SHARED)?)?)) {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn passes(name: &str, run: impl FnOnce() -> Result<()>) -> bool {
