@@ -27,6 +27,11 @@ const MOST_LOOKS: u32 = 36_000;
 const SETTLING: Duration = Duration::from_mins(1);
 const REST: Duration = Duration::from_mins(6);
 
+/// What so many failed turns in a row put the next one off by, as the controller does it: each fault fails one at most.
+fn delays(faults: u64) -> Duration {
+    (0..faults).map(|nth| Duration::from_millis(1_100) * 2_u32.pow(nth.min(6) as u32)).sum()
+}
+
 /// In a failure's message.
 const MOST_CHANGES_TOLD: usize = 6;
 
@@ -300,7 +305,7 @@ pub(crate) async fn live(scenario: &Scenario, trouble: Arc<Trouble>) -> Result<W
     // A controller that died at the very end is started again, too.
     tokio::time::sleep(SETTLING).await;
     world.tend(u32::MAX);
-    tokio::time::sleep(SETTLING).await;
+    tokio::time::sleep(SETTLING + delays(world.trouble.struck().values().sum())).await;
     let before = world.trouble.writes();
     tokio::time::sleep(REST).await;
     let after = world.trouble.writes();
