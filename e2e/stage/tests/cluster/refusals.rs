@@ -1,7 +1,7 @@
-//! What keeps a Pipeline from running, and that its conditions say it: a quota, Pod Security, a Secret that is not there, too
-//! little memory. What is mended runs.
+//! What keeps a Pipeline from running, and that its conditions say it: a quota, Pod Security and a Secret that is not there.
+//! What is mended runs.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::installed::SHARED_CLAIM;
@@ -56,26 +56,10 @@ pub(crate) fn what_keeps_a_pod_from_being_made_is_told(stand: &Stand) -> Result<
 pub(crate) fn a_secret_that_is_not_there_is_told(stand: &Stand) -> Result<()> {
     let bucket = Bucket::start(stand, "absent")?;
     stand.delete(&format!("/api/v1/namespaces/{NAMESPACE}/secrets/absent"), false)?;
-    let orders = orders("absent", Some(bucket.storage("absent")));
-    stand.create(PIPELINES, &orders.manifest())?;
+    let mut manifest = orders("absent", Some(bucket.storage("absent"))).manifest();
+    // Nobody can look into its log, so that its end is waited for to the last.
+    manifest["spec"]["deletionTimeout"] = "5s".into();
+    stand.create(PIPELINES, &manifest)?;
     told(stand, "absent", "PodNotStarting", "secret \"absent\" not found")?;
     stand.forget("absent")
-}
-
-pub(crate) fn a_worker_without_memory_is_told_and_goes_on_with_more(stand: &Stand) -> Result<()> {
-    let orders = orders("small", None);
-    let mut manifest = orders.manifest();
-    let memory = |limit: &str| json!({ "limits": { "memory": limit } });
-    manifest["spec"]["podTemplate"]["spec"]["containers"][0]["resources"] = memory("12Mi");
-    stand.create(PIPELINES, &manifest)?;
-    let status = stand.status("small", "it is out of memory", |status| {
-        status["restarts"]["reasons"]["OOMKilled"].as_u64().is_some_and(|count| count > 0)
-    })?;
-    ensure!(status["restarts"]["lastReason"].as_str().is_some_and(|why| why.contains("OOM")), "{status}");
-    let mut containers = manifest["spec"]["podTemplate"]["spec"]["containers"].clone();
-    containers.get_mut(0).context("a container")?["resources"] = memory("512Mi");
-    let more = json!({ "spec": { "podTemplate": { "spec": { "containers": containers } } } });
-    stand.patch(&format!("{PIPELINES}/small"), &more)?;
-    done(stand, &orders)?;
-    Ok(())
 }

@@ -17,7 +17,7 @@ const INPUT: Input = Input { first: 0, count: 200_000, keys: 20, begin_ms: 1_767
 const WINDOW_MS: i64 = 1_000;
 const DELETIONS: usize = 3;
 /// Every batch that is read takes this much longer, so that there is time for several deaths.
-const SLOW: &str = "worker.batch_read:*=pause:300ms";
+const SLOW: &str = "worker.batch_read:*=pause:900ms";
 
 pub(crate) fn sums_from_topic_to_topic_outlive_forced_deletions(stand: &Stand) -> Result<()> {
     let broker = Broker::start(Version::Newest, &Options { host: Some(PLANE.to_owned()), ..Options::default() })?;
