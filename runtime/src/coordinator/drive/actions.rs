@@ -1,5 +1,7 @@
 //! Carries out what the protocol's machine asks for.
 
+use std::time::Duration;
+
 use api::control::{FailureKind, ToWorker};
 use checkpoint::coordinator::{Action, CheckpointFailure, End};
 use checkpoint::ids::Epoch;
@@ -12,6 +14,9 @@ use crate::coordinator::manifests::part_names;
 use crate::coordinator::{Ended, timing};
 use crate::crashpoint;
 use crate::run::RunEvent;
+
+/// The end does not wait for it any longer.
+const LAST_SWEEP: Duration = Duration::from_secs(10);
 
 impl Running<'_> {
     /// `Some`: the attempt is over.
@@ -31,7 +36,12 @@ impl Running<'_> {
             Action::CommitsDone { decision } => self.commits_done(decision).await?,
             Action::Retain => self.jobs.retain(&self.log, self.attempt, self.context.setup.retain),
             Action::SavepointReady { at } => self.answer(at, true),
-            Action::End(end) => return self.end(end).map(Some),
+            Action::End(end) => {
+                if matches!(end, End::Finished | End::Stopped) {
+                    self.sweep_at_last().await;
+                }
+                return self.end(end).map(Some);
+            }
         }
         Ok(None)
     }
@@ -159,6 +169,17 @@ impl Running<'_> {
             duration_us: took.as_micros() as u64,
         });
         Ok(())
+    }
+
+    /// Nobody sweeps behind the last attempt: once more, for what a zombie has opened since the timer's last look.
+    async fn sweep_at_last(&mut self) {
+        if !self.committers.needs_sweeping() {
+            return;
+        }
+        tokio::select! {
+            () = self.committers.sweep() => {}
+            () = self.context.clock.sleep(LAST_SWEEP) => tracing::warn!("the last sweep took too long and was left"),
+        }
     }
 
     fn end(&mut self, end: End) -> Result<Ended, CoordinatorError> {
