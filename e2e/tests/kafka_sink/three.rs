@@ -132,7 +132,7 @@ fn tear(cluster: &mut Cluster, topic: &str, id: &str) -> Result<()> {
     let mut looks = 0_u32;
     while !is_done(cluster) {
         looks += 1;
-        ensure!(looks < 3_000, "the commit does not come to an end");
+        ensure!(looks < 15_000, "the commit does not come to an end");
         std::thread::park_timeout(std::time::Duration::from_millis(20));
     }
     cluster.node(victim)?.restart()?;

@@ -26,7 +26,7 @@ const PARTS: [&str; 6] =
 
 pub(crate) fn recovery_is_measured(stand: &Stand) -> Result<()> {
     let kills = std::env::var("KILLS").ok().map_or(Ok(KILLS), |kills| kills.parse())?;
-    let orders = Orders { name: NAME, rows: u64::MAX >> 2, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
+    let orders = Orders { name: NAME, rows: 1 << 40, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
     let mut manifest = orders.manifest();
     // An epoch's end is a line for those who ask for it.
     manifest["spec"]["podTemplate"]["spec"]["containers"][0]["env"] =
