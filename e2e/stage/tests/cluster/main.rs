@@ -3,7 +3,7 @@
 //!
 //! Those of the second kind share one cluster, in whose network this program runs itself once more: pods, broker and
 //! bucket are reached by address there. `ONCEWARD_KEEP=1` leaves it up; `--down` in place of `--ignored`
-//! takes it down.
+//! takes it down; `ONCEWARD_CLUSTER` gives it another name, so that two people can test at once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bring_up;
@@ -31,7 +31,7 @@ use stage::{kafka, s3};
 
 use crate::stand::Stand;
 
-/// The cluster that scenarios share.
+/// The cluster that scenarios share, unless `ONCEWARD_CLUSTER` names another one.
 const SHARED: &str = "tests";
 /// Scenarios side by side.
 const LANES: usize = 4;
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let ended = match arguments.first().map(String::as_str) {
         Some("--owner") => bring_up::own(arguments.get(1).map_or("", String::as_str)),
-        Some("--down") => Cluster::down(arguments.get(1).map_or(SHARED, String::as_str)),
+        Some("--down") => Cluster::down(arguments.get(1).unwrap_or(&shared_name())),
         Some("--list") => list(&SCENARIOS.iter().collect(), ": test"),
         _ if std::env::var_os(WITHIN).is_some() => within(&wanted(&arguments)),
         _ if arguments.iter().any(|argument| argument == "--ignored" || argument == "--include-ignored") => {
@@ -122,6 +122,10 @@ fn main() -> ExitCode {
         },
         |()| ExitCode::SUCCESS,
     )
+}
+
+fn shared_name() -> String {
+    std::env::var("ONCEWARD_CLUSTER").unwrap_or_else(|_| SHARED.to_owned())
 }
 
 type Chosen = Vec<&'static (&'static str, Scenario)>;
@@ -168,13 +172,14 @@ fn shared(names: &[&str]) -> Result<()> {
     s3::binary()?;
     kafka::Judge::prepare()?;
     let begin = Begin::now();
-    let cluster = Cluster::up(SHARED)?;
+    let name = shared_name();
+    let cluster = Cluster::up(&name)?;
     say(&format!("the cluster is up after {:.1} s", begin.seconds()));
     let own = std::env::current_exe()?;
     let ended = cluster.command(own).args(names).env(WITHIN, "1").status();
     if std::env::var_os("ONCEWARD_KEEP").is_none() {
         drop(cluster);
-        Cluster::down(SHARED)?;
+        Cluster::down(&name)?;
     }
     ensure!(ended?.success(), "scenarios on the cluster failed");
     Ok(())
@@ -182,7 +187,7 @@ fn shared(names: &[&str]) -> Result<()> {
 
 /// In the network of the shared cluster.
 fn within(chosen: &Chosen) -> Result<()> {
-    let stand = Stand::begin(Cluster::find(SHARED)?)?;
+    let stand = Stand::begin(Cluster::find(&shared_name())?)?;
     if !passes("the_chart_installs_and_its_controllers_become_ready", || installed::install(&stand)) {
         stand.describe();
         anyhow::bail!("the chart cannot be installed");
@@ -214,7 +219,7 @@ fn beside(chosen: &Chosen) -> Vec<&'static str> {
             scope.spawn(|| {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 while let Some((name, run)) = next() {
-                    if !passes(name, || run(&Stand::begin(Cluster::find(SHARED)?)?)) {
+                    if !passes(name, || run(&Stand::begin(Cluster::find(&shared_name())?)?)) {
                         failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
                     }
                 }
