@@ -1,6 +1,8 @@
 //! When a new status is worth a write: what is decided by it at once, what only counts now and then.
 
-use api::pipeline::{AttemptRestarts, CheckpointStatus, Condition, PendingCommitStatus, PipelineStatus, Restarts};
+use api::pipeline::{
+    AttemptRestarts, CheckpointStatus, Condition, PendingCommitStatus, Phase, PipelineStatus, Restarts,
+};
 
 /// Figures alone are worth a write this often.
 pub const FIGURES_MS: u64 = 30_000;
@@ -29,20 +31,35 @@ fn without_figures(status: &PipelineStatus) -> PipelineStatus {
         last_reason: None,
         ..status.restarts.clone()
     };
-    let pending = status.pending_commits.iter().map(|pending| PendingCommitStatus {
+    let is_running = status.phase == Some(Phase::Running);
+    // Of a target that takes long over every commit, they pend and are settled by turns, epoch by epoch.
+    let pending = status.pending_commits.iter().filter(|_| !is_running).map(|pending| PendingCommitStatus {
         committables: 0,
         attempts: 0,
         last_error: None,
         ..pending.clone()
     });
+    let without_turns = |condition: &Condition| {
+        let takes_turns = is_running && ["CommitsPending", "NoPendingCommits"].contains(&condition.reason.as_str());
+        if takes_turns { settled(condition) } else { without_words(condition) }
+    };
     PipelineStatus {
         checkpoints,
         restarts,
         log: None,
         pending_committables: 0,
         pending_commits: pending.collect(),
-        conditions: status.conditions.iter().map(without_words).collect(),
+        conditions: status.conditions.iter().map(without_turns).collect(),
         ..status.clone()
+    }
+}
+
+fn settled(condition: &Condition) -> Condition {
+    Condition {
+        status: "True".to_owned(),
+        reason: "NoPendingCommits".to_owned(),
+        last_transition_time: String::new(),
+        ..without_words(condition)
     }
 }
 
@@ -105,6 +122,37 @@ mod tests {
         for change in figures {
             assert_eq!(due_after_ms(&status(change)), FIGURES_MS);
         }
+    }
+
+    #[test]
+    fn while_it_runs_commits_pend_and_settle_every_thirty_seconds() {
+        let running = |change: fn(&mut PipelineStatus)| {
+            status(|status| {
+                status.phase = Some(Phase::Running);
+                change(status);
+            })
+        };
+        let settle = |status: &mut PipelineStatus| {
+            status.pending_commits.clear();
+            (status.conditions[1].status, status.conditions[1].reason) =
+                ("True".to_owned(), "NoPendingCommits".to_owned());
+            "2026-01-01T10:00:20Z".clone_into(&mut status.conditions[1].last_transition_time);
+        };
+        let due_after_ms = |before: &PipelineStatus, after: &PipelineStatus| {
+            let is_due = |ms: &u64| is_due(Some(before), after, Some(WRITTEN_MS), WRITTEN_MS + ms);
+            (0..=60_000).step_by(1_000).find(is_due).unwrap_or(u64::MAX)
+        };
+        let pending = running(|_| {});
+        assert_eq!(due_after_ms(&pending, &running(settle)), FIGURES_MS);
+        assert_eq!(due_after_ms(&running(settle), &pending), FIGURES_MS);
+        assert_eq!(due_after_ms(&pending, &running(|status| status.pending_commits[0].epoch += 1)), FIGURES_MS);
+        let lost = running(|status| "CommitLost".clone_into(&mut status.conditions[1].reason));
+        assert_eq!(due_after_ms(&pending, &lost), 0);
+        let ended = status(|status| {
+            settle(status);
+            status.phase = Some(Phase::Finished);
+        });
+        assert_eq!(due_after_ms(&pending, &ended), 0);
     }
 
     #[test]

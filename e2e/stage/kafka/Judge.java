@@ -42,6 +42,7 @@ import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.TransactionalIdNotFoundException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
@@ -98,6 +99,7 @@ public final class Judge {
             case "records": return records(request);
             case "ends": return ends(topic);
             case "transactions": return transactions();
+            case "transaction": return transaction(request.path("id").asText());
             case "producers": return producers(topic, request.get("partition").asInt());
             case "topics": return topics(request.get("topics"));
             case "create": return create(request);
@@ -220,17 +222,33 @@ public final class Judge {
     private JsonNode transactions() throws Exception {
         ArrayNode found = JSON.createArrayNode();
         for (TransactionListing listing : get(admin.listTransactions(new ListTransactionsOptions()).all())) {
-            var id = listing.transactionalId();
-            var described = get(admin.describeTransactions(List.of(id)).description(id));
-            ObjectNode one = found.addObject().put("id", id).put("state", described.state().toString());
-            one.put("producer_id", described.producerId()).put("producer_epoch", described.producerEpoch());
-            one.put("timeout_ms", described.transactionTimeoutMs());
-            one.put("partitions", described.topicPartitions().size());
-            if (described.transactionStartTimeMs().isPresent()) {
-                one.put("start_ms", described.transactionStartTimeMs().getAsLong());
+            describe(listing.transactionalId(), found);
+        }
+        return found;
+    }
+
+    /** What the coordinator of one id knows: no other broker is asked, so that one of them may be away. */
+    private JsonNode transaction(String id) throws Exception {
+        ArrayNode found = JSON.createArrayNode();
+        try {
+            describe(id, found);
+        } catch (java.util.concurrent.ExecutionException failed) {
+            if (!(failed.getCause() instanceof TransactionalIdNotFoundException)) {
+                throw failed;
             }
         }
         return found;
+    }
+
+    private void describe(String id, ArrayNode found) throws Exception {
+        var described = get(admin.describeTransactions(List.of(id)).description(id));
+        ObjectNode one = found.addObject().put("id", id).put("state", described.state().toString());
+        one.put("producer_id", described.producerId()).put("producer_epoch", described.producerEpoch());
+        one.put("timeout_ms", described.transactionTimeoutMs());
+        one.put("partitions", described.topicPartitions().size());
+        if (described.transactionStartTimeMs().isPresent()) {
+            one.put("start_ms", described.transactionStartTimeMs().getAsLong());
+        }
     }
 
     private JsonNode producers(String topic, int partition) throws Exception {

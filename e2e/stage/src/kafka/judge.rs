@@ -243,12 +243,13 @@ impl Judge {
         self.known(&json!({"op": "transactions"}))
     }
 
-    /// What a coordinator says of one id.
+    /// What the coordinator of one id says; no other broker is asked.
     ///
     /// # Errors
     /// What Kafka's client says.
     pub fn transaction(&self, id: &str) -> Result<Option<Transaction>> {
-        Ok(self.transactions()?.into_iter().find(|transaction| transaction.id == id))
+        let found: Vec<Transaction> = self.known(&json!({"op": "transaction", "id": id}))?;
+        Ok(found.into_iter().next())
     }
 
     /// No transaction is open, and every reader gets to the end of `topics`.
