@@ -3,6 +3,8 @@
 use arrow::record_batch::RecordBatch;
 use checkpoint::ids::{Attempt, Epoch};
 
+use crate::origin::Origin;
+
 /// Event time: microseconds since 1970-01-01T00:00:00Z (Arrow `Timestamp(Microsecond, None)`).
 pub type Timestamp = i64;
 
@@ -13,6 +15,15 @@ pub struct Batch {
     /// The watermark of the *split* that these rows came from, before the first of them. A row is late when its
     /// window ended at or before it: lateness depends on the input alone, never on timing or parallelism.
     pub late_before: Timestamp,
+    /// Where each row comes from; None once several make one, or where the source cannot tell.
+    pub origin: Option<Origin>,
+}
+
+impl From<RecordBatch> for Batch {
+    /// None of them is late, and none is one row of a source.
+    fn from(rows: RecordBatch) -> Self {
+        Self { rows, late_before: Timestamp::MIN, origin: None }
+    }
 }
 
 /// How far event time has come on one edge.

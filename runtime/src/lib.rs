@@ -8,6 +8,7 @@ mod durable;
 pub mod element;
 pub mod metrics;
 pub mod operators;
+pub mod origin;
 mod page;
 pub mod report;
 pub mod run;

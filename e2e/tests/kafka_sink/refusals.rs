@@ -10,7 +10,7 @@ use onceward::child::Said;
 use crate::stage::{Cluster, Shape, Stage};
 
 #[test]
-fn a_record_that_is_too_large_is_told_with_sink_and_source_and_not_tried_again() -> Result<()> {
+fn a_record_that_is_too_large_is_told_with_sink_source_and_row_and_not_tried_again() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
     let also = "repeat('x', CASE WHEN id = 7000 THEN 5000 ELSE 1 END) AS text".to_owned();
     let stage = Stage::new(&cluster, Shape { rows: 10_000, also, ..Shape::new("large") })?;
@@ -18,7 +18,7 @@ fn a_record_that_is_too_large_is_told_with_sink_and_source_and_not_tried_again()
     let ended = stage.run("", &[])?;
     let said = ended.describe();
     ensure!(ended.code() == Some(1), "{said}");
-    for word in ["sink `out0`", "source `numbers`", "too large"] {
+    for word in ["sink `out0`", "(source `numbers`, row 7000)", "too large"] {
         ensure!(said.to_lowercase().contains(word), "`{word}` is not in {said}");
     }
     ensure!(ended.events("attempt.failed").is_empty(), "it was tried again: {said}");

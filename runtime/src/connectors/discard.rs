@@ -1,6 +1,5 @@
 //! A sink that counts rows and drops them, for measuring.
 
-use arrow::record_batch::RecordBatch;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::Epoch;
 use checkpoint::manifest::Committable;
@@ -10,6 +9,7 @@ use super::{
     Classification, CommitOutcome, Committer, Earlier, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
     WriterContext,
 };
+use crate::element::Batch;
 
 /// A configured `discard` sink: it never has anything to commit.
 pub struct Discard {
@@ -50,8 +50,8 @@ struct DiscardWriter {
 }
 
 impl SinkWriter for DiscardWriter {
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
-        self.counters.records += rows.num_rows() as u64;
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        self.counters.records += batch.rows.num_rows() as u64;
         Ok(())
     }
 

@@ -42,11 +42,11 @@ pub enum SinkError {
     #[error("sink `{sink}`: {path}: {message}")]
     Io { sink: String, path: String, message: String, retry: Retry },
     #[error("sink `{sink}`: row cannot be written: {message}")]
-    Row { sink: String, message: String },
+    Row { sink: String, message: String, origin: Option<String> },
     /// The target refuses a row that was sent to it some time ago: one of those read up to the barrier of this epoch, or
-    /// since then.
+    /// since then. `origin`: source and place of that very row, where it is known.
     #[error("sink `{sink}`: {message}")]
-    Refused { sink: String, message: String, epoch: Option<Epoch> },
+    Refused { sink: String, message: String, epoch: Option<Epoch>, origin: Option<String> },
     #[error("sink `{sink}`: {message}")]
     Schema { sink: String, message: String },
     #[error(

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use checkpoint::ids::{Attempt, Epoch, PipelineId, Subtask};
 use checkpoint::manifest::Committable;
 use checkpoint::record::DecisionId;
@@ -212,7 +211,7 @@ pub type PreCommit = Box<dyn FnOnce() -> Result<Vec<Committable>, SinkError> + S
 /// Writes rows so that nobody sees them before their commit.
 pub trait SinkWriter: Send {
     /// Takes all rows and never waits: whatever there is no room for is held until [`SinkWriter::room`] says so.
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError>;
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError>;
     /// Asked after each input element, so that a writer holds back what one of them produced and no more.
     /// `None`: there is room, nothing is held back. Else it is asked again after this long.
     ///

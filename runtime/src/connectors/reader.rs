@@ -2,6 +2,7 @@
 //! A kind of source brings a [`Feed`] per split and nothing else.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::cast::AsArray;
@@ -11,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use super::event_time::{EventTime, ReaderClock, Slice, SplitClock, SplitTime};
 use super::{Next, Reached, SourceCounters, SourceError, SourceReader, Split, Stretch};
 use crate::element::{Batch, Timestamp, Watermark};
+use crate::origin::{Origin, Places};
 
 /// Feeds that may keep files and buffers open at a time; the one longest not read lets go of them first.
 const WARM_FEEDS: usize = 32;
@@ -33,6 +35,10 @@ pub(crate) trait Feed: Send {
     fn deliver(&mut self, rows: usize);
     /// Where the rows from `begin` up to `end` of the chunk that `poll` returned last come from, for people.
     fn place(&self, begin: usize, end: usize) -> String;
+    /// The same of each row of that chunk, for as long as anybody has rows of it. None: the feed cannot tell.
+    fn places(&self) -> Option<Arc<dyn Places>> {
+        None
+    }
     /// How far the split is read, for people.
     fn reached(&self) -> Reached;
     /// Bounds and position in the source's encoding.
@@ -101,6 +107,7 @@ pub(crate) fn project(
 /// Rows that a feed gave and that have not all left yet.
 struct Chunk {
     rows: RecordBatch,
+    origin: Option<Origin>,
     slices: VecDeque<Slice>,
     delivered: usize,
 }
@@ -129,7 +136,7 @@ const UNTIL_ADDED: Duration = Duration::from_millis(20);
 /// Reads the split whose watermark is lowest, so that no split runs far ahead of the others and fills state with
 /// windows that cannot fire yet; without event time that is one split after the other.
 pub(crate) struct SplitsReader<F> {
-    source: String,
+    source: Arc<str>,
     shape: Shape,
     lanes: Vec<Lane<F>>,
     /// The split whose chunk is on its way out.
@@ -150,7 +157,7 @@ impl<F: Feed> SplitsReader<F> {
     pub(crate) fn new(source: String, shape: Shape, feeds: Vec<(Split, F)>) -> Self {
         let lanes = feeds.into_iter().map(|(split, feed)| Lane::new(split, feed, &shape)).collect();
         Self {
-            source,
+            source: source.into(),
             shape,
             lanes,
             current: None,
@@ -218,7 +225,9 @@ impl<F: Feed> SplitsReader<F> {
                         lane.turn = *turns;
                     }
                     let slices = lane.cut(&rows, shape).into();
-                    lane.chunk = Some(Chunk { rows, slices, delivered: 0 });
+                    let places = lane.feed.places();
+                    let origin = places.map(|places| Origin::new(Arc::clone(&self.source), places));
+                    lane.chunk = Some(Chunk { rows, origin, slices, delivered: 0 });
                     self.current = Some(index);
                     return self.deliver(index);
                 }
@@ -248,9 +257,10 @@ impl<F: Feed> SplitsReader<F> {
         let begin = chunk.delivered;
         chunk.delivered = slice.end;
         let whole = begin == 0 && chunk.slices.is_empty();
+        let origin = chunk.origin.as_ref().map(|origin| origin.from(begin));
         let rows = if whole { chunk.rows.clone() } else { chunk.rows.slice(begin, slice.end - begin) };
         let rows = rows.project(&self.shape.output).map_err(|error| SourceError::Malformed {
-            source_name: self.source.clone(),
+            source_name: self.source.to_string(),
             position: "projection".to_owned(),
             message: error.to_string(),
         })?;
@@ -263,7 +273,7 @@ impl<F: Feed> SplitsReader<F> {
             self.current = None;
         }
         self.records += rows.num_rows() as u64;
-        Ok(Some(Next::Batch(Batch { rows, late_before: slice.late_before })))
+        Ok(Some(Next::Batch(Batch { rows, late_before: slice.late_before, origin })))
     }
 
     fn moved(&mut self) -> Option<Watermark> {
@@ -370,8 +380,6 @@ impl<F: Feed> SourceReader for SplitsReader<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::Int64Array;
     use arrow::datatypes::{DataType, Field, Schema};
 

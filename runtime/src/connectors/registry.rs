@@ -99,6 +99,7 @@ pub fn build_sink(
         }
         Some(SinkTarget::Discard(_)) => Ok(Box::new(Discard::new(&spec.name))),
         None => Err(SinkError::Row {
+            origin: None,
             sink: spec.name.clone(),
             message: "set one of `files`, `kafka`, `discard`".to_owned(),
         }),

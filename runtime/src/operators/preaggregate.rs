@@ -101,7 +101,7 @@ impl Preaggregate {
         }
         self.counters.records_out += count as u64;
         let rows = self.spec.partial_batch(columns)?;
-        pieces(&rows).try_for_each(|rows| emit(Batch { rows, late_before: Timestamp::MIN }))
+        pieces(&rows).try_for_each(|rows| emit(Batch::from(rows)))
     }
 
     fn emit_all(&mut self, emit: Emit<'_>) -> Result<(), OperatorError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -26,14 +26,15 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn apply(&self, rows: &RecordBatch) -> Result<Option<RecordBatch>> {
+    /// The mask, if it leaves anything out.
+    fn apply(&self, rows: &RecordBatch) -> Result<Option<(RecordBatch, Option<BooleanArray>)>> {
         let mask = self.predicate.evaluate(rows)?.into_array(rows.num_rows())?;
         let mask = mask.as_boolean();
         let mask = if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() };
         match mask.true_count() {
             0 => Ok(None),
-            all if all == rows.num_rows() => Ok(Some(rows.clone())),
-            _ => Ok(Some(filter_record_batch(rows, &mask)?)),
+            all if all == rows.num_rows() => Ok(Some((rows.clone(), None))),
+            _ => Ok(Some((filter_record_batch(rows, &mask)?, Some(mask)))),
         }
     }
 }
@@ -42,7 +43,12 @@ impl Operator for Filter {
     fn process(&mut self, batch: Batch, emit: Emit<'_>) -> Result<(), OperatorError> {
         let fails = |row: &RecordBatch| self.apply(row).is_err();
         let kept = self.apply(&batch.rows).map_err(|error| failed(&self.transform, &error, &batch.rows, fails))?;
-        kept.map_or(Ok(()), |rows| emit(Batch { rows, late_before: batch.late_before }))
+        let Some((rows, mask)) = kept else { return Ok(()) };
+        let origin = match mask {
+            Some(mask) => batch.origin.map(|origin| origin.filtered(&mask)),
+            None => batch.origin,
+        };
+        emit(Batch { rows, late_before: batch.late_before, origin })
     }
 }
 
@@ -77,7 +83,7 @@ impl Operator for Project {
     fn process(&mut self, batch: Batch, emit: Emit<'_>) -> Result<(), OperatorError> {
         let fails = |row: &RecordBatch| self.apply(row).is_err();
         let rows = self.apply(&batch.rows).map_err(|error| failed(&self.transform, &error, &batch.rows, fails))?;
-        emit(Batch { rows, late_before: batch.late_before })
+        emit(Batch { rows, ..batch })
     }
 }
 

@@ -193,7 +193,7 @@ impl Window {
         self.counters.windows_fired += 1;
         self.counters.records_out += count as u64;
         // A result cannot be late: it comes before the watermark that fired its window.
-        pieces(&rows).try_for_each(|rows| emit(Batch { rows, late_before: Timestamp::MIN }))
+        pieces(&rows).try_for_each(|rows| emit(Batch::from(rows)))
     }
 
     fn forget_unused_runs(&mut self) {

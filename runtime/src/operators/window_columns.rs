@@ -56,7 +56,7 @@ impl Operator for WindowColumns {
             times.values().iter().map(|ts| self.window.last_window(self.window.pane_start(*ts))).collect();
         let WindowKind::Hop { slide, size } = self.window else {
             let rows = self.with_windows(&batch.rows, last)?;
-            return emit(Batch { rows, late_before: batch.late_before });
+            return emit(Batch { rows, ..batch });
         };
         // The planner bounds size / slide, so this loop is short.
         for back in 0..=(size - 1) / slide {
@@ -64,12 +64,16 @@ impl Operator for WindowColumns {
             let inside = starts.iter().zip(times.values()).map(|(start, ts)| *ts < self.window.end(*start));
             let mask = BooleanArray::from(inside.collect::<Vec<bool>>());
             let rows = self.with_windows(&batch.rows, starts)?;
-            let rows = match mask.true_count() {
+            let origin = batch.origin.as_ref();
+            let (rows, origin) = match mask.true_count() {
                 0 => continue,
-                all if all == rows.num_rows() => rows,
-                _ => filter_record_batch(&rows, &mask).map_err(|error| self.failed(error.to_string()))?,
+                all if all == rows.num_rows() => (rows, origin.cloned()),
+                _ => {
+                    let rows = filter_record_batch(&rows, &mask).map_err(|error| self.failed(error.to_string()))?;
+                    (rows, origin.map(|origin| origin.filtered(&mask)))
+                }
             };
-            emit(Batch { rows, late_before: batch.late_before })?;
+            emit(Batch { rows, late_before: batch.late_before, origin })?;
         }
         Ok(())
     }

@@ -69,8 +69,10 @@ impl TaskFailure {
 
     /// The same, with where the rows come from if one of them is to blame.
     pub(crate) fn about(mut self, place: &str) -> Self {
-        if let Self::Operator(OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, .. }))
-        | Self::Sink(SinkError::Row { message, .. }) = &mut self
+        if let Self::Operator(
+            OperatorError::Row { message, .. } | OperatorError::Sink(SinkError::Row { message, origin: None, .. }),
+        )
+        | Self::Sink(SinkError::Row { message, origin: None, .. }) = &mut self
             && !place.is_empty()
         {
             *message = format!("{message} ({place})");
@@ -81,10 +83,15 @@ impl TaskFailure {
     /// The same, with the rows that may be to blame where the batch in hand is not what they came from.
     pub(crate) fn among(mut self, trails: &Trails, task: &TaskId) -> Self {
         match &mut self {
-            Self::Sink(SinkError::Refused { message, epoch, .. })
-            | Self::Operator(OperatorError::Sink(SinkError::Refused { message, epoch, .. })) => {
+            Self::Sink(SinkError::Refused { message, epoch, origin, .. })
+            | Self::Operator(OperatorError::Sink(SinkError::Refused { message, epoch, origin, .. })) => {
                 let what = if trails.is_of_source(task) { OF_ROWS } else { OF_STATE };
-                *message = format!("{message} ({what}: {})", trails.describe(task, *epoch));
+                let range = || format!("{what}: {}", trails.describe(task, *epoch));
+                *message = format!("{message} ({})", origin.take().unwrap_or_else(range));
+            }
+            Self::Operator(OperatorError::Sink(SinkError::Row { message, origin: Some(origin), .. }))
+            | Self::Sink(SinkError::Row { message, origin: Some(origin), .. }) => {
+                *message = format!("{message} ({origin})");
             }
             // A source's subtask has named the batch.
             Self::Operator(

@@ -191,7 +191,7 @@ impl Output for Outputs {
         }
         let edge = match self.leaves.get_mut(leaf) {
             Some(Leaf::Sink { writer, .. }) => {
-                writer.write(&batch.rows)?;
+                writer.write(&batch)?;
                 self.rows_written += batch.rows.num_rows() as u64;
                 return Ok(());
             }

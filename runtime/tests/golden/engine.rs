@@ -218,18 +218,18 @@ impl Reader {
         let schema = rows.schema();
         let indices: Vec<usize> = columns.iter().map(|name| schema.index_of(name).unwrap()).collect();
         let read = rows.project(&indices).unwrap();
-        let Some(time) = &self.input.time else { return Some(vec![Batch { rows: read, late_before: Timestamp::MIN }]) };
+        let Some(time) = &self.input.time else { return Some(vec![Batch::from(read)]) };
         let times = crate::rows::timestamps(&rows, time);
         let mut batches = vec![];
         let (mut from, mut late_before) = (0, self.watermark);
         for (row, time) in times.iter().enumerate() {
             if *time < self.watermark && self.watermark > late_before {
-                batches.push(Batch { rows: read.slice(from, row - from), late_before });
+                batches.push(Batch { rows: read.slice(from, row - from), late_before, origin: None });
                 (from, late_before) = (row, self.watermark);
             }
             self.watermark = self.watermark.max(time - self.input.max_out_of_orderness);
         }
-        batches.push(Batch { rows: read.slice(from, length - from), late_before });
+        batches.push(Batch { rows: read.slice(from, length - from), late_before, origin: None });
         if self.at == total {
             self.watermark = Timestamp::MAX;
         }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::control::{FromWorker, ToWorker};
-use arrow::array::RecordBatch;
 use bytes::Bytes;
 use checkpoint::commit::CommitPermit;
 use checkpoint::ids::Epoch;
@@ -16,6 +15,7 @@ use runtime::connectors::{
     SinkWriter, WriterContext, WriterIdentity,
 };
 use runtime::coordinator::WorkerPort;
+use runtime::element::Batch;
 use runtime::run::{Employed, InProcess, Workers};
 use runtime::store::{CheckpointStore, Created, StoreError};
 use runtime::tasks;
@@ -180,7 +180,7 @@ struct SimWriter {
 }
 
 impl SinkWriter for SimWriter {
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
         let WriterIdentity { sink, attempt, subtask, .. } = &self.identity;
         if self.world.strikes(Fault::SinkWriteFailure) {
             return Err(sink_error(sink, "no space"));
@@ -196,9 +196,9 @@ impl SinkWriter for SimWriter {
             self.open = Some((handle, Vec::new()));
         }
         if let Some((_, open)) = &mut self.open {
-            open.extend(numbers(rows));
+            open.extend(numbers(&batch.rows));
         }
-        self.counters.records += rows.num_rows() as u64;
+        self.counters.records += batch.rows.num_rows() as u64;
         Ok(())
     }
 

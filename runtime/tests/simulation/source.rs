@@ -214,7 +214,7 @@ impl TickReader {
         }
         split.finished = split.position.next >= end;
         self.records += rows.len() as u64;
-        Batch { rows: self.batch(&rows), late_before }
+        Batch { rows: self.batch(&rows), late_before, origin: None }
     }
 
     fn batch(&self, ticks: &[Tick]) -> RecordBatch {

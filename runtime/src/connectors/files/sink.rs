@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use checkpoint::ids::Epoch;
 use checkpoint::manifest::{Committable, ContentHash};
 
@@ -18,6 +17,7 @@ use crate::connectors::{
     Committer, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter, WriterContext, WriterIdentity,
 };
 use crate::crashpoint;
+use crate::element::Batch;
 
 /// Encoded bytes that a writer holds back; what never exceeds it within an epoch is created, written and synced off the
 /// data path altogether.
@@ -191,11 +191,14 @@ impl FilesWriter {
 }
 
 impl SinkWriter for FilesWriter {
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let rows = &batch.rows;
         let before = self.pending.buffer.len();
-        self.encoder
-            .encode(rows, &mut self.pending.buffer)
-            .map_err(|message| SinkError::Row { sink: self.place.identity.sink.clone(), message })?;
+        self.encoder.encode(rows, &mut self.pending.buffer).map_err(|message| SinkError::Row {
+            sink: self.place.identity.sink.clone(),
+            message,
+            origin: None,
+        })?;
         let (records, bytes) = (rows.num_rows() as u64, (self.pending.buffer.len() - before) as u64);
         self.pending.rows += records;
         self.counters.records += records;

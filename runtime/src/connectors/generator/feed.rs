@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::GeneratedColumn;
 use crate::connectors::reader::{Fed, Feed};
 use crate::connectors::{Reached, SourceError};
+use crate::origin::Places;
 
 /// A generator that fell behind its rate (a pause, backpressure) catches up at most this much.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -94,6 +95,18 @@ impl GeneratorFeed {
     }
 }
 
+/// Rows that follow each other.
+#[derive(Debug)]
+struct Numbered {
+    first: u64,
+}
+
+impl Places for Numbered {
+    fn place(&self, row: usize) -> Option<String> {
+        Some(format!("row {}", self.first.saturating_add(row as u64)))
+    }
+}
+
 impl Feed for GeneratorFeed {
     fn poll(&mut self, now: Duration) -> Result<Fed, SourceError> {
         if self.position.row >= self.position.block_len() {
@@ -128,6 +141,11 @@ impl Feed for GeneratorFeed {
         let first = self.position.block_start().unwrap_or(u64::MAX).saturating_add(self.begun);
         let at = |row: usize| first.saturating_add(row as u64);
         format!("rows {} to {}", at(begin), at(end).saturating_sub(1))
+    }
+
+    fn places(&self) -> Option<Arc<dyn Places>> {
+        let first = self.position.block_start().unwrap_or(u64::MAX).saturating_add(self.begun);
+        Some(Arc::new(Numbered { first }))
     }
 
     fn reached(&self) -> Reached {

@@ -74,7 +74,7 @@ impl SinkConnector for Sink {
         Ok(())
     }
     fn open_writer(&self, _: WriterContext) -> Result<Box<dyn SinkWriter>, SinkError> {
-        Err(SinkError::Row { sink: "out".into(), message: "the scripted worker writes by itself".into() })
+        Err(SinkError::Row { sink: "out".into(), message: "the scripted worker writes by itself".into(), origin: None })
     }
     fn committer(&self) -> Box<dyn Committer> {
         Box::new(self.clone())

@@ -211,7 +211,7 @@ pub fn partition(
         } else {
             take_rows(&batch.rows, &UInt32Array::from(list))?
         };
-        parts.push((owner as u32, Batch { rows, late_before: batch.late_before }));
+        parts.push((owner as u32, Batch { rows, late_before: batch.late_before, origin: None }));
     }
     Ok(parts)
 }

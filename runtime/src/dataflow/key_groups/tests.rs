@@ -70,7 +70,7 @@ proptest! {
         let order: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows.len() as i64));
         let batch = RecordBatch::try_from_iter([("k", keys), ("t", text), ("n", order)]).expect("same lengths");
         let owners = assign(&batch, &[0, 1], parallelism, 128).expect("keys exist");
-        let batch = Batch { rows: batch, late_before: 5 };
+        let batch = Batch { rows: batch, late_before: 5, origin: None };
         let parts = partition(&batch, &[0, 1], parallelism, 128).expect("keys exist");
         let mut seen = vec![false; rows.len()];
         for (subtask, part) in parts {

@@ -234,7 +234,7 @@ impl Sessions {
         self.counters.windows_fired += sessions.len() as u64;
         self.counters.records_out += sessions.len() as u64;
         self.forget(sessions);
-        emit(Batch { rows, late_before: Timestamp::MIN })
+        emit(Batch::from(rows))
     }
 
     /// Merges what has piled up: one row for each session.

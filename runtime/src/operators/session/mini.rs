@@ -10,7 +10,7 @@ use datafusion::logical_expr::EmitTo;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 
-use crate::element::{Batch, Timestamp};
+use crate::element::Batch;
 use crate::operators::aggregate::{Aggregate, pieces, timestamps};
 use crate::operators::groups::{Groups, Inputs};
 use crate::operators::windows::shift;
@@ -113,7 +113,7 @@ impl Operator for MiniSessions {
         };
         let rows = spec.partial_batch(columns.map_err(|error| spec.failed(&error))?)?;
         self.counters.records_out += rows.num_rows() as u64;
-        pieces(&rows).try_for_each(|rows| emit(Batch { rows, late_before: Timestamp::MIN }))
+        pieces(&rows).try_for_each(|rows| emit(Batch::from(rows)))
     }
 
     fn counters(&self) -> Option<OperatorCounters> {

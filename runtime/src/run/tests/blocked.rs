@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use checkpoint::commit::CommitPermit;
 use checkpoint::manifest::{Committable, Expiry};
@@ -15,6 +15,7 @@ use crate::connectors::{
     Classification, CommitOutcome, Committer, Earlier, PreCommit, SinkConnector, SinkCounters, SinkError, SinkWriter,
     WriterContext, WriterIdentity,
 };
+use crate::element::Batch;
 
 /// So long after a transaction began it may still be decided.
 const SECONDS_TO_DECIDE: u64 = 5;
@@ -63,10 +64,10 @@ struct Writer {
 }
 
 impl SinkWriter for Writer {
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
         let now = self.sink.clock.monotonic().as_millis() as u64;
         self.began.get_or_insert(now);
-        self.rows.extend(rows.column(0).as_primitive::<Int64Type>().values());
+        self.rows.extend(batch.rows.column(0).as_primitive::<Int64Type>().values());
         Ok(())
     }
 

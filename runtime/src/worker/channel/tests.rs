@@ -11,7 +11,7 @@ use crate::element::{Barrier, Batch, Watermark};
 fn batch(rows: usize) -> Element {
     let column = Arc::new(Int64Array::from_iter_values(0..rows as i64));
     let rows = RecordBatch::try_from_iter([("n", column as _)]).expect("one column");
-    Element::Batch(Batch { rows, late_before: 0 })
+    Element::Batch(Batch { rows, late_before: 0, origin: None })
 }
 
 fn barrier(epoch: u64) -> Element {

@@ -133,7 +133,7 @@ impl SourceReader for NumberReader {
         position.next += rows.num_rows() as i64 * step;
         self.records += rows.num_rows() as u64;
         self.given.send_modify(|given| *given += rows.num_rows() as u64);
-        Ok(Next::Batch(Batch { rows, late_before: Timestamp::MIN }))
+        Ok(Next::Batch(rows.into()))
     }
 
     fn snapshot(&self) -> Vec<Split> {
@@ -236,7 +236,7 @@ impl Chain for Sum {
                     *sums.entry(key).or_default() += value;
                 }
             }
-            out.emit(0, Batch { rows: rows_of(sums.into_iter()), late_before: 0 })?;
+            out.emit(0, Batch { rows: rows_of(sums.into_iter()), late_before: 0, origin: None })?;
         }
         out.watermark(0, watermark)
     }
@@ -320,8 +320,8 @@ impl SinkConnector for MemorySink {
 }
 
 impl SinkWriter for MemoryWriter {
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
-        self.open.extend(pairs_of(rows));
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        self.open.extend(pairs_of(&batch.rows));
         Ok(())
     }
 

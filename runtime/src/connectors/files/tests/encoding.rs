@@ -12,7 +12,7 @@ fn encode(columns: Vec<(&str, ArrayRef)>) -> Result<String, SinkError> {
     let stage = stage();
     let rows = RecordBatch::try_from_iter(columns).unwrap();
     let mut writer = stage.sink.open_writer(context(1, rows.schema()))?;
-    writer.write(&rows)?;
+    writer.write(&rows.into())?;
     writer.pre_commit(Epoch(1))?()?;
     Ok(stage.seen().into_values().next().unwrap_or_default())
 }

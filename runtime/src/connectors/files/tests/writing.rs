@@ -64,7 +64,7 @@ impl Stage {
     /// What `attempt` pre-commits of some numbers.
     fn prepare(&self, attempt: u64, values: std::ops::Range<i64>) -> Committable {
         let mut writer = self.writer(attempt);
-        writer.write(&numbers(values)).unwrap();
+        writer.write(&numbers(values).into()).unwrap();
         writer.pre_commit(Epoch(7)).unwrap()().unwrap().remove(0)
     }
 
@@ -95,8 +95,8 @@ async fn classify(stage: &Stage, committable: &Committable) -> Result<Classifica
 fn nothing_is_acknowledged_before_its_fsync_returned() {
     let stage = stage();
     let mut writer = stage.writer(3);
-    writer.write(&numbers(0..100_000)).unwrap();
-    writer.write(&numbers([1])).unwrap();
+    writer.write(&numbers(0..100_000).into()).unwrap();
+    writer.write(&numbers([1]).into()).unwrap();
     let pre_commit = writer.pre_commit(Epoch(7)).unwrap();
     assert!(!stage.files.calls().iter().any(|call| call.starts_with("sync")), "the slow half is not on the data path");
     let committables = pre_commit().unwrap();
@@ -122,7 +122,7 @@ fn an_epoch_without_rows_has_no_committable_and_no_file() {
     let stage = stage();
     let mut writer = stage.writer(1);
     assert_eq!(writer.pre_commit(Epoch(1)).unwrap()().unwrap(), []);
-    writer.write(&numbers([])).unwrap();
+    writer.write(&numbers([]).into()).unwrap();
     assert_eq!(writer.pre_commit(Epoch(2)).unwrap()().unwrap(), []);
     assert!(stage.seen().is_empty());
 }
@@ -133,8 +133,8 @@ fn every_epoch_has_its_own_file_and_rows_stay_in_order() {
     let mut writer = stage.writer(1);
     let mut committables = Vec::new();
     for epoch in 1..4_i64 {
-        writer.write(&numbers(epoch * 10..epoch * 10 + 2)).unwrap();
-        writer.write(&numbers([epoch])).unwrap();
+        writer.write(&numbers(epoch * 10..epoch * 10 + 2).into()).unwrap();
+        writer.write(&numbers([epoch]).into()).unwrap();
         committables.push(writer.pre_commit(Epoch(epoch.unsigned_abs())).unwrap());
     }
     // The slow halves may run in any order.
@@ -303,7 +303,7 @@ fn a_fault_at_any_call_is_told_with_its_class_and_acknowledges_nothing() {
         for (kind, retry) in kinds {
             let stage = stage_with(Some((call, kind)));
             let mut writer = stage.writer(1);
-            let written = writer.write(&numbers(0..10));
+            let written = writer.write(&numbers(0..10).into());
             let error = written.and_then(|()| writer.pre_commit(Epoch(1))).and_then(|slow| slow()).unwrap_err();
             let injected = stage.files.calls().iter().filter(|call| call.contains("fails")).count();
             assert_eq!((error.retry(), injected), (retry, 1), "{call}: {error}");
@@ -333,7 +333,7 @@ fn a_name_that_is_taken_is_never_opened() {
     let taken = format!(".out-{PIPELINE}-1-1-1-0.jsonl.pending");
     std::fs::write(stage.folder.path().join(&taken), "zombie").unwrap();
     let mut writer = stage.writer(1);
-    writer.write(&numbers(0..10)).unwrap();
+    writer.write(&numbers(0..10).into()).unwrap();
     assert!(matches!(writer.pre_commit(Epoch(1)).unwrap()(), Err(SinkError::Io { .. })));
     assert_eq!(stage.seen()[&taken], "zombie");
 }

@@ -17,21 +17,19 @@ pub(super) struct Limits {
     pub(super) transaction_timeout: Duration,
     /// How much of it is kept for commits.
     pub(super) commit_budget: Duration,
-    /// The topic's `max.message.bytes`.
-    pub(super) record_bytes: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { transaction_timeout: USUAL_TIMEOUT, commit_budget: USUAL_TIMEOUT / 4, record_bytes: None }
+        Self { transaction_timeout: USUAL_TIMEOUT, commit_budget: USUAL_TIMEOUT / 4 }
     }
 }
 
-/// Asks the cluster.
+/// Asks the cluster; with how large a record may be.
 ///
 /// # Errors
 /// It cannot be reached, the topic is not there, or the timeout cannot hold what the manifest tolerates.
-pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limits, SinkError> {
+pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<(Limits, Option<u32>), SinkError> {
     let client = &target.client;
     // A person is there: what he has to mend is not waited for.
     let told = |error: Error| match error.class() {
@@ -56,7 +54,7 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limit
     };
     let most = most.map(Duration::from_millis);
     let limits = timeouts(spec, most).map_err(|message| target.remote(message, Retry::Never))?;
-    let record_bytes = number(client, Resource::Topic(&spec.topic), "max.message.bytes").await;
+    let record_bytes = record_bytes(target).await;
     let in_sync = number(client, Resource::Topic(&spec.topic), "min.insync.replicas").await;
     let copies = topic.partitions.iter().map(|partition| partition.replicas).min().unwrap_or(0);
     if copies < 2 || in_sync.is_some_and(|in_sync| in_sync < 2) {
@@ -68,7 +66,13 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<Limit
             in_sync.map_or_else(|| "unknown".to_owned(), |in_sync| in_sync.to_string()),
         );
     }
-    Ok(Limits { record_bytes: record_bytes.and_then(|bytes| u32::try_from(bytes).ok()), ..limits })
+    Ok((limits, record_bytes))
+}
+
+/// How large a record may be; none where it may not be read.
+pub(super) async fn record_bytes(target: &Target) -> Option<u32> {
+    let bytes = number(&target.client, Resource::Topic(&target.topic), "max.message.bytes").await?;
+    u32::try_from(bytes).ok()
 }
 
 /// What this user would fail for later.
@@ -125,7 +129,7 @@ fn timeouts(spec: &KafkaSinkSpec, most: Option<Duration>) -> Result<Limits, Stri
             text(budget)
         ));
     }
-    Ok(Limits { transaction_timeout: timeout, commit_budget: budget, record_bytes: None })
+    Ok(Limits { transaction_timeout: timeout, commit_budget: budget })
 }
 
 fn text(time: Duration) -> String {

@@ -1,18 +1,18 @@
 //! One librdkafka producer under one transactional id, for one transaction: it is initialised ahead of time, written to
 //! between two barriers, and dropped without an end. Whoever holds the decision ends it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
+use super::reports::{Acknowledged, Reports};
+use super::rows::Records;
 use super::urge::urge;
 use crate::connectors::Retry;
-use crate::connectors::kafka::librdkafka::{log, retry_of};
+use crate::connectors::kafka::librdkafka::retry_of;
+use crate::origin::Origin;
 use crate::worker::StopSignal;
 
 /// Waits of librdkafka in one piece, so that a stop is noticed.
@@ -26,85 +26,17 @@ const MOST_PIECES: u32 = 60;
 pub(super) struct Failed {
     pub(super) message: String,
     pub(super) retry: Retry,
+    /// Source and place of the row that is to blame, where one is and it is known.
+    pub(super) origin: Option<String>,
+    /// A broker has said so of a record that it was sent.
+    pub(super) is_too_large: bool,
 }
 
-/// Acknowledged records of one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Acknowledged {
-    pub(super) partition: i32,
-    pub(super) first_offset: i64,
-    pub(super) last_offset: i64,
-    pub(super) count: u64,
-}
-
-/// Filled by delivery reports.
-#[derive(Default)]
-struct Reports {
-    delivered: Mutex<Delivered>,
-}
-
-#[derive(Default)]
-struct Delivered {
-    /// By partition, as they come.
-    partitions: Vec<Acknowledged>,
-    failed: Option<Failed>,
-}
-
-impl Reports {
-    fn lock(&self) -> MutexGuard<'_, Delivered> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+impl Failed {
+    /// Without a row to blame.
+    pub(super) fn new(message: String, retry: Retry) -> Self {
+        Self { message, retry, origin: None, is_too_large: false }
     }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log("error", &format!("{error}: {reason}"));
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let mut delivered = self.lock();
-        match result {
-            Ok(message) => delivered.add(message.partition(), message.offset()),
-            Err((error, message)) => {
-                let place = format!("partition {} of topic `{}`", message.partition(), message.topic());
-                delivered.failed.get_or_insert_with(|| Failed {
-                    message: format!("a record was not taken by {place}: {error}"),
-                    retry: retry_of(error.rdkafka_error_code()),
-                });
-            }
-        }
-    }
-}
-
-impl Delivered {
-    fn add(&mut self, partition: i32, offset: i64) {
-        match self.partitions.iter_mut().find(|known| known.partition == partition) {
-            Some(known) => {
-                known.first_offset = known.first_offset.min(offset);
-                known.last_offset = known.last_offset.max(offset);
-                known.count += 1;
-            }
-            None => {
-                self.partitions.push(Acknowledged { partition, first_offset: offset, last_offset: offset, count: 1 });
-            }
-        }
-    }
-}
-
-/// What became of a record that was offered.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Offered {
-    Taken,
-    /// The queue is full: offer it again later.
-    Full,
 }
 
 pub(super) struct Handle {
@@ -127,9 +59,9 @@ impl Handle {
     ) -> Result<Self, Failed> {
         let mut config = config.clone();
         config.set("transactional.id", &id);
-        let failed = |error: &KafkaError| Failed {
-            message: format!("transactional id `{id}` cannot be initialised: {error}"),
-            retry: retry_of(error.rdkafka_error_code()),
+        let failed = |error: &KafkaError| {
+            let message = format!("transactional id `{id}` cannot be initialised: {error}");
+            Failed::new(message, retry_of(error.rdkafka_error_code()))
         };
         let producer: BaseProducer<Reports> =
             config.create_with_context(Reports::default()).map_err(|error| failed(&error))?;
@@ -160,25 +92,40 @@ impl Handle {
     /// A setting that librdkafka refuses.
     pub(super) fn plain(config: &ClientConfig) -> Result<Self, Failed> {
         let producer = config.create_with_context(Reports::default());
-        let producer = producer.map_err(|error| Failed { message: error.to_string(), retry: Retry::Never })?;
+        let producer = producer.map_err(|error| Failed::new(error.to_string(), Retry::Never))?;
         Ok(Self { producer, id: String::new(), slot: 0 })
     }
 
-    /// Offers a record to librdkafka, which copies it.
+    /// Offers records of a batch to librdkafka, which copies them, from the one at `begin` on; how many it has room for.
     ///
     /// # Errors
-    /// It is refused at once (too large, a transaction that has failed already).
-    pub(super) fn offer(&self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Offered, Failed> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic);
-        record.key = key;
-        record.payload = value;
-        match self.producer.send(record) {
-            Ok(()) => Ok(Offered::Taken),
-            Err((error, _)) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) => Ok(Offered::Full),
-                code => Err(Failed { message: error.to_string(), retry: retry_of(code) }),
-            },
+    /// One of them is refused at once (too large, a transaction that has failed already).
+    pub(super) fn offer(
+        &self,
+        topic: &str,
+        records: &Records,
+        origin: Option<&Origin>,
+        begin: usize,
+    ) -> Result<usize, Failed> {
+        let rows = records.len().saturating_sub(begin);
+        let reports = self.producer.context();
+        let first = reports.number(origin, begin, rows);
+        for nth in 0..rows {
+            let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, first.wrapping_add(nth));
+            (record.key, record.payload) = records.get(begin + nth);
+            let Err((error, _)) = self.producer.send(record) else { continue };
+            return match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => {
+                    reports.give_back(rows - nth);
+                    Ok(nth)
+                }
+                code => {
+                    let origin = origin.and_then(|origin| origin.describe(begin + nth));
+                    Err(Failed { origin, ..Failed::new(error.to_string(), retry_of(code)) })
+                }
+            };
         }
+        Ok(rows)
     }
 
     /// Takes delivery reports in.
@@ -187,10 +134,7 @@ impl Handle {
     /// A record that was not taken.
     pub(super) fn poll(&self, wait: Duration) -> Result<(), Failed> {
         self.producer.poll(wait);
-        match &self.producer.context().lock().failed {
-            Some(failed) => Err(failed.clone()),
-            None => Ok(()),
-        }
+        self.producer.context().failed().map_or(Ok(()), Err)
     }
 
     /// Has all that waits for `linger.ms` sent now. Blocks no longer than `most`; sees no acknowledgement.
@@ -204,22 +148,6 @@ impl Handle {
     }
 
     pub(super) fn acknowledged(&self) -> Vec<Acknowledged> {
-        self.producer.context().lock().partitions.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reports_keep_first_last_and_count_of_each_partition() {
-        let mut delivered = Delivered::default();
-        for (partition, offset) in [(1, 7), (0, 3), (1, 9), (1, 8), (0, 2)] {
-            delivered.add(partition, offset);
-        }
-        let expected =
-            |partition, first_offset, last_offset, count| Acknowledged { partition, first_offset, last_offset, count };
-        assert_eq!(delivered.partitions, [expected(1, 7, 9, 3), expected(0, 2, 3, 2)]);
+        self.producer.context().acknowledged()
     }
 }

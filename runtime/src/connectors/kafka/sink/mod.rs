@@ -6,9 +6,11 @@
 mod check;
 mod committer;
 mod handle;
+mod limit;
 mod names;
 mod open;
 mod plain;
+mod reports;
 mod rows;
 mod seal;
 mod slots;
@@ -17,7 +19,7 @@ mod warm;
 mod writer;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -27,6 +29,7 @@ use checkpoint::ids::Epoch;
 use self::check::Limits;
 use self::committer::KafkaCommitter;
 use self::handle::{Failed, Handle};
+use self::limit::RecordLimit;
 use self::plain::PlainWriter;
 use self::rows::{Records, RowEncoder};
 use self::slots::{Slots, slots_needed};
@@ -77,6 +80,7 @@ struct Target {
     client: Client,
     /// Learned by the check.
     limits: OnceLock<Limits>,
+    record_limit: Mutex<RecordLimit>,
     /// How many the topic had when somebody looked last; 0: nobody has.
     partitions: AtomicUsize,
 }
@@ -84,6 +88,10 @@ struct Target {
 impl Target {
     fn limits(&self) -> Limits {
         self.limits.get().copied().unwrap_or_default()
+    }
+
+    fn record_limit(&self) -> MutexGuard<'_, RecordLimit> {
+        self.record_limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says so, once, when a topic has grown: from then on the keys are spread otherwise.
@@ -113,7 +121,8 @@ impl Target {
     /// that a broker has refused: librdkafka takes no more in its transaction then, and tells why a moment later.
     fn unoffered(&self, handle: &Handle, failed: &Failed) -> SinkError {
         if failed.retry == Retry::Never {
-            return SinkError::Row { sink: self.sink.clone(), message: failed.message.clone() };
+            let (sink, message) = (self.sink.clone(), failed.message.clone());
+            return SinkError::Row { sink, message, origin: failed.origin.clone() };
         }
         for _ in 0..REPORT_PIECES {
             if let Err(earlier) = handle.poll(FLUSH_PIECE) {
@@ -124,14 +133,17 @@ impl Target {
     }
 
     fn encode(&self, encoder: &RowEncoder, rows: &RecordBatch) -> Result<Records, SinkError> {
-        encoder.encode(rows).map_err(|message| SinkError::Row { sink: self.sink.clone(), message })
+        encoder.encode(rows).map_err(|message| SinkError::Row { sink: self.sink.clone(), message, origin: None })
     }
 
     /// A record that was sent and not taken.
     fn rejected(&self, failed: &Failed, epoch: Option<Epoch>) -> SinkError {
         let (sink, message) = (self.sink.clone(), failed.message.clone());
         match failed.retry {
-            Retry::Never => SinkError::Refused { sink, message, epoch },
+            Retry::Never if failed.is_too_large && self.record_limit().doubt() => {
+                self.transient(format!("{message}; if max.message.bytes was lowered, the next attempt knows"))
+            }
+            Retry::Never => SinkError::Refused { sink, message, epoch, origin: failed.origin.clone() },
             Retry::Backoff => self.failed(failed),
         }
     }
@@ -177,6 +189,7 @@ impl KafkaSink {
             prefix: spec.prefix.clone(),
             client,
             limits: OnceLock::new(),
+            record_limit: Mutex::default(),
             partitions: AtomicUsize::new(0),
         };
         Self { spec, settings, target: Arc::new(target) }
@@ -205,7 +218,7 @@ impl KafkaSink {
         set_default(&mut config, "batch.num.messages", "100000");
         set_default(&mut config, "queue.buffering.max.messages", "200000");
         set_default(&mut config, "queue.buffering.max.kbytes", "32768");
-        if let Some(most) = limits.record_bytes {
+        if let Some(most) = self.target.record_limit().bytes() {
             // Refused before it is sent, so that the row can be named.
             let most = most.saturating_sub(BATCH_HEAD_BYTES).max(1_000);
             let own = config.get("message.max.bytes").and_then(|own| own.parse().ok()).unwrap_or(u32::MAX);
@@ -233,9 +246,18 @@ fn set_default(config: &mut rdkafka::ClientConfig, name: &str, value: &str) {
 
 impl SinkConnector for KafkaSink {
     fn check(&self) -> Result<(), SinkError> {
-        let limits = tasks::block_on(check::check(&self.spec, &self.target))?;
+        let (limits, record_bytes) = tasks::block_on(check::check(&self.spec, &self.target))?;
+        self.target.record_limit().learn(record_bytes);
         // Checked once in a run; a second answer would not reach writers that are open.
         let _ = self.target.limits.set(limits);
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result<(), SinkError> {
+        if self.target.record_limit().is_doubted() {
+            let bytes = tasks::block_on(check::record_bytes(&self.target));
+            self.target.record_limit().learn(bytes);
+        }
         Ok(())
     }
 

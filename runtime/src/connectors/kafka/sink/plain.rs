@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arrow::record_batch::RecordBatch;
 use checkpoint::ids::Epoch;
 
 use super::Target;
-use super::handle::{Handle, Offered};
+use super::handle::Handle;
 use super::rows::{Records, RowEncoder};
 use crate::connectors::{PreCommit, SinkCounters, SinkError, SinkWriter};
+use crate::element::Batch;
+use crate::origin::Origin;
 use crate::worker::StopSignal;
 
 const PAUSE: Duration = Duration::from_millis(1);
@@ -23,7 +24,7 @@ pub(super) struct PlainWriter {
     handle: Arc<Handle>,
     stop: StopSignal,
     /// Records without room, and how many of them are gone.
-    held: VecDeque<(Records, usize)>,
+    held: VecDeque<(Records, Option<Origin>, usize)>,
     /// Checkpoints that wait for what was offered: nothing is added meanwhile.
     flushing: Arc<AtomicUsize>,
     counters: SinkCounters,
@@ -46,14 +47,11 @@ impl PlainWriter {
         if self.flushing.load(Ordering::Acquire) > 0 {
             return Ok(());
         }
-        while let Some((records, offered)) = self.held.front_mut() {
-            while *offered < records.len() {
-                let (key, value) = records.get(*offered);
-                match self.handle.offer(&self.target.topic, key, value) {
-                    Ok(Offered::Taken) => *offered += 1,
-                    Ok(Offered::Full) => return Ok(()),
-                    Err(failed) => return Err(self.target.unoffered(&self.handle, &failed)),
-                }
+        while let Some((records, origin, offered)) = self.held.front_mut() {
+            let taken = self.handle.offer(&self.target.topic, records, origin.as_ref(), *offered);
+            *offered += taken.map_err(|failed| self.target.unoffered(&self.handle, &failed))?;
+            if *offered < records.len() {
+                return Ok(());
             }
             self.held.pop_front();
         }
@@ -62,11 +60,11 @@ impl PlainWriter {
 }
 
 impl SinkWriter for PlainWriter {
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
-        let records = self.target.encode(&self.encoder, rows)?;
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let records = self.target.encode(&self.encoder, &batch.rows)?;
         self.counters.records += records.len() as u64;
         self.counters.bytes += records.bytes() as u64;
-        self.held.push_back((records, 0));
+        self.held.push_back((records, batch.origin.clone(), 0));
         self.offer()
     }
 

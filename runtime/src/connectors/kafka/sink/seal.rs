@@ -7,7 +7,8 @@ use checkpoint::manifest::{Committable, Expiry};
 use tokio::runtime;
 
 use super::Target;
-use super::handle::{Acknowledged, Failed};
+use super::handle::Failed;
+use super::reports::Acknowledged;
 use super::writer::Open;
 use crate::connectors::kafka::client::{Backoff, Coordinated, TopicId};
 use crate::connectors::kafka::outcome::{PreparedTransaction, Witness};
@@ -99,13 +100,13 @@ fn check_partitions(described: &Coordinated, topic: &str, acknowledged: &[Acknow
         |partition: i32| described.partitions.iter().any(|(name, index)| name == topic && *index == partition);
     match acknowledged.iter().find(|one| !is_part(one.partition)) {
         None => Ok(()),
-        Some(one) => Err(Failed {
-            message: format!(
+        Some(one) => Err(Failed::new(
+            format!(
                 "partition {} of topic `{topic}` took records of transaction `{}`, and the coordinator does not count it in",
                 one.partition, described.transactional_id
             ),
-            retry: Retry::Backoff,
-        }),
+            Retry::Backoff,
+        )),
     }
 }
 

@@ -63,7 +63,7 @@ impl Warm {
             && let Some(joined) = task.now_or_never()
         {
             let slot = *slot;
-            let done = joined.unwrap_or_else(|panic| Err(Failed { message: panic.to_string(), retry: Retry::Never }));
+            let done = joined.unwrap_or_else(|panic| Err(Failed::new(panic.to_string(), Retry::Never)));
             self.state = match done {
                 Ok(handle) => {
                     self.tries = 0;
@@ -93,7 +93,7 @@ impl Warm {
         let id = transactional_id(&self.prefix, &self.identity, slot);
         let (config, topic, stop) = (Arc::clone(&self.config), self.topic.clone(), self.stop.clone());
         tasks::spawn_blocking(format!("initialise {id}"), move || {
-            let injected = |error: crashpoint::Injected| Failed { message: error.to_string(), retry: Retry::Backoff };
+            let injected = |error: crashpoint::Injected| Failed::new(error.to_string(), Retry::Backoff);
             crashpoint::hit("kafka.before_init").map_err(injected)?;
             let handle = Handle::start(&config, &topic, id, slot, &stop)?;
             crashpoint::hit("kafka.initialised").map_err(injected)?;

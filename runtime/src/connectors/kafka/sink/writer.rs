@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arrow::record_batch::RecordBatch;
 use checkpoint::ids::Epoch;
 use tokio::runtime;
 
 use super::Target;
-use super::handle::{Handle, Offered};
+use super::handle::Handle;
 use super::rows::{Records, RowEncoder};
 use super::seal::Sealing;
 use super::warm::Warm;
 use crate::connectors::{PreCommit, SinkCounters, SinkError, SinkWriter, WriterContext};
+use crate::element::Batch;
+use crate::origin::Origin;
 
 /// How long to wait for room in librdkafka's queue, or for a handle.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -43,6 +44,7 @@ pub(super) struct Open {
 
 struct Held {
     records: Records,
+    origin: Option<Origin>,
     /// Records of it that are gone.
     offered: usize,
 }
@@ -77,16 +79,13 @@ impl KafkaWriter {
             let Some(open) = &mut self.open else { return Ok(()) };
             let start = *open.start.get_or_insert_with(|| self.context.clock.monotonic());
             open.start = Some(start);
-            while held.offered < held.records.len() {
-                let (key, value) = held.records.get(held.offered);
-                match open.handle.offer(&self.target.topic, key, value) {
-                    Ok(Offered::Taken) => {
-                        held.offered += 1;
-                        open.records += 1;
-                    }
-                    Ok(Offered::Full) => return Ok(()),
-                    Err(failed) => return Err(self.target.unoffered(&open.handle, &failed)),
-                }
+            let Held { records, origin, offered } = held;
+            let taken = open.handle.offer(&self.target.topic, records, origin.as_ref(), *offered);
+            let taken = taken.map_err(|failed| self.target.unoffered(&open.handle, &failed))?;
+            *offered += taken;
+            open.records += taken as u64;
+            if *offered < records.len() {
+                return Ok(());
             }
             self.held.pop_front();
         }
@@ -103,11 +102,11 @@ impl KafkaWriter {
 }
 
 impl SinkWriter for KafkaWriter {
-    fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
-        let records = self.target.encode(&self.encoder, rows)?;
+    fn write(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let records = self.target.encode(&self.encoder, &batch.rows)?;
         self.counters.records += records.len() as u64;
         self.counters.bytes += records.bytes() as u64;
-        self.held.push_back(Held { records, offered: 0 });
+        self.held.push_back(Held { records, origin: batch.origin.clone(), offered: 0 });
         self.offer()
     }
 

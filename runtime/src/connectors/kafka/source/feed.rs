@@ -17,6 +17,7 @@ use crate::connectors::formats::json_text::Fault;
 use crate::connectors::formats::records::{BadRecord, CHUNK_ROWS, Mark, OnFault, Rows};
 use crate::connectors::reader::{Fed, Feed};
 use crate::connectors::{Lag, Reached, SourceError};
+use crate::origin::Places;
 
 /// Bytes of values in a chunk; one record more may come on top.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -53,7 +54,7 @@ pub(super) struct PartitionFeed {
     values: Values,
     rows: Rows,
     /// Behind each row of the chunk.
-    behind: Vec<Point>,
+    behind: Arc<Vec<Point>>,
     /// Where the chunk began.
     begun: i64,
     /// Behind all that was read.
@@ -80,7 +81,7 @@ impl PartitionFeed {
             inbox,
             values,
             rows,
-            behind: vec![],
+            behind: Arc::default(),
             read,
             answer: None,
             batch: None,
@@ -149,6 +150,23 @@ impl PartitionFeed {
     }
 
     fn read_batch(&mut self, mut batch: OpenBatch, before: u64) -> Result<(), SourceError> {
+        // Nobody else has them before the chunk is out, so that nothing is copied.
+        let mut behind = std::mem::take(&mut self.behind);
+        let read = self.read_records(&mut batch, before, Arc::make_mut(&mut behind));
+        self.behind = behind;
+        if read? {
+            self.batch = Some(batch);
+        }
+        Ok(())
+    }
+
+    /// Whether it has more.
+    fn read_records(
+        &mut self,
+        batch: &mut OpenBatch,
+        before: u64,
+        behind: &mut Vec<Point>,
+    ) -> Result<bool, SourceError> {
         let (last, leader_epoch) = (batch.head.last_offset, Some(batch.head.leader_epoch));
         while self.rows.row() < CHUNK_ROWS && self.bytes - before < CHUNK_BYTES as u64 {
             match batch.next_record().map_err(|malformed| self.damaged(&malformed))? {
@@ -156,25 +174,24 @@ impl PartitionFeed {
                 Some(record) if record.offset < self.read.next => (),
                 Some(record) if self.position.until.is_some_and(|until| record.offset >= until) => {
                     self.reach(record.offset, leader_epoch);
-                    return Ok(());
+                    return Ok(false);
                 }
                 Some(record) => {
                     self.decode(&record)?;
                     self.bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
                     self.reach(record.offset + 1, leader_epoch);
-                    if self.rows.row() > self.behind.len() {
-                        self.behind.push(self.read);
+                    if self.rows.row() > behind.len() {
+                        behind.push(self.read);
                     }
                 }
                 None => {
                     // Compaction may have taken the last records away.
                     self.reach(last + 1, leader_epoch);
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
-        self.batch = Some(batch);
-        Ok(())
+        Ok(true)
     }
 
     fn decode(&mut self, record: &Record<'_>) -> Result<(), SourceError> {
@@ -236,10 +253,32 @@ impl PartitionFeed {
     }
 }
 
+/// Of the rows of a chunk.
+struct Offsets {
+    inbox: Arc<Inbox>,
+    behind: Arc<Vec<Point>>,
+}
+
+impl std::fmt::Debug for Offsets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} rows of {}", self.behind.len(), self.inbox.place)
+    }
+}
+
+impl Places for Offsets {
+    fn place(&self, row: usize) -> Option<String> {
+        Some(format!("{} offset {}", self.inbox.place, self.behind.get(row)?.next - 1))
+    }
+}
+
 impl Feed for PartitionFeed {
     fn poll(&mut self, _: Duration) -> Result<Fed, SourceError> {
         self.rows.clear();
-        self.behind.clear();
+        match Arc::get_mut(&mut self.behind) {
+            Some(behind) => behind.clear(),
+            // Rows of it are on their way to a target.
+            None => self.behind = Arc::default(),
+        }
         let begun = self.read;
         self.begun = begun.next;
         self.fill()?;
@@ -275,6 +314,10 @@ impl Feed for PartitionFeed {
             _ => self.behind.get(rows - 1).map_or(self.begun, |reached| reached.next),
         };
         format!("{} offsets {} to {}", self.inbox.place, behind(begin), behind(end) - 1)
+    }
+
+    fn places(&self) -> Option<Arc<dyn Places>> {
+        Some(Arc::new(Offsets { inbox: Arc::clone(&self.inbox), behind: Arc::clone(&self.behind) }))
     }
 
     fn reached(&self) -> Reached {
