@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::{self, BoxFuture};
 use serde_json::{Value, json};
 use stage::inprocess::{CONFIG_MAPS, Key, PIPELINES, PODS, RuntimeClock, Server, Verb};
-use stage::script::{Cluster, Script, Store};
+use stage::script::{Cluster, Script, Store, pipeline};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::end::difference;
@@ -89,20 +89,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
-    let mut manifest = json!({
-        "metadata": { "name": name, "namespace": NAMESPACE },
-        "spec": {
-            "sources": [{ "name": "orders", "generator": { "rows": 10, "seed": 1 }, "columns": [
-                { "name": "id", "type": "BIGINT", "generate": { "sequence": { "start": 0 } } },
-            ] }],
-            "sinks": [{ "name": "out", "input": "orders", "files": { "path": "/data/out" } }],
-            "checkpoint": { "storage": { "local": { "path": "/data/state" } } },
-        },
-    });
-    for (field, value) in spec.as_object().into_iter().flatten() {
-        manifest["spec"][field] = value.clone();
-    }
-    manifest
+    pipeline(NAMESPACE, name, spec)
 }
 
 /// Objects of others, with our labels on them: nobody's business.

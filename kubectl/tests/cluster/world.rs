@@ -13,9 +13,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kube::Client;
 use kubectl::{Gone, Reach, Site, Terminal, Tone, Verb};
-use serde_json::{Value, json};
+use serde_json::Value;
 use stage::inprocess::{self, Fate, Fates, Key, PIPELINES, RuntimeClock, Server};
-use stage::script::{Cluster, Script};
+use stage::script::{Cluster, Script, pipeline};
 use tokio::task::JoinSet;
 
 pub(crate) const NAMESPACE: &str = "default";
@@ -205,22 +205,7 @@ pub(crate) fn key(name: &str) -> Key {
 
 /// A valid one of this name; fields of `spec` replace its own.
 pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
-    let mut manifest = json!({
-        "apiVersion": "onceward.dev/v1alpha1",
-        "kind": "Pipeline",
-        "metadata": { "name": name, "namespace": NAMESPACE },
-        "spec": {
-            "sources": [{ "name": "orders", "generator": { "rows": 10, "seed": 1 }, "columns": [
-                { "name": "id", "type": "BIGINT", "generate": { "sequence": { "start": 0 } } },
-            ] }],
-            "sinks": [{ "name": "out", "input": "orders", "files": { "path": "/data/out" } }],
-            "checkpoint": { "storage": { "local": { "path": "/data/state" } } },
-        },
-    });
-    for (field, value) in spec.as_object().into_iter().flatten() {
-        manifest["spec"][field] = value.clone();
-    }
-    manifest
+    pipeline(NAMESPACE, name, spec)
 }
 
 /// On a clock of its own, which goes on when everybody waits.

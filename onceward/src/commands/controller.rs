@@ -7,8 +7,8 @@ use api::token::Signer;
 use controller::cluster::{self, Lease, Options, Reports};
 use controller::observe::Settings;
 use runtime::clock::{Random as _, SystemRandom};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::Signals;
 use super::{DONE, Error, io};
 use crate::cli::ControllerArgs;
 
@@ -23,7 +23,7 @@ pub fn execute(args: &ControllerArgs) -> Result<u8, Error> {
 }
 
 async fn control(args: &ControllerArgs) -> Result<u8, Error> {
-    let stop = stopped()?;
+    let stop = Signals::listen()?.told();
     let unreachable = |error: kube::Error| Error::Other(format!("the API server cannot be spoken to: {error}"));
     let mut config = kube::Config::infer().await.map_err(|error| unreachable(kube::Error::InferConfig(error)))?;
     // Repetitions inside of the client would turn "unknown" into a wrong "somebody else has done it".
@@ -61,16 +61,4 @@ fn signer(folder: &Path) -> Result<Signer, Error> {
     let file = folder.join("ed25519.pem");
     let text = std::fs::read_to_string(&file).map_err(io(format!("read {}", file.display())))?;
     Signer::from_pem(&text).map_err(|error| Error::Other(format!("{}: {error}", file.display())))
-}
-
-/// Ends with `SIGINT` or `SIGTERM`.
-fn stopped() -> Result<impl Future<Output = ()> + Send + Sync + 'static, Error> {
-    let listen = |kind| signal(kind).map_err(io("listen for signals"));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
-        }
-    })
 }

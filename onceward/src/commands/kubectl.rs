@@ -2,10 +2,10 @@
 
 use clap::CommandFactory as _;
 use kubectl::{Gone, Terminal, Tone};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::settle::block_on;
-use super::{DONE, Error, io, lint};
+use super::signals::Signals;
+use super::{DONE, Error, lint};
 use crate::cli::{KubectlArgs, KubectlCli, KubectlVerb};
 use crate::screen::{Screen, Style};
 
@@ -24,22 +24,10 @@ pub fn execute(args: &KubectlArgs, screen: Screen) -> Result<u8, Error> {
             Ok(DONE)
         }
         KubectlVerb::Cluster(verb) => block_on(async {
-            let stop = interrupted()?;
+            let stop = Signals::listen()?.told();
             Ok(kubectl::execute(&args.reach, verb, &screen, stop).await)
         })?,
     }
-}
-
-/// Ends with `SIGINT` or `SIGTERM`.
-fn interrupted() -> Result<impl Future<Output = ()> + Send, Error> {
-    let listen = |kind| signal(kind).map_err(io("listen for signals"));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
-        }
-    })
 }
 
 impl Terminal for Screen {

@@ -27,16 +27,25 @@ impl Signals {
     /// Asks for a stop when told the first time, and says so; returns the exit code, 128 + signal, once told twice.
     pub(super) async fn obey(&mut self, stop: &StopHandle, stopping: impl Fn()) -> u8 {
         loop {
-            let number = tokio::select! {
-                _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-                _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            };
+            let number = self.next().await;
             if self.asked {
                 return u8::try_from(128 + number).unwrap_or(u8::MAX);
             }
             self.asked = true;
             stopping();
             stop.stop();
+        }
+    }
+
+    /// Returns with the first of them.
+    pub(super) async fn told(mut self) {
+        self.next().await;
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
         }
     }
 }

@@ -5,8 +5,10 @@
 
 mod kubelet;
 mod log;
+mod pipeline;
 mod serve;
 mod worker;
 
 pub use self::kubelet::{Cluster, Death, Moment, Script, address};
 pub use self::log::{Decision, Log, Store};
+pub use self::pipeline::pipeline;
