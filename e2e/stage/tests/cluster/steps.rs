@@ -30,11 +30,13 @@ pub(crate) fn a_worker_that_dies_at_a_named_step_is_replaced(stand: &Stand) -> R
     }
     for (name, step, nth) in STEPS {
         let mut than = 0;
-        for _ in 0..DEATHS {
+        for death in 1..=DEATHS {
             let worker = stand.worker(name, than)?;
             than = serial(&worker);
             until(&format!("{name} is at {step}"), || Ok(is_at(stand, &worker, step, nth)?.then_some(())))?;
             kill(stand.process_of(&worker)?)?;
+            // Or it would be taken for one that had to go for the change below.
+            stand.status(name, "its death is counted", |status| status["restarts"]["reasons"]["Error"] == death)?;
         }
         // The next one is spared.
         let spared = json!({ "spec": { "podTemplate": { "spec": { "containers": [{
