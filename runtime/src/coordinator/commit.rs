@@ -84,21 +84,36 @@ impl Committers {
 
     /// Whether a process that is thought dead can still open something that holds readers up.
     pub(super) fn needs_sweeping(&self) -> bool {
-        self.context.setup.sinks.values().any(|sink| sink.transactional_ids().is_some())
+        self.context.setup.sinks.keys().any(|sink| self.has_transactions(sink))
     }
 
-    /// As [`Self::abort_leftovers`], once and for those alone that need it: a zombie may have opened more since. What
-    /// does not answer is asked again at the next sweep.
+    fn has_transactions(&self, sink: &str) -> bool {
+        self.context.setup.sinks.get(sink).is_some_and(|sink| sink.transactional_ids().is_some())
+    }
+
+    /// As [`Self::abort_leftovers`], once and for those alone that hold readers up: a zombie may have opened more since.
+    /// What does not answer is asked again at the next sweep.
     pub(super) async fn sweep(&self) {
-        for (sink, committer) in self.current.iter() {
-            let ids = self.context.setup.sinks.get(sink).and_then(|sink| sink.transactional_ids());
-            if ids.is_none() {
-                continue;
-            }
+        self.sweep_those(|sink| self.has_transactions(sink)).await;
+    }
+
+    /// As [`Self::sweep`], for every sink, since no later attempt may come: what a zombie has begun to write behind the
+    /// start of this attempt holds nobody up, but would lie there for ever. It is dead whatever becomes of this attempt:
+    /// what earlier ones have decided was committed before its first record.
+    pub(super) async fn sweep_all(&self) {
+        self.sweep_those(|_| true).await;
+    }
+
+    async fn sweep_those(&self, is_meant: impl Fn(&str) -> bool) {
+        for (sink, committer) in self.current.iter().filter(|(sink, _)| is_meant(sink)) {
             match committer.abort_leftovers(&self.earlier).await {
                 Ok(0) => {}
                 Ok(aborted) => {
-                    tracing::warn!(sink, aborted, "an earlier attempt that is still alive had opened transactions");
+                    tracing::warn!(
+                        sink,
+                        aborted,
+                        "an earlier attempt that outlived the start of this one had begun more"
+                    );
                     self.context.metrics.commits.total.with_label_values(&[sink.as_str(), "aborted"]).inc_by(aborted);
                 }
                 Err(error) => tracing::warn!(%error, "leftovers of earlier attempts could not be swept"),

@@ -1,13 +1,14 @@
 //! A node: its own network, mount, pid, uts and ipc namespaces and cgroup; in them containerd, a kubelet and kube-proxy.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::layout::{BRIDGE, DNS, Layout, MOST_NODES, PLANE, PODS, entry, node_address, node_name, node_pods};
-use super::system::{Process, cgroups, ip, remove_cgroup, run, within};
+use super::system::{Process, cgroups, ip, of_command, remove_cgroup, run, within};
 
 /// Process 1.
 const PROCESS_1: &str = include_str!("node.sh");
@@ -89,6 +90,40 @@ impl Node<'_> {
         ip(&format!("-n {} link set node{} up", self.layout.namespace(), self.number)).map(drop)
     }
 
+    /// `SIGSTOP` for its kubelet: nobody speaks for the node any more, and its pods run on.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn pause_kubelet(&self) -> Result<()> {
+        self.kubelet_process()?.signal(Signal::STOP)
+    }
+
+    /// `SIGCONT`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn resume_kubelet(&self) -> Result<()> {
+        self.kubelet_process()?.signal(Signal::CONT)
+    }
+
+    /// It is started again whenever it ends, so that no record of it is of use.
+    fn kubelet_process(&self) -> Result<Process> {
+        let configuration = self.layout.node_folder(self.number).join("kubelet.json");
+        let found = of_command(|words| {
+            words.get(1) == Some(&"kubelet") && words.iter().any(|word| Path::new(word) == configuration)
+        });
+        found.into_iter().find_map(Process::of).with_context(|| format!("no kubelet on {}", self.name()))
+    }
+
+    /// Ids of processes in this node's pods that were started with this word behind their program, as this machine counts
+    /// them, whether anybody knows of their pods or not.
+    pub fn started_with(&self, word: &str) -> Vec<i32> {
+        let pods = format!("/{}/kubepods", self.cgroup());
+        let is_here =
+            |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroups| cgroups.contains(&pods));
+        of_command(|words| words.get(1) == Some(&word)).into_iter().filter(is_here).collect()
+    }
+
     /// Ends it and takes away what is left: its network and its cgroups.
     pub(super) fn remove(&self) -> Result<()> {
         self.end()?;
@@ -104,13 +139,38 @@ impl Node<'_> {
     /// # Errors
     /// There is no such container on the node.
     pub fn processes(&self, pod_uid: &str, container_id: &str) -> Result<Vec<i32>> {
+        let text = fs::read_to_string(self.container(pod_uid, container_id)?.join("cgroup.procs"))?;
+        text.lines().map(|line| line.parse().with_context(|| line.to_owned())).collect()
+    }
+
+    /// Allows a container no more memory than it has at this moment: done again and again, its next need is the one for which
+    /// the kernel kills it. Whether it could be had.
+    ///
+    /// # Errors
+    /// There is no such container on the node.
+    pub fn tighten_memory(&self, pod_uid: &str, container_id: &str) -> Result<bool> {
+        let container = self.container(pod_uid, container_id)?;
+        let used = fs::read_to_string(container.join("memory.usage_in_bytes"))?;
+        Ok(fs::write(container.join("memory.limit_in_bytes"), used.trim()).is_ok())
+    }
+
+    /// Its cgroup.
+    fn container(&self, pod_uid: &str, container_id: &str) -> Result<PathBuf> {
         let id = container_id.trim_start_matches("containerd://");
         let pods = Path::new("/sys/fs/cgroup/memory").join(self.cgroup()).join("kubepods");
         let of_class = ["", "burstable", "besteffort"];
-        let paths = of_class.map(|class| pods.join(class).join(format!("pod{pod_uid}")).join(id).join("cgroup.procs"));
-        let found = paths.iter().find_map(|path| fs::read_to_string(path).ok());
-        let text = found.with_context(|| format!("no container {id} of pod {pod_uid} on {}", self.name()))?;
-        text.lines().map(|line| line.parse().with_context(|| line.to_owned())).collect()
+        let mut paths = of_class.into_iter().map(|class| pods.join(class).join(format!("pod{pod_uid}")).join(id));
+        let found = paths.find(|path| path.is_dir());
+        found.with_context(|| format!("no container {id} of pod {pod_uid} on {}", self.name()))
+    }
+
+    /// Gives an image that it has another name beside the one it has.
+    ///
+    /// # Errors
+    /// It has none of this name.
+    pub fn tag_image(&self, from: &str, to: &str) -> Result<()> {
+        let socket = self.socket();
+        run("ctr", ["--address", &socket, "--namespace", "k8s.io", "images", "tag", "--force", from, to]).map(drop)
     }
 
     /// Puts an image, as `image::pack` makes it, where containers are made from.

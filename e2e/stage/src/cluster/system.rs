@@ -147,6 +147,21 @@ fn stat(pid: i32) -> Option<(char, u32, u64)> {
     Some((state, threads, fields.nth(1)?.parse().ok()?))
 }
 
+/// Ids of all processes of the machine whose command is as wanted, word by word.
+pub(super) fn of_command(is_wanted: impl Fn(&[&str]) -> bool) -> Vec<i32> {
+    let mut found = vec![];
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may be gone by now.
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        if is_wanted(&command.split('\0').collect::<Vec<_>>()) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
 /// Writes down what a kubelet will change, unless another cluster's start has done it.
 pub(super) fn save_settings(file: &Path) -> Result<()> {
     if file.exists() {

@@ -121,12 +121,12 @@ fn node_of(run: &Run) -> &Value {
     &run.worker["spec"]["nodeName"]
 }
 
-fn path_of(pod: &Value) -> Result<String> {
+pub(crate) fn path_of(pod: &Value) -> Result<String> {
     Ok(format!("/api/v1/namespaces/{NAMESPACE}/pods/{}", pod["metadata"]["name"].as_str().context("a name")?))
 }
 
 /// The pod that holds the lease: `<pod>_<chance>`.
-fn leader(stand: &Stand) -> Result<String> {
+pub(crate) fn leader(stand: &Stand) -> Result<String> {
     until("a controller leads", || {
         let lease = stand.get(LEASE)?;
         let holder = lease["spec"]["holderIdentity"].as_str().and_then(|holder| holder.split('_').next());
@@ -134,19 +134,14 @@ fn leader(stand: &Stand) -> Result<String> {
     })
 }
 
-/// The processes of all of them, at once.
-fn kill_controllers(stand: &Stand) -> Result<()> {
+/// The processes of all of them, at once; none of them unless there are two.
+pub(crate) fn kill_controllers(stand: &Stand) -> Result<()> {
     let pods = stand.get(CONTROLLERS)?;
-    let mut killed = 0;
-    for pod in pods["items"].as_array().context("a list")? {
-        // One that is being deleted may have none any more.
-        if let Ok(process) = stand.process_of(pod) {
-            kill(process)?;
-            killed += 1;
-        }
-    }
-    ensure!(killed > 1, "only {killed} controllers were killed");
-    Ok(())
+    let pods = pods["items"].as_array().context("a list")?;
+    // One that is being deleted may have none any more.
+    let processes: Vec<_> = pods.iter().filter_map(|pod| stand.process_of(pod).ok()).collect();
+    ensure!(processes.len() > 1, "only {} controllers run", processes.len());
+    processes.into_iter().try_for_each(kill)
 }
 
 /// The node is ready, and the worker that was left behind is no pod any more.

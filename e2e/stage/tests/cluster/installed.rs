@@ -12,8 +12,8 @@ use stage::helm::{Helm, chart};
 use crate::orders::Orders;
 use crate::stand::{NAMESPACE, PIPELINES, Stand, condition, epoch, until};
 
-const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/onceward-system/deployments/onceward-controller";
-const SECRET: &str = "/api/v1/namespaces/onceward-system/secrets/onceward-signing-key";
+pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/onceward-system/deployments/onceward-controller";
+pub(crate) const SECRET: &str = "/api/v1/namespaces/onceward-system/secrets/onceward-signing-key";
 /// Of both nodes at once, as a file server's.
 pub(crate) const SHARED_CLAIM: &str = "shared";
 /// Of workers and controllers.

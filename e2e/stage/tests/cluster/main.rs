@@ -8,15 +8,24 @@
 
 mod bring_up;
 mod changes;
+mod chaos;
 mod deaths;
+mod deletions;
+#[path = "../apiserver/dice.rs"]
+mod dice;
+mod faults;
 mod installed;
 mod orders;
 mod outages;
+mod pressure;
 mod readme;
 mod recovery;
 mod refusals;
 mod revenue;
 mod stand;
+mod steps;
+mod stream;
+mod upgrades;
 
 use std::io::Write as _;
 use std::process::{Command, ExitCode};
@@ -53,7 +62,7 @@ enum Scenario {
 use Scenario::{Alone, Beside, Installed, Long, Measured};
 
 /// Those that run beside others come first, the rest in this order.
-const SCENARIOS: [(&str, Scenario); 17] = [
+const SCENARIOS: [(&str, Scenario); 25] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
         Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
@@ -77,6 +86,7 @@ const SCENARIOS: [(&str, Scenario); 17] = [
     ),
     ("a_node_that_loses_power_loses_nothing_else", Long(deaths::a_node_that_loses_power_loses_nothing_else)),
     ("a_bucket_that_is_away_is_waited_for", Beside(outages::a_bucket_that_is_away_is_waited_for)),
+    ("a_broker_that_is_away_is_waited_for", Long(outages::a_broker_that_is_away_is_waited_for)),
     (
         "a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do",
         Beside(outages::a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do),
@@ -97,6 +107,22 @@ const SCENARIOS: [(&str, Scenario); 17] = [
     ("what_keeps_a_pod_from_being_made_is_told", Installed(refusals::what_keeps_a_pod_from_being_made_is_told)),
     ("a_secret_that_is_not_there_is_told", Beside(refusals::a_secret_that_is_not_there_is_told)),
     ("recovery_is_measured", Measured(recovery::recovery_is_measured)),
+    (
+        "a_worker_that_runs_out_of_memory_is_told_and_replaced",
+        Beside(pressure::a_worker_that_runs_out_of_memory_is_told_and_replaced),
+    ),
+    (
+        "a_kubelet_that_is_stopped_leaves_its_worker_at_work",
+        Long(pressure::a_kubelet_that_is_stopped_leaves_its_worker_at_work),
+    ),
+    ("another_image_goes_through_a_last_checkpoint", Beside(upgrades::another_image_goes_through_a_last_checkpoint)),
+    (
+        "a_release_that_is_upgraded_and_rolled_back_leaves_pipelines_alone",
+        Long(upgrades::a_release_that_is_upgraded_and_rolled_back_leaves_pipelines_alone),
+    ),
+    ("a_deletion_waits_for_commits_and_not_for_ever", Long(deletions::a_deletion_waits_for_commits_and_not_for_ever)),
+    ("a_worker_that_dies_at_a_named_step_is_replaced", Long(steps::a_worker_that_dies_at_a_named_step_is_replaced)),
+    ("chaos_loses_and_doubles_nothing", Long(chaos::chaos_loses_and_doubles_nothing)),
     (
         "a_release_that_is_removed_leaves_pipelines_and_checkpoints",
         Installed(installed::a_release_that_is_removed_leaves_pipelines_and_checkpoints),

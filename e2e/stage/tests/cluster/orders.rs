@@ -57,13 +57,12 @@ impl Orders {
         })
     }
 
-    /// As [`Self::assert_exact`], and nothing hidden is left over. Only where no worker outlived its successor's start: what
-    /// that one had begun to write stays.
+    /// As [`Self::assert_exact`], and nothing hidden is left over. Only where no worker outlives the end of the last one: what
+    /// that one has begun to write stays.
     pub(crate) fn assert_exact_and_tidy(&self, volume: &Path) -> Result<()> {
         self.assert_exact(volume)?;
         for sink in ["rows", "sums"] {
-            let hidden: Vec<_> =
-                files(&volume.join(self.name).join(sink))?.into_iter().filter(|path| is_hidden(path)).collect();
+            let hidden = hidden(&volume.join(self.name).join(sink))?;
             ensure!(hidden.is_empty(), "left over: {hidden:?}");
         }
         Ok(())
@@ -110,13 +109,33 @@ pub(crate) fn newest_attempt(volume: &Path, name: &str) -> Result<u64> {
 /// Of all visible files of a folder.
 fn rows(folder: &Path) -> Result<Vec<Value>> {
     let mut found = Vec::new();
+    each_row(folder, |row| {
+        found.push(row);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// As [`rows`], for more than memory should hold.
+pub(crate) fn each_row(folder: &Path, mut each: impl FnMut(Value) -> Result<()>) -> Result<()> {
     for path in files(folder)?.into_iter().filter(|path| !is_hidden(path)) {
         let text = fs::read_to_string(&path)?;
-        let lines =
-            text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", path.display())));
-        found.extend(lines.collect::<Result<Vec<_>>>()?);
+        for line in text.lines() {
+            let row = serde_json::from_str(line);
+            each(row.with_context(|| format!("{}: {line}", path.display()))?)?;
+        }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// What nobody has made visible.
+pub(crate) fn hidden(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(files(folder)?.into_iter().filter(|path| is_hidden(path)).collect())
+}
+
+/// How many files of a folder are visible.
+pub(crate) fn visible(folder: &Path) -> Result<usize> {
+    Ok(files(folder)?.iter().filter(|path| !is_hidden(path)).count())
 }
 
 fn is_hidden(path: &Path) -> bool {

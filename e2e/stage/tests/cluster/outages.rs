@@ -9,6 +9,7 @@ use stage::s3::{ACCESS_KEY_ID, Gateway, SECRET_ACCESS_KEY};
 
 use crate::installed::SHARED_CLAIM;
 use crate::orders::Orders;
+use crate::revenue::Revenue;
 use crate::say;
 use crate::stand::{PIPELINES, Stand, condition, epoch, until};
 
@@ -16,7 +17,7 @@ const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
 
 /// A bucket of a server of its own, which pods reach, and the Secret that opens it.
 pub(crate) struct Bucket {
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     name: &'static str,
 }
 
@@ -101,6 +102,23 @@ pub(crate) fn a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do(stand
     })?;
     say(&format!("{:?}", condition(&status, "Ready")));
     stand.forget("nowhere")
+}
+
+/// The broker is killed between two checkpoints of a run.
+pub(crate) fn a_broker_that_is_away_is_waited_for(stand: &Stand) -> Result<()> {
+    let name = "no-broker";
+    let mut revenue = Revenue::start(stand, name, "")?;
+    revenue.until_more_is_visible()?;
+    revenue.broker.kill()?;
+    let told =
+        stand.status(name, "it is told that checkpoints fail, commits wait, or that it does not run", |status| {
+            ["CheckpointHealthy", "CommitsSettled", "Ready"].iter().any(|kind| condition(status, kind).0 == "False")
+        })?;
+    say(&format!("no-broker: {}", told["conditions"]));
+    revenue.broker.restart()?;
+    stand.phase(name, "Finished")?;
+    revenue.assert_exact()?;
+    stand.forget(name)
 }
 
 /// API server and etcd are away for many checkpoints; the output grows all the same.

@@ -115,12 +115,31 @@ impl Stand {
 
     /// The only process of a pod's container, as this machine counts.
     pub(crate) fn process_of(&self, pod: &Value) -> Result<i32> {
-        let uid = pod["metadata"]["uid"].as_str().context("a uid")?;
-        let id =
-            pod.pointer("/status/containerStatuses/0/containerID").and_then(Value::as_str).context("a container")?;
+        let (uid, id) = container_of(pod)?;
         let processes = self.node_of(pod)?.processes(uid, id)?;
         let [process] = processes.as_slice() else { bail!("the container has the processes {processes:?}") };
         Ok(*process)
+    }
+
+    /// What the newest event about a Pipeline says that has this reason.
+    pub(crate) fn event(&self, name: &str, reason: &str) -> Result<String> {
+        let list = self.get(&format!("/api/v1/namespaces/{NAMESPACE}/events"))?;
+        let is_it = |event: &&Value| event["involvedObject"]["name"] == name && event["reason"] == reason;
+        let found = list["items"].as_array().into_iter().flatten().rfind(is_it);
+        let found = found.and_then(|event| event["message"].as_str()).map(str::to_owned);
+        found.with_context(|| format!("no event {reason} about {name}"))
+    }
+
+    /// Whether any worker pod of a Pipeline that is still there has said this.
+    pub(crate) fn has_said(&self, name: &str, what: &str) -> Result<bool> {
+        let of = format!("--selector=onceward.dev/pipeline={name}");
+        Ok(self.cluster.told(&["logs", "--namespace", NAMESPACE, &of, "--tail=-1"])?.contains(what))
+    }
+
+    /// Whether there is no such Pipeline, and no pod of it.
+    pub(crate) fn is_gone(&self, name: &str) -> Result<bool> {
+        Ok(self.call("GET", &format!("{PIPELINES}/{name}"), Body::None)?.status == 404
+            && self.workers(name)?.is_empty())
     }
 
     /// A claim for a volume of the cluster's.
@@ -136,10 +155,7 @@ impl Stand {
     pub(crate) fn forget(&self, name: &str) -> Result<()> {
         let path = format!("{PIPELINES}/{name}");
         self.delete(&path, false)?;
-        until(&format!("{name} is gone, and its pods"), || {
-            let is_gone = self.call("GET", &path, Body::None)?.status == 404;
-            Ok((is_gone && self.workers(name)?.is_empty()).then_some(()))
-        })
+        until(&format!("{name} is gone, and its pods"), || Ok(self.is_gone(name)?.then_some(())))
     }
 
     /// What a person would look at first.
@@ -170,6 +186,13 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) 
         std::thread::sleep(LOOK);
     }
     bail!("it never came to this: {what}{}", last.map_or(String::new(), |error| format!(": {error:#}")))
+}
+
+/// Ids of a pod and of its container.
+pub(crate) fn container_of(pod: &Value) -> Result<(&str, &str)> {
+    let uid = pod["metadata"]["uid"].as_str().context("a uid")?;
+    let id = pod.pointer("/status/containerStatuses/0/containerID").and_then(Value::as_str);
+    Ok((uid, id.context("a container")?))
 }
 
 /// Of the newest checkpoint; 0: there is none.

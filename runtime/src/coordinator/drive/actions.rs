@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::control::{FailureKind, ToWorker};
 use checkpoint::coordinator::{Action, CheckpointFailure, End};
-use checkpoint::ids::Epoch;
+use checkpoint::ids::{Attempt, Epoch};
 use checkpoint::record::{DecisionId, Position};
 use checkpoint::retention::Decision;
 
@@ -171,13 +171,13 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Nobody sweeps behind the last attempt: once more, for what a zombie has opened since the timer's last look.
+    /// Nobody sweeps behind the last attempt: once more, for what zombies have begun since the start or the last look.
     async fn sweep_at_last(&mut self) {
-        if !self.committers.needs_sweeping() {
+        if self.attempt == Attempt(1) {
             return;
         }
         tokio::select! {
-            () = self.committers.sweep() => {}
+            () = self.committers.sweep_all() => {}
             () = self.context.clock.sleep(LAST_SWEEP) => tracing::warn!("the last sweep took too long and was left"),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use checkpoint::ids::Attempt;
 use checkpoint::recovery::Intent;
 
 use super::rules::run_and_die;
@@ -69,6 +70,20 @@ async fn a_rewind_that_was_decided_without_an_answer_is_not_asked_for_again() {
     let context = world.context(world.setup(), 3, Arc::clone(&faults) as Arc<dyn Faults>);
     assert_eq!(try_twice(&context, Intent::Rewind, &world).await, FINISHED);
     assert_eq!(faults.calls.load(Ordering::Relaxed), UNKNOWN);
+    world.sink.assert_exactly_once(TOTAL);
+}
+
+/// Nobody may come after the attempt that finishes.
+#[tokio::test(start_paused = true)]
+async fn what_a_zombie_has_begun_behind_the_start_of_its_successor_is_gone_at_the_end() {
+    let world = World::new();
+    run_and_die(&world, 2).await;
+    let context = world.context(world.setup(), 6, Arc::new(NoFaults));
+    let mut script = Script::new(&world.sink);
+    script.zombie = Some(Attempt(1));
+    assert_eq!(attempt(&context, Intent::Run, &mut script, &StopSignal::never()).await.unwrap(), FINISHED);
+    assert_eq!(script.zombie, None, "it has begun nothing");
+    assert_eq!(world.sink.with(|target| target.prepared.clone()), [].into());
     world.sink.assert_exactly_once(TOTAL);
 }
 

@@ -187,6 +187,8 @@ pub(super) struct Script {
     pub(super) timed: Option<Timed>,
     /// State is an object of its own, in here.
     pub(super) parts: Option<MemoryStore>,
+    /// An earlier attempt that still writes: it begins something at the next barrier.
+    pub(super) zombie: Option<Attempt>,
 }
 
 /// A target that throws away what is not committed in time.
@@ -229,6 +231,7 @@ impl Script {
             fails: None,
             timed: None,
             parts: None,
+            zombie: None,
         }
     }
 
@@ -269,6 +272,9 @@ impl Script {
 
     fn barrier(&mut self, epoch: Epoch, task: TaskId) {
         let attempt = self.attempt;
+        if let Some(zombie) = self.zombie.take() {
+            self.sink.with(|target| target.prepared.insert(format!("0-{STEP}-{zombie}"), zombie));
+        }
         if let Some((_, kind)) = self.fails.filter(|(at, _)| *at == epoch.0) {
             let reason = "line 7 is malformed".to_owned();
             return self.out.push_back(FromWorker::Failed { attempt, task, reason, kind });
