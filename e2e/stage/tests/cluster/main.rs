@@ -6,6 +6,7 @@
 //! takes it down; `ONCEWARD_CLUSTER` gives it another name, so that two people can test at once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
 mod bring_up;
 mod changes;
 mod deaths;
@@ -27,7 +28,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use stage::cluster::Cluster;
 use stage::helm::Helm;
-use stage::{kafka, s3};
+use stage::{kafka, promtool, s3};
 
 use crate::stand::Stand;
 
@@ -53,7 +54,7 @@ enum Scenario {
 use Scenario::{Alone, Beside, Installed, Long, Measured};
 
 /// Those that run beside others come first, the rest in this order.
-const SCENARIOS: [(&str, Scenario); 17] = [
+const SCENARIOS: [(&str, Scenario); 18] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
         Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
@@ -96,6 +97,10 @@ const SCENARIOS: [(&str, Scenario); 17] = [
     ),
     ("what_keeps_a_pod_from_being_made_is_told", Installed(refusals::what_keeps_a_pod_from_being_made_is_told)),
     ("a_secret_that_is_not_there_is_told", Beside(refusals::a_secret_that_is_not_there_is_told)),
+    (
+        "every_alert_fires_and_resolves_as_shipped",
+        Measured(alerts::every_alert_fires_and_resolves_as_shipped),
+    ),
     ("recovery_is_measured", Measured(recovery::recovery_is_measured)),
     (
         "a_release_that_is_removed_leaves_pipelines_and_checkpoints",
@@ -171,6 +176,7 @@ fn shared(names: &[&str]) -> Result<()> {
     Helm::new()?;
     s3::binary()?;
     kafka::Judge::prepare()?;
+    promtool::program("prometheus")?;
     let begin = Begin::now();
     let name = shared_name();
     let cluster = Cluster::up(&name)?;
