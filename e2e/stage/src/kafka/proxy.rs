@@ -8,8 +8,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use anyhow::{Context as _, Result};
 use crate::ports::Port;
+use anyhow::{Context as _, Result};
 
 /// `EndTxn` among Kafka's API keys.
 pub const END_TXN: i16 = 26;

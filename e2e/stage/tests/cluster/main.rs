@@ -10,9 +10,11 @@ mod alerts;
 mod bring_up;
 mod changes;
 mod deaths;
+mod desk;
 mod installed;
 mod orders;
 mod outages;
+mod plugin;
 mod readme;
 mod recovery;
 mod refusals;
@@ -54,7 +56,7 @@ enum Scenario {
 use Scenario::{Alone, Beside, Installed, Long, Measured};
 
 /// Those that run beside others come first, the rest in this order.
-const SCENARIOS: [(&str, Scenario); 18] = [
+const SCENARIOS: [(&str, Scenario); 19] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
         Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
@@ -98,9 +100,10 @@ const SCENARIOS: [(&str, Scenario); 18] = [
     ("what_keeps_a_pod_from_being_made_is_told", Installed(refusals::what_keeps_a_pod_from_being_made_is_told)),
     ("a_secret_that_is_not_there_is_told", Beside(refusals::a_secret_that_is_not_there_is_told)),
     (
-        "every_alert_fires_and_resolves_as_shipped",
-        Measured(alerts::every_alert_fires_and_resolves_as_shipped),
+        "kubectl_finds_its_plugin_and_every_verb_does_what_it_says",
+        Beside(plugin::kubectl_finds_its_plugin_and_every_verb_does_what_it_says),
     ),
+    ("every_alert_fires_and_resolves_as_shipped", Measured(alerts::every_alert_fires_and_resolves_as_shipped)),
     ("recovery_is_measured", Measured(recovery::recovery_is_measured)),
     (
         "a_release_that_is_removed_leaves_pipelines_and_checkpoints",

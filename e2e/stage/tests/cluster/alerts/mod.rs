@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use stage::cluster::{Cluster, PLANE};
 use stage::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 
-use self::runbook::Desk;
 use self::watch::{Wanted, Watch};
+use crate::desk::Desk;
 use crate::installed::SHARED_CLAIM;
 use crate::outages::Bucket;
 use crate::stand::{PIPELINES, Stand, epoch};
@@ -34,7 +34,7 @@ const fn case(alert: &'static str, pipeline: &'static str, run: fn(&Site<'_>) ->
 
 /// The last one takes away what the others rest on.
 const CASES: [Case; 12] = [
-    case("OncewardCheckpointFailing", "failing", outages::checkpoints_fail),
+    case("OncewardCheckpointFailing", "failing", transactions::checkpoints_fail),
     case("OncewardCheckpointStale", "stale", outages::no_checkpoint_is_decided),
     case("OncewardCommitLost", "lost", stops::decided_output_is_lost),
     case("OncewardCommitsPending", "pending", transactions::commits_wait),
@@ -65,7 +65,8 @@ pub(crate) fn every_alert_fires_and_resolves_as_shipped(stand: &Stand) -> Result
     let (last, others) = CASES.split_last().context("there are some")?;
     let one = |case: &Case| {
         let (Wanted { alert, pipeline }, begin) = (case.0, Begin::now());
-        let site = Site { stand: Stand::begin(Cluster::find(stand.cluster.layout().name())?)?, watch: &watch, wanted: case.0 };
+        let site =
+            Site { stand: Stand::begin(Cluster::find(stand.cluster.layout().name())?)?, watch: &watch, wanted: case.0 };
         let ended = case.1(&site);
         if let Err(error) = &ended {
             say(&format!("{alert} of {pipeline} FAILED after {:.0} s: {error:#}", begin.seconds()));
@@ -106,12 +107,12 @@ impl Site<'_> {
     }
 
     /// Waits for the alert, types the diagnosis of its page, mends, and waits for the end of the alert. `shows`: see
-    /// [`Desk::diagnoses`].
+    /// [`runbook::diagnose`].
     fn judge(&self, desk: &Desk<'_>, shows: &[(&str, &str)], mend: impl FnOnce() -> Result<()>) -> Result<()> {
         let (labels, fired) = self.watch.fires(self.wanted)?;
         say(&format!("{} fires after {fired:.0} s", self.wanted.alert));
         // What was broken is mended whatever the page says: a wrong page must not hide whether the alert resolves.
-        let diagnosed = desk.diagnoses(&labels, shows);
+        let diagnosed = runbook::diagnose(desk, &labels, shows);
         mend()?;
         let resolved = self.watch.resolves(self.wanted)?;
         watch::tell(self.wanted, fired, resolved, *diagnosed.as_ref().unwrap_or(&0));

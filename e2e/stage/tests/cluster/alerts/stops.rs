@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Site, dealt, files};
 use crate::orders::Orders;
-use crate::stand::{NAMESPACE, PIPELINES, condition};
+use crate::stand::{NAMESPACE, PIPELINES, condition, kill, until};
 
 const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
 
@@ -16,11 +16,20 @@ const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
 pub(super) fn decided_output_is_lost(site: &Site<'_>) -> Result<()> {
     let mut manifest = site.numbers(None);
     manifest["spec"]["restartPolicy"] = json!({ "fixedDelay": { "attempts": 3, "delay": "10s" } });
-    Site::set_steps(&mut manifest, "coordinator.decided:3=kill");
+    // It waits there until it is killed from outside.
+    Site::set_steps(&mut manifest, "coordinator.decided:3=pause:10m");
     site.watch.is_quiet(site.wanted)?;
     site.stand.create(PIPELINES, &manifest)?;
+    let worker = site.stand.worker(site.name(), 0)?;
+    let pod = worker["metadata"]["name"].as_str().context("a name")?;
+    until("it has decided, and told nobody", || {
+        let said = site.stand.cluster.told(&["logs", "--namespace", NAMESPACE, pod])?;
+        Ok(said.contains("crashpoint coordinator.decided").then_some(()))
+    })?;
+    kill(site.stand.process_of(&worker)?)?;
     site.stand.status(site.name(), "the policy's delay runs", |status| status["restarts"]["nextTime"].is_string())?;
-    let hidden = |path: &&std::path::PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let hidden =
+        |path: &&std::path::PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     let (mut taken, output) = (0, site.stand.cluster.layout().shared().join(site.name()).join("out"));
     for path in files(&output)?.iter().filter(hidden) {
         std::fs::remove_file(path)?;
@@ -48,9 +57,22 @@ pub(super) fn decided_output_is_lost(site: &Site<'_>) -> Result<()> {
 pub(super) fn a_checkpoint_is_damaged(site: &Site<'_>) -> Result<()> {
     let bucket = site.bucket()?;
     let storage = Some(bucket.storage("failed"));
-    let orders =
-        Orders { name: site.name(), rows: 1 << 40, rows_per_second: 200, claim: crate::installed::SHARED_CLAIM, storage };
-    site.runs(&orders.manifest())?;
+    let orders = Orders {
+        name: site.name(),
+        rows: 1 << 40,
+        rows_per_second: 200,
+        claim: crate::installed::SHARED_CLAIM,
+        storage,
+    };
+    let mut manifest = orders.manifest();
+    // So much state that it does not fit into a record of the log.
+    manifest["spec"]["transforms"] = json!([
+        { "name": "keyed", "sql": "SELECT ts, n, n % 2000 AS customer FROM orders" },
+        { "name": "summed", "sql": "SELECT window_start, customer, SUM(n) AS total FROM TUMBLE(keyed, ts, INTERVAL '1 day') \
+                                    GROUP BY window_start, window_end, customer" },
+    ]);
+    site.runs(&manifest)?;
+    until("it has parts", || Ok(files(&bucket.objects())?.iter().any(|path| is_part(path)).then_some(())))?;
     site.change(&json!({ "spec": { "suspend": true } }))?;
     site.stand.phase(site.name(), "Suspended")?;
     let mut kept = vec![];

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use stage::kafka::broker::Listener;
 use stage::kafka::judge::Input;
-use stage::kafka::proxy::END_TXN;
+use stage::kafka::proxy::{END_TXN, PRODUCE};
 use stage::kafka::{Broker, Judge, Options, Proxy, Version};
 
 use super::{HOST, Site, dealt};
@@ -15,8 +15,8 @@ use crate::stand::{condition, until};
 /// More than any test waits for.
 const ALL: u64 = 1_000_000;
 /// Records a second, and how slowly they are read: fewer of them are in a batch than come in the meantime.
-const RATE: u64 = 4_000;
-const SLOW: &str = "worker.batch_read:*=pause:4s";
+const RATE: u64 = 2_000;
+const SLOW: &str = "worker.batch_read:*=pause:8s";
 
 /// A topic `numbers`, and a proxy before it that loses what it is told to.
 fn broker() -> Result<(Broker, Proxy, Judge)> {
@@ -64,6 +64,29 @@ fn lose_ends(site: &Site<'_>, shows: &[(&str, &str)]) -> Result<()> {
     site.stand.forget(site.name())
 }
 
+/// Records are not acknowledged, so that every checkpoint times out; the attempt may bear that.
+pub(super) fn checkpoints_fail(site: &Site<'_>) -> Result<()> {
+    let (bucket, (_broker, proxy, _)) = (site.bucket()?, broker()?);
+    let mut manifest = to_topic(site, bucket.storage(site.name()), &proxy.address());
+    manifest["spec"]["checkpoint"]["tolerableFailedCheckpoints"] = json!(100);
+    site.runs(&manifest)?;
+    proxy.lose_requests(PRODUCE, ALL);
+    let shows = [
+        ("get pipelines.onceward.dev", "CheckpointHealthy"),
+        ("kubectl onceward", "in a row"),
+        ("logs", "checkpoint"),
+        ("get events", "Checkpoint"),
+    ];
+    site.judge(&site.desk()?, &shows, || {
+        dealt(proxy.lost(), "the loss of a record")?;
+        proxy.lose_requests(PRODUCE, 0);
+        Ok(())
+    })?;
+    site.stand
+        .status(site.name(), "checkpoints succeed", |status| condition(status, "CheckpointHealthy").0 == "True")?;
+    site.stand.forget(site.name())
+}
+
 pub(super) fn commits_wait(site: &Site<'_>) -> Result<()> {
     lose_ends(
         site,
@@ -99,7 +122,11 @@ pub(super) fn it_falls_behind(site: &Site<'_>) -> Result<()> {
     std::thread::scope(|scope| {
         let producer = scope.spawn(|| write(&judge, &is_over));
         let ended = site.runs(&manifest).and_then(|()| {
-            let shows = [("get pipelines.onceward.dev", "lastCompleted"), ("logs", ""), ("proxy/metrics", "onceward_source_lag_records")];
+            let shows = [
+                ("get pipelines.onceward.dev", "lastCompleted"),
+                ("logs", ""),
+                ("proxy/metrics", "onceward_source_lag_records"),
+            ];
             site.judge(&site.desk()?, &shows, || {
                 is_over.store(true, Ordering::Relaxed);
                 site.clear_steps()

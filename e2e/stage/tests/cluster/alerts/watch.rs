@@ -77,8 +77,7 @@ impl Watch {
     /// Labels of the alert, if it fires.
     fn firing(&self, wanted: Wanted) -> Result<Option<Option<Value>>> {
         let is_it = |labels: &Value| {
-            labels["alertname"] == wanted.alert
-                && (wanted.pipeline.is_empty() || labels["pipeline"] == wanted.pipeline)
+            labels["alertname"] == wanted.alert && (wanted.pipeline.is_empty() || labels["pipeline"] == wanted.pipeline)
         };
         let Some(alerts) = self.prometheus.alerts()? else { return Ok(None) };
         let found = alerts.into_iter().find(|alert| alert.is_firing && is_it(&alert.labels));
@@ -95,7 +94,12 @@ impl Watch {
         Ok(self.until(wanted, "resolves", |firing| firing.is_none().then_some(()))?.1)
     }
 
-    fn until<T>(&self, wanted: Wanted, what: &str, mut is_so: impl FnMut(Option<Value>) -> Option<T>) -> Result<(T, f64)> {
+    fn until<T>(
+        &self,
+        wanted: Wanted,
+        what: &str,
+        mut is_so: impl FnMut(Option<Value>) -> Option<T>,
+    ) -> Result<(T, f64)> {
         let begin = Begin::now();
         while begin.seconds() < MOST_SECONDS {
             if let Some(found) = self.firing(wanted)?.and_then(&mut is_so) {
@@ -165,8 +169,7 @@ fn job(monitor: &Value) -> Result<Job> {
 fn targets(stand: &Stand, monitor: &Value) -> Result<Vec<(SocketAddr, Value)>> {
     let own = monitor["metadata"]["namespace"].as_str().context("a namespace")?;
     let selector = &monitor["spec"]["selector"];
-    let labels: BTreeMap<String, String> =
-        serde_json::from_value(selector["matchLabels"].clone()).unwrap_or_default();
+    let labels: BTreeMap<String, String> = serde_json::from_value(selector["matchLabels"].clone()).unwrap_or_default();
     let mut words: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
         ensure!(expression["operator"] == "Exists", "it is not known here: {expression}");
@@ -188,7 +191,8 @@ fn targets(stand: &Stand, monitor: &Value) -> Result<Vec<(SocketAddr, Value)>> {
         let Some(address) = pod["status"]["podIP"].as_str().filter(|_| !ended) else { continue };
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let ports = container["ports"].as_array().into_iter().flatten();
-            for number in ports.filter(|found| found["name"] == port).filter_map(|port| port["containerPort"].as_u64()) {
+            for number in ports.filter(|found| found["name"] == port).filter_map(|port| port["containerPort"].as_u64())
+            {
                 let labels = json!({
                     "job": job, "endpoint": port, "container": container["name"],
                     "namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"],
@@ -202,5 +206,8 @@ fn targets(stand: &Stand, monitor: &Value) -> Result<Vec<(SocketAddr, Value)>> {
 
 /// A line for each alert.
 pub(super) fn tell(wanted: Wanted, fired: f64, resolved: f64, commands: usize) {
-    say(&format!("{}: fired {fired:.0} s after it was broken, resolved {resolved:.0} s after it was mended; {commands} commands", wanted.alert));
+    say(&format!(
+        "{}: fired {fired:.0} s after it was broken, resolved {resolved:.0} s after it was mended; {commands} commands",
+        wanted.alert
+    ));
 }

@@ -25,7 +25,7 @@ pub(super) fn it_dies_again_and_again(site: &Site<'_>) -> Result<()> {
     let shows = [
         ("get pipelines.onceward.dev", "reasons"),
         ("logs", "restored"),
-        ("get events", "Restart"),
+        ("get events", "WorkerFailed"),
         ("describe pods", "Running"),
     ];
     // Nothing is to be mended: nobody kills it any more.
@@ -49,7 +49,8 @@ pub(super) fn it_dies_too_often_for_its_policy(site: &Site<'_>) -> Result<()> {
     site.judge(&desk, &shows, || {
         // As the page says.
         let page = std::fs::read_to_string(super::runbook::page(site.wanted.alert))?;
-        let command = page.split('`').find(|text| text.contains("annotate")).context("a command that starts it again")?;
+        let command =
+            page.split('`').find(|text| text.contains("annotate")).context("a command that starts it again")?;
         let (code, said) = desk.types(command, &[("NAMESPACE", crate::stand::NAMESPACE), ("PIPELINE", site.name())])?;
         if code != 0 {
             bail!("`{command}` ends with {code}: {said}");
