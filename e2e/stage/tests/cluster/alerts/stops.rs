@@ -17,7 +17,7 @@ pub(super) fn decided_output_is_lost(site: &Site<'_>) -> Result<()> {
     let mut manifest = site.numbers(None);
     manifest["spec"]["restartPolicy"] = json!({ "fixedDelay": { "attempts": 3, "delay": "10s" } });
     // It waits there until it is killed from outside.
-    Site::set_steps(&mut manifest, "coordinator.decided:3=pause:10m");
+    Site::set_steps(&mut manifest, "coordinator.decided:3=pause:600s");
     site.watch.is_quiet(site.wanted)?;
     site.stand.create(PIPELINES, &manifest)?;
     let worker = site.stand.worker(site.name(), 0)?;

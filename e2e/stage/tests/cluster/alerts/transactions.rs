@@ -1,6 +1,7 @@
 //! Brokers that do not hear the ends of transactions, and a topic that is written to faster than it is read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -18,8 +19,12 @@ const ALL: u64 = 1_000_000;
 const RATE: u64 = 2_000;
 const SLOW: &str = "worker.batch_read:*=pause:8s";
 
+/// One broker starts at a time: side by side they would starve each other on a small machine.
+static STARTS: Mutex<()> = Mutex::new(());
+
 /// A topic `numbers`, and a proxy before it that loses what it is told to.
 fn broker() -> Result<(Broker, Proxy, Judge)> {
+    let _turn = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
     let proxy = Proxy::start_at(HOST)?;
     let options = Options { host: Some(HOST.to_owned()), proxy: Some(proxy.port()), ..Options::default() };
     let broker = Broker::start(Version::Newest, &options)?;
