@@ -74,32 +74,27 @@ impl Watch {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Labels of the alert, if it fires.
-    fn firing(&self, wanted: Wanted) -> Result<Option<Option<Value>>> {
+    /// Labels of the alert where it fires; `None`: Prometheus does not answer.
+    fn firing(&self, wanted: Wanted) -> Result<Option<Vec<Value>>> {
         let is_it = |labels: &Value| {
             labels["alertname"] == wanted.alert && (wanted.pipeline.is_empty() || labels["pipeline"] == wanted.pipeline)
         };
         let Some(alerts) = self.prometheus.alerts()? else { return Ok(None) };
-        let found = alerts.into_iter().find(|alert| alert.is_firing && is_it(&alert.labels));
-        Ok(Some(found.map(|alert| alert.labels)))
+        let fire = alerts.into_iter().filter(|alert| alert.is_firing && is_it(&alert.labels));
+        Ok(Some(fire.map(|alert| alert.labels).collect()))
     }
 
     /// The alert's labels once it fires, and the seconds that this took.
     pub(super) fn fires(&self, wanted: Wanted) -> Result<(Value, f64)> {
-        self.until(wanted, "fires", |firing| firing)
+        self.until(wanted, "fires", |firing| firing.into_iter().next())
     }
 
     /// The seconds until it does not fire any more.
     pub(super) fn resolves(&self, wanted: Wanted) -> Result<f64> {
-        Ok(self.until(wanted, "resolves", |firing| firing.is_none().then_some(()))?.1)
+        Ok(self.until(wanted, "resolves", |firing| firing.is_empty().then_some(()))?.1)
     }
 
-    fn until<T>(
-        &self,
-        wanted: Wanted,
-        what: &str,
-        mut is_so: impl FnMut(Option<Value>) -> Option<T>,
-    ) -> Result<(T, f64)> {
+    fn until<T>(&self, wanted: Wanted, what: &str, mut is_so: impl FnMut(Vec<Value>) -> Option<T>) -> Result<(T, f64)> {
         let begin = Begin::now();
         while begin.seconds() < MOST_SECONDS {
             if let Some(found) = self.firing(wanted)?.and_then(&mut is_so) {
@@ -113,7 +108,7 @@ impl Watch {
     /// It does not fire before anything is broken.
     pub(super) fn is_quiet(&self, wanted: Wanted) -> Result<()> {
         let firing = crate::stand::until("Prometheus answers", || self.firing(wanted))?;
-        ensure!(firing.is_none(), "{} of {} fires while nothing is broken", wanted.alert, wanted.pipeline);
+        ensure!(firing.is_empty(), "{} of {} fires while nothing is broken", wanted.alert, wanted.pipeline);
         Ok(())
     }
 }
