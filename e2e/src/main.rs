@@ -118,7 +118,7 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
         cargo(&deaths, &[("DEATHS", "all".to_owned())], screen)?;
     }
     if wanted("alerts") && options.only.is_none() && !rustix::process::geteuid().is_root() {
-        screen.say("alerts: left out, they need root".to_owned())?;
+        screen.say("alerts: left out, they need root")?;
     } else if wanted("alerts") {
         let alerts = ["test", "--workspace", "--test", "cluster", "--", "--ignored", "every_alert_fires"];
         cargo(&alerts, &[], screen)?;
