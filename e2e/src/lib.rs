@@ -5,16 +5,13 @@ pub mod chaos;
 pub mod cluster;
 pub mod decisions;
 pub mod generated;
-pub mod http;
 pub mod kafka;
 pub mod kills;
 pub mod pairs;
-pub mod prometheus;
-pub mod promtool;
 pub mod s3;
 pub mod seeds;
 pub mod served;
 pub mod site;
 pub mod stage;
 
-pub use ::stage::helm;
+pub use ::stage::{helm, http, prometheus, promtool};

@@ -15,7 +15,7 @@ use onceward::screen::{Gone, Screen};
 
 const HELP: &str = "\
 usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes N] [--minutes N]
-                          [--only kills|pairs|simulation|model|kafka|controller]
+                          [--only kills|pairs|simulation|model|kafka|controller|alerts]
        onceward-e2e cluster up|down [--name N]
        onceward-e2e shell [--name N]
 
@@ -26,6 +26,8 @@ usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes
   kafka        worker and broker killed under a stream between two topics (default 60 minutes), then the
                worker killed at every step, five times in each of four shapes, on three kinds of brokers
   controller   the controller dies before and after each of its changing requests, while real workers run
+  alerts       what each alert of the chart watches is broken, on a cluster of two nodes with a Prometheus: all as
+               shipped, so that it takes half an hour; needs root
 
   cluster      brings up a Kubernetes of two nodes with this repository's image, or takes it down; needs root
   shell        the same, with a shell in its network; it stays up when the shell ends";
@@ -54,7 +56,7 @@ fn execute(arguments: &[String], screen: Screen) -> Result<()> {
     e2e::cluster::execute(arguments, |line| Ok(screen.say(line)?))
 }
 
-const PARTS: [&str; 6] = ["kills", "pairs", "simulation", "model", "kafka", "controller"];
+const PARTS: [&str; 7] = ["kills", "pairs", "simulation", "model", "kafka", "controller", "alerts"];
 
 #[derive(Debug)]
 struct Options {
@@ -94,9 +96,8 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
     let options = options(arguments)?;
     screen.say(format!("{options:?}"))?;
     let wanted = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
-    if (wanted("kills") || wanted("pairs") || wanted("kafka") || wanted("controller"))
-        && std::env::var_os("ONCEWARD_BIN").is_none()
-    {
+    let needs_binary = ["kills", "pairs", "kafka", "controller", "alerts"].into_iter().any(wanted);
+    if needs_binary && std::env::var_os("ONCEWARD_BIN").is_none() {
         build(screen)?;
     }
     if wanted("kills") {
@@ -115,6 +116,12 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
     if wanted("controller") {
         let deaths = ["test", "--workspace", "--test", "controller", "a_controller_may_die", "--", "--nocapture"];
         cargo(&deaths, &[("DEATHS", "all".to_owned())], screen)?;
+    }
+    if wanted("alerts") && options.only.is_none() && !rustix::process::geteuid().is_root() {
+        screen.say("alerts: left out, they need root")?;
+    } else if wanted("alerts") {
+        let alerts = ["test", "--workspace", "--test", "cluster", "--", "--ignored", "every_alert_fires"];
+        cargo(&alerts, &[], screen)?;
     }
     if wanted("simulation") {
         let simulation = ["test", "--workspace", "--test", "simulation", "--", "--nocapture"];

@@ -41,13 +41,16 @@ annotations:
 {{- define "onceward.alert.checkpointStale" -}}
 expr: |
   time() - max by (namespace, pipeline) (onceward_checkpoint_last_completed_timestamp_seconds)
-  > {{ .values.intervals }} * max by (namespace, pipeline) (onceward_checkpoint_interval_seconds)
-  + max by (namespace, pipeline) (onceward_checkpoint_timeout_seconds)
+  > clamp_min(
+    {{ .values.intervals }} * max by (namespace, pipeline) (onceward_checkpoint_interval_seconds)
+    + max by (namespace, pipeline) (onceward_checkpoint_timeout_seconds),
+    {{ .values.minimumSeconds }}
+  )
 annotations:
   summary: '[[ $labels.namespace ]]/[[ $labels.pipeline ]] has decided no checkpoint for [[ $value | humanizeDuration ]]'
   description: >-
-    That is more than {{ .values.intervals }} intervals and a timeout. Output waits for a checkpoint to become visible, and a restart would repeat all
-    work since the last one.
+    That is more than {{ .values.intervals }} intervals and a timeout, and than {{ .values.minimumSeconds }} seconds. Output waits for a checkpoint to become
+    visible, and a restart would repeat all work since the last one.
 {{- end -}}
 
 {{- define "onceward.alert.commitsPending" -}}

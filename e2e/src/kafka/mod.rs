@@ -1,4 +1,4 @@
-//! Real Kafka brokers on loopback, judged by Kafka's own client; beside what needs no engine, a proxy, loads and peers for
+//! Real Kafka brokers on loopback, judged by Kafka's own client; beside what needs no engine, loads and peers for
 //! benchmarks, and transactions that are left open.
 //!
 //! Needs a JDK (17 or newer) and Maven; the brokers' libraries are fetched once into the cache
@@ -6,11 +6,10 @@
 
 pub mod meter;
 pub mod peers;
-pub mod proxy;
 pub mod writer;
 
 use stage::kafka::libraries;
-pub use stage::kafka::{broker, judge};
+pub use stage::kafka::{broker, judge, proxy};
 
 pub use self::broker::{Broker, Options, Version};
 pub use self::judge::Judge;

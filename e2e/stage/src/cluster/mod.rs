@@ -137,9 +137,16 @@ impl Cluster {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = self.layout.folder().join("tools");
         fs::create_dir_all(&folder)?;
-        let kubectl = folder.join("kubectl");
-        fs::write(&kubectl, format!("#!/bin/sh\nexec {} kubectl \"$@\"\n", self.program.display()))?;
-        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755))?;
+        let (kubectl, text) =
+            (folder.join("kubectl"), format!("#!/bin/sh\nexec {} kubectl \"$@\"\n", self.program.display()));
+        // One that somebody runs at this moment cannot be written to.
+        if fs::read_to_string(&kubectl).is_ok_and(|there| there == text) {
+            return Ok(folder);
+        }
+        let made = tempfile::NamedTempFile::new_in(&folder)?;
+        fs::write(made.path(), text)?;
+        fs::set_permissions(made.path(), fs::Permissions::from_mode(0o755))?;
+        made.into_temp_path().persist(&kubectl)?;
         Ok(folder)
     }
 

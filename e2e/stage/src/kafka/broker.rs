@@ -55,7 +55,7 @@ pub struct Options {
     pub properties: Vec<(String, String)>,
     /// Adds listeners with TLS and SASL, and access control: [`POWERLESS`] may do nothing.
     pub is_secured: bool,
-    /// Adds a listener that is reached through a proxy on this port of 127.0.0.1.
+    /// Adds a listener that is reached through a proxy on this port of the host.
     pub proxy: Option<u16>,
     /// Where it listens, if not at 127.0.0.1.
     pub host: Option<String>,

@@ -6,17 +6,20 @@
 //! takes it down; `ONCEWARD_CLUSTER` gives it another name, so that two people can test at once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
 mod bring_up;
 mod changes;
 mod chaos;
 mod deaths;
 mod deletions;
+mod desk;
 #[path = "../apiserver/dice.rs"]
 mod dice;
 mod faults;
 mod installed;
 mod orders;
 mod outages;
+mod plugin;
 mod pressure;
 mod readme;
 mod recovery;
@@ -36,7 +39,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use stage::cluster::Cluster;
 use stage::helm::Helm;
-use stage::{kafka, s3};
+use stage::{kafka, promtool, s3};
 
 use crate::stand::Stand;
 
@@ -62,7 +65,7 @@ enum Scenario {
 use Scenario::{Alone, Beside, Installed, Long, Measured};
 
 /// Those that run beside others come first, the rest in this order.
-const SCENARIOS: [(&str, Scenario); 25] = [
+const SCENARIOS: [(&str, Scenario); 27] = [
     (
         "clusters_come_up_side_by_side_and_leave_nothing",
         Alone(bring_up::clusters_come_up_side_by_side_and_leave_nothing),
@@ -106,6 +109,11 @@ const SCENARIOS: [(&str, Scenario); 25] = [
     ),
     ("what_keeps_a_pod_from_being_made_is_told", Installed(refusals::what_keeps_a_pod_from_being_made_is_told)),
     ("a_secret_that_is_not_there_is_told", Beside(refusals::a_secret_that_is_not_there_is_told)),
+    (
+        "kubectl_finds_its_plugin_and_every_verb_does_what_it_says",
+        Beside(plugin::kubectl_finds_its_plugin_and_every_verb_does_what_it_says),
+    ),
+    ("every_alert_fires_and_resolves_as_shipped", Measured(alerts::every_alert_fires_and_resolves_as_shipped)),
     ("recovery_is_measured", Measured(recovery::recovery_is_measured)),
     (
         "a_worker_that_runs_out_of_memory_is_told_and_replaced",
@@ -197,6 +205,7 @@ fn shared(names: &[&str]) -> Result<()> {
     Helm::new()?;
     s3::binary()?;
     kafka::Judge::prepare()?;
+    promtool::program("prometheus")?;
     let begin = Begin::now();
     let name = shared_name();
     let cluster = Cluster::up(&name)?;

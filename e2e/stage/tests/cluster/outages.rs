@@ -44,8 +44,19 @@ impl Bucket {
         } })
     }
 
-    fn objects(&self) -> PathBuf {
+    /// Where its objects lie as files.
+    pub(crate) fn objects(&self) -> PathBuf {
         self.gateway.buckets().join(self.name)
+    }
+
+    /// Nobody answers from now on.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.gateway.kill()
+    }
+
+    /// With what it held.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.gateway.start_again()
     }
 }
 
@@ -55,11 +66,11 @@ pub(crate) fn a_bucket_that_is_away_is_waited_for(stand: &Stand) -> Result<()> {
     let orders = Orders { name: "away", rows: 60_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage };
     stand.create(PIPELINES, &orders.manifest())?;
     let before = stand.status("away", "it has checkpoints", |status| epoch(status) >= 2)?;
-    bucket.gateway.kill()?;
+    bucket.kill()?;
     stand.status("away", "it is told that checkpoints fail, or that it does not run", |status| {
         condition(status, "CheckpointHealthy").0 == "False" || condition(status, "Ready").0 == "False"
     })?;
-    bucket.gateway.start_again()?;
+    bucket.start_again()?;
     stand.status("away", "it goes on", |status| {
         epoch(status) > epoch(&before) + 1 && condition(status, "CheckpointHealthy").0 == "True"
     })?;

@@ -102,7 +102,7 @@ impl Stream {
             *times = times.saturating_add(1);
             Ok(())
         })?;
-        let missing = times.iter().filter(|times| **times == 0).count();
+        let missing = times.iter().filter(|times| **times < 1).count();
         let doubled = times.iter().filter(|times| **times > 1).count();
         ensure!(missing == 0 && doubled == 0, "{} orders, missing {missing}, doubled {doubled}", times.len());
         let left = hidden(&self.rows)?;

@@ -1,15 +1,15 @@
-//! A proxy on loopback that knows Kafka's framing and loses what a test tells it to lose. Every loss is counted.
+//! A proxy that knows Kafka's framing and loses what a test tells it to lose. Every loss is counted.
 //!
 //! The broker must advertise it: see `Options::proxy` and `Listener::Proxied`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use crate::ports::Port;
 use anyhow::{Context as _, Result};
-use stage::ports::Port;
 
 /// `EndTxn` among Kafka's API keys.
 pub const END_TXN: i16 = 26;
@@ -51,23 +51,32 @@ type Shared = Arc<Mutex<State>>;
 
 /// Listens until it is dropped.
 pub struct Proxy {
+    host: String,
     port: Port,
     shared: Shared,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
-    /// Listens; connections end at once until there is something to [forward to](Self::forward_to).
+    /// Listens on loopback; connections end at once until there is something to [forward to](Self::forward_to).
     ///
     /// # Errors
     /// What the system says.
     pub fn start() -> Result<Self> {
+        Self::start_at("127.0.0.1")
+    }
+
+    /// Listens at another address of this machine, which the broker's `Options::host` must be then.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_at(host: &str) -> Result<Self> {
         let port = Port::reserve()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number))?;
+        let listener = TcpListener::bind((host, port.number))?;
         let shared = Shared::default();
         let theirs = Arc::clone(&shared);
         let acceptor = Builder::new().name("proxy".into()).spawn(move || accept(&listener, &theirs))?;
-        Ok(Self { port, shared, acceptor: Some(acceptor) })
+        Ok(Self { host: host.to_owned(), port, shared, acceptor: Some(acceptor) })
     }
 
     pub fn port(&self) -> u16 {
@@ -75,7 +84,7 @@ impl Proxy {
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port.number)
+        format!("{}:{}", self.host, self.port.number)
     }
 
     /// Where connections go from now on.
@@ -125,7 +134,7 @@ impl Drop for Proxy {
         state.hang_up();
         drop(state);
         // Wakes the acceptor.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port.number));
+        let _ = TcpStream::connect((self.host.as_str(), self.port.number));
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }

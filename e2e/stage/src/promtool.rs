@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use stage::cache::{self, run};
+use crate::cache::{self, run};
 
 const FIX: &str =
     "put prometheus and promtool 2.42 or newer on the path (Debian: apt-get update; the rest is done here)";
@@ -32,7 +32,7 @@ impl Promtool {
 }
 
 /// `prometheus` or `promtool`.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
+pub fn program(name: &str) -> Result<PathBuf> {
     let on_path = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if on_path.is_ok_and(|status| status.success()) {
         return Ok(name.into());

@@ -25,5 +25,20 @@ pub fn get(address: SocketAddr, path: &str) -> Result<(String, String)> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head and a body")?;
-    Ok((head.to_owned(), body.to_owned()))
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    Ok((head.to_owned(), if is_chunked { whole(body)? } else { body.to_owned() }))
+}
+
+/// A body that came in chunks: each has its length in hexadecimal digits before it, the last one is empty.
+fn whole(mut chunks: &str) -> Result<String> {
+    let mut body = String::new();
+    loop {
+        let (length, rest) = chunks.split_once("\r\n").context("a chunk's length")?;
+        let length = usize::from_str_radix(length.trim(), 16).context("a chunk's length")?;
+        if length == 0 {
+            return Ok(body);
+        }
+        body.push_str(rest.get(..length).context("a chunk is cut off")?);
+        chunks = rest.get(length..).and_then(|rest| rest.strip_prefix("\r\n")).context("a chunk has no end")?;
+    }
 }
