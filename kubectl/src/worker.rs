@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use crate::site::{Error, Site};
 
 /// For a whole answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Far more than a worker shows.
 const MOST_BYTES: u64 = 8 << 20;
 

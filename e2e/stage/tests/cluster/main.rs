@@ -46,7 +46,7 @@ use crate::stand::Stand;
 /// The cluster that scenarios share, unless `ONCEWARD_CLUSTER` names another one.
 const SHARED: &str = "tests";
 /// Scenarios side by side.
-const LANES: usize = 4;
+const LANES: usize = 3;
 /// Set for the process that is in its network.
 const WITHIN: &str = "ONCEWARD_WITHIN";
 
