@@ -129,7 +129,9 @@ fn commits_settled(status: &PipelineStatus, aim: &Aim, workers: &[Worker<'_>]) -
     }
     let pending = status.pending_commits.first().map(|pending| {
         let error = pending.last_error.as_deref().unwrap_or("they take long");
-        format!("sink `{}`: {error}", pending.sink)
+        let sink = format!("sink `{}`: ", pending.sink);
+        // Most errors begin with it.
+        format!("{sink}{}", error.strip_prefix(&sink).unwrap_or(error))
     });
     let is_settling = aim.then.is_some();
     match (&aim.goal, pending) {

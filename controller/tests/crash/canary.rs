@@ -207,7 +207,6 @@ async fn live(world: &World, tokens: &Capture, metrics: SocketAddr) -> String {
     until(world, "it runs anew", || is_running(world)).await;
     world.cluster.block(NAMESPACE, NAME, true);
     until(world, "commits wait", || !world.status().pending_commits.is_empty()).await;
-    tokio::time::sleep(LOOK).await;
     seen += &scraped(metrics).await;
     world.cluster.block(NAMESPACE, NAME, false);
     world.edit(|pipeline| pipeline["spec"]["suspend"] = true.into());

@@ -116,17 +116,22 @@ pub(crate) fn command(onceward: &Path, manifest: &str, folder: &Path) -> Result<
     Ok(command)
 }
 
+const LOOK: Duration = Duration::from_millis(5);
+/// An hour, and the time that looking takes.
+const MOST_LOOKS: u32 = 720_000;
+
 /// Polls the peak resident size until the child has exited; it stays unreaped, so that its times can still be read.
 fn watch(pid: Pid) -> Result<f64> {
     let mut peak = 0.0_f64;
-    loop {
+    for _ in 0..MOST_LOOKS {
         peak = peak.max(peak_rss_mb(pid).unwrap_or(0.0));
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if waitid(WaitId::Pid(pid), options)?.is_some() {
             return Ok(peak);
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(LOOK);
     }
+    anyhow::bail!("it has not ended within an hour")
 }
 
 /// None: it has exited.

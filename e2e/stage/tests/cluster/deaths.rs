@@ -41,7 +41,7 @@ pub(crate) fn deaths_lose_and_double_nothing(stand: &Stand) -> Result<()> {
 
     let done = stand.phase("deaths", "Finished")?;
     say(&format!("deaths: restarts {}", done["restarts"]));
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("deaths")
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn a_node_that_is_cut_off_with_its_worker_running_is_fenced(stand: &S
     node.heal()?;
     whole_again(stand, &run.worker, "cut")?;
     stand.phase("cut", "Finished")?;
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("cut")
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn a_worker_that_is_cut_off_from_its_bucket_is_fenced_when_it_is_back
     until("the worker that was left behind is fenced", || Ok((!is_alive(process)).then_some(())))?;
     whole_again(stand, &run.worker, "cut-bucket")?;
     stand.phase("cut-bucket", "Finished")?;
-    orders.assert_exact(&stand.cluster.layout().shared())?;
+    orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
     stand.forget("cut-bucket")
 }
 
