@@ -349,6 +349,8 @@ public final class Judge {
         settings.putIfAbsent("batch.size", "262144");
         settings.put("enable.idempotence", "true");
         settings.put("delivery.timeout.ms", "300000");
+        // A producer that has missed a leader's coming asks again then, and by default in five minutes only.
+        settings.put("metadata.max.age.ms", "5000");
         // A broker that was killed may take its time.
         settings.put("max.block.ms", "300000");
         AtomicReference<Exception> failed = new AtomicReference<>();

@@ -89,7 +89,7 @@ const SCENARIOS: [(&str, Scenario); 27] = [
     ),
     ("a_node_that_loses_power_loses_nothing_else", Long(deaths::a_node_that_loses_power_loses_nothing_else)),
     ("a_bucket_that_is_away_is_waited_for", Beside(outages::a_bucket_that_is_away_is_waited_for)),
-    ("a_broker_that_is_away_is_waited_for", Long(outages::a_broker_that_is_away_is_waited_for)),
+    ("a_broker_that_is_away_is_waited_for", Beside(outages::a_broker_that_is_away_is_waited_for)),
     (
         "a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do",
         Beside(outages::a_wrong_secret_and_a_missing_bucket_are_told_with_what_to_do),
@@ -130,7 +130,7 @@ const SCENARIOS: [(&str, Scenario); 27] = [
     ),
     ("a_deletion_waits_for_commits_and_not_for_ever", Long(deletions::a_deletion_waits_for_commits_and_not_for_ever)),
     ("a_worker_that_dies_at_a_named_step_is_replaced", Long(steps::a_worker_that_dies_at_a_named_step_is_replaced)),
-    ("chaos_loses_and_doubles_nothing", Long(chaos::chaos_loses_and_doubles_nothing)),
+    ("chaos_loses_and_doubles_nothing", Installed(chaos::chaos_loses_and_doubles_nothing)),
     (
         "a_release_that_is_removed_leaves_pipelines_and_checkpoints",
         Installed(installed::a_release_that_is_removed_leaves_pipelines_and_checkpoints),
