@@ -12,7 +12,7 @@ const COMMIT: [&str; 2] = ["transactions", "commit"];
 #[test]
 fn only_what_a_checkpoint_decided_can_be_committed_by_hand() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
-    let stage = struck(&cluster, Shape { rows: 10_000, ..Shape::new("hand") })?;
+    let stage = struck(&cluster, Shape { rows: 40_000, ..Shape::new("hand") })?;
     let (good, bad) = (ids(&stage, "decided")?.remove(0), ids(&stage, "undecided")?.remove(0));
     let (before, waiting) = (visible(&stage, "hand")?, decided(&stage, "hand")?);
     ensure!(!waiting.is_empty() && before.is_disjoint(&waiting));
@@ -35,7 +35,7 @@ fn only_what_a_checkpoint_decided_can_be_committed_by_hand() -> Result<()> {
     expect(tool(&stage, &COMMIT, &[&good], "")?, 2, &["no"])?;
 
     // A run that lives is not disturbed, though all it waits for is done for it.
-    let (stage, child, id) = stopped(&cluster, Shape { rows: 10_000, ..Shape::new("beside") })?;
+    let (stage, child, id) = stopped(&cluster, Shape { rows: 40_000, ..Shape::new("beside") })?;
     expect(tool(&stage, &COMMIT, &["--all"], "")?, 0, &["committed"])?;
     kill_process(id, Signal::CONT)?;
     let ended = child.finish()?;

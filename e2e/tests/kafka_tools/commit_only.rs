@@ -11,7 +11,7 @@ use crate::struck::{bootstrap, decided, expect, open, records, start_tool, stopp
 const COMMIT: [&str; 1] = ["commit"];
 
 fn shape(topic: &str) -> Shape {
-    Shape { rows: 10_000, ..Shape::new(topic) }
+    Shape { rows: 40_000, ..Shape::new(topic) }
 }
 
 #[test]

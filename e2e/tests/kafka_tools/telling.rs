@@ -13,7 +13,7 @@ use crate::struck::{bootstrap, expect, ids, list, open, struck, tool};
 fn open_transactions_are_told_with_age_partitions_and_decision() -> Result<()> {
     for version in [Version::Newest, Version::V3] {
         let cluster = Cluster::new(version, &Options::default())?;
-        let shape = Shape { rows: 10_000, ..Shape::new("told") };
+        let shape = Shape { rows: 40_000, ..Shape::new("told") };
         let stage = struck(&cluster, shape)?;
         agrees_with_the_judge(&stage)?;
         describes(&stage)?;
