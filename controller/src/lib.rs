@@ -9,6 +9,7 @@
 //! | [`status`] | conditions, phase, and when they are worth a write |
 //! | [`cluster`] | requests to the API server and to workers, and the loop |
 //! | [`events`] | what has happened between two statuses, for people |
+//! | [`flapping`] | of commits that pend by turns, what is told |
 //! | [`metrics`] | statuses as Prometheus reads them |
 //! | [`requests`] | what people ask for by annotation |
 //! | [`names`] | labels, names and hashes |
@@ -19,6 +20,7 @@ pub mod build;
 pub mod cluster;
 pub mod decide;
 pub mod events;
+pub mod flapping;
 pub mod metrics;
 pub mod names;
 pub mod observe;

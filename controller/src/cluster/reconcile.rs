@@ -20,6 +20,7 @@ use super::station::Station;
 use super::{Error, apply, obstacles};
 use crate::decide::{Decision, Step, decide};
 use crate::events::events;
+use crate::flapping::Flapping;
 use crate::names;
 use crate::observe::Observed;
 use crate::status;
@@ -55,6 +56,7 @@ struct Memory {
     failures: u32,
     /// See [`Observed::denied`].
     denied: Option<String>,
+    flapping: Flapping,
 }
 
 impl Memory {
@@ -181,8 +183,11 @@ impl Context {
             let before = pipeline.status.take().unwrap_or_default();
             pipeline = apply::write_status(&self.client, &pipeline, &decision.status).await?;
             let written = digest(pipeline.status.as_ref());
-            self.remember(&uid, |memory| (memory.written_ms, memory.written) = (Some(now_ms), written));
-            let told = events(&before, &decision.status);
+            let mut told = vec![];
+            self.remember(&uid, |memory| {
+                (memory.written_ms, memory.written) = (Some(now_ms), written);
+                told = events(&memory.flapping.as_told(before, &decision.status, now_ms), &decision.status);
+            });
             self.publisher.publish(&pipeline, told, now_ms).await;
         }
         for step in &decision.steps {

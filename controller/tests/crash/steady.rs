@@ -124,6 +124,20 @@ fn of_a_pipeline_whose_target_is_away_tries_are_written_every_thirty_seconds_at_
     });
 }
 
+/// Blocks what they write to for longer than what is called quick, and lets it go for a moment, so often. How often the statuses
+/// of all show it.
+async fn turns(world: &World, names: &[String], count: usize) -> usize {
+    let mut shown = 0;
+    for is_blocked in [true, false].into_iter().cycle().take(2 * count) {
+        for name in names {
+            world.cluster.block(NAMESPACE, name, is_blocked);
+        }
+        tokio::time::sleep(Duration::from_secs(if is_blocked { 14 } else { 3 })).await;
+        shown += usize::from(names.iter().all(|name| world.pending_of(name).is_some()) == is_blocked);
+    }
+    shown
+}
+
 /// Commits that take longer than what is called quick pend and are settled with every epoch.
 #[test]
 fn of_a_pipeline_whose_target_is_slow_turns_are_written_every_thirty_seconds_at_most() {
@@ -135,24 +149,17 @@ fn of_a_pipeline_whose_target_is_slow_turns_are_written_every_thirty_seconds_at_
         }
         world.start_controller();
         until(&world, &running, "Running").await;
+        let begun = world.trouble.writes();
+        let first = turns(&world, &running, 8).await;
+        assert!(first > 0, "what is shown changes");
+        let events = world.trouble.writes_since(begun);
+        let events = events.iter().filter(|write| write.what.contains(" events ")).count();
+        assert_eq!(events, 2 * running.len(), "that commits pend and are settled is told once");
         let before = world.trouble.writes();
-        let mut turns = 0;
-        for _ in 0..40 {
-            for is_blocked in [true, false] {
-                for name in &running {
-                    world.cluster.block(NAMESPACE, name, is_blocked);
-                }
-                // Longer than what is called quick, and a moment.
-                tokio::time::sleep(Duration::from_secs(if is_blocked { 14 } else { 3 })).await;
-                turns += usize::from(running.iter().all(|name| world.pending_of(name).is_some()) == is_blocked);
-            }
-        }
-        assert!(turns > 20, "what is shown changes: {turns}");
+        let more = turns(&world, &running, 40).await;
+        assert!(more > 20, "what is shown goes on changing: {more}");
         let writes = world.trouble.writes_since(before);
-        let is_told = |write: &Write| write.what.ends_with(" status") || write.what.contains(" events ");
-        assert!(writes.iter().all(is_told), "{writes:?}");
-        let events = writes.iter().filter(|write| write.what.contains(" events ")).count();
-        assert!(events <= running.len() * 30, "as many as people can read in an hour: {events}");
+        assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
         for name in &running {
             let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
             assert!((15..=24).contains(&times.len()), "{name}: {times:?}");

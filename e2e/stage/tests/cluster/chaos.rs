@@ -19,6 +19,15 @@ const MINUTES: f64 = 4.0;
 const SHORTEST: usize = 3;
 const LONGEST: usize = 18;
 
+/// Says that it is enough, however what goes on meanwhile ends: whoever feeds would be waited for without end.
+struct Told<'a>(&'a AtomicBool);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Counts of what was struck, by fault, and of processes that were killed while something lasted.
 #[derive(Default)]
 struct Tally {
@@ -34,8 +43,9 @@ pub(crate) fn chaos_loses_and_doubles_nothing(stand: &Stand) -> Result<()> {
     let (address, enough) = (stream.broker.address(), AtomicBool::new(false));
     let (tally, count) = std::thread::scope(|scope| {
         let feeding = scope.spawn(|| feed(&address, &enough));
+        let told = Told(&enough);
         let tally = befall(stand, &mut stream, minutes);
-        enough.store(true, Ordering::SeqCst);
+        drop(told);
         (tally, feeding.join().unwrap_or_else(|_| bail!("whoever feeds it panicked")))
     });
     let (tally, count) = (tally?, count?);
