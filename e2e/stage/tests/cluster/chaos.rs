@@ -14,7 +14,7 @@ use crate::stream::{BOTH, Stream, feed};
 use crate::{Begin, say};
 
 /// Unless `MINUTES` says otherwise.
-const MINUTES: f64 = 4.0;
+const MINUTES: f64 = 5.0;
 /// What lasts does so for so many seconds: a node is missed after 12.
 const SHORTEST: usize = 3;
 const LONGEST: usize = 18;
