@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use stage::cluster::{Component, NODES};
 
 use crate::deaths::{kill_controllers, leader, path_of};
-use crate::stand::{NAMESPACE, PIPELINES, Stand, is_alive, kill, until};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, is_alive, kill, serial, until};
 use crate::stream::Stream;
+use crate::upgrades::NEXT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
@@ -24,10 +25,13 @@ pub(crate) enum Fault {
     ControlPlaneAway,
     Scaled,
     Suspended,
+    Upgraded,
+    Restarted,
+    Saved,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::PodDeleted,
         Self::ProcessKilled,
         Self::LeaderKilled,
@@ -40,6 +44,9 @@ impl Fault {
         Self::ControlPlaneAway,
         Self::Scaled,
         Self::Suspended,
+        Self::Upgraded,
+        Self::Restarted,
+        Self::Saved,
     ];
 
     /// Whether it lasts until it is undone.
@@ -78,6 +85,9 @@ pub(crate) fn strike(stand: &Stand, stream: &mut Stream, strike: &Strike) -> Res
         Fault::ControllersKilled => until("both controllers are killed", || kill_controllers(stand).map(Some))?,
         Fault::Scaled => scale(stand, victim)?,
         Fault::Suspended => suspend(stand, victim)?,
+        Fault::Upgraded => upgrade(stand, victim)?,
+        Fault::Restarted => restart(stand, victim)?,
+        Fault::Saved => save(stand, victim)?,
         _ => return last(stand, stream, strike),
     }
     ensure!(hold.is_zero() && meanwhile.is_none(), "{fault:?} does not last");
@@ -151,4 +161,43 @@ fn suspend(stand: &Stand, name: &str) -> Result<()> {
     stand.patch(&path, &json!({ "spec": { "suspend": false } }))?;
     stand.phase(name, "Running")?;
     Ok(())
+}
+
+/// To another image than that which it has: the chart's, or the same by another name.
+fn upgrade(stand: &Stand, name: &str) -> Result<()> {
+    let path = format!("{PIPELINES}/{name}");
+    let is_next = stand.get(&path)?["spec"]["image"] == NEXT;
+    stand.patch(&path, &json!({ "spec": { "image": if is_next { "" } else { NEXT } } }))?;
+    until(&format!("a worker of {name} with the other image"), || {
+        let worker = stand.worker(name, 0)?;
+        let image = worker.pointer("/spec/containers/0/image").and_then(Value::as_str);
+        Ok(((image == Some(NEXT)) != is_next).then_some(()))
+    })?;
+    stand.phase(name, "Running").map(drop)
+}
+
+fn restart(stand: &Stand, name: &str) -> Result<()> {
+    let before = stand.worker(name, 0)?;
+    ask(stand, name, "restart", &format!("2026-01-02T00:00:00.{:09}Z", serial(&before)))?;
+    stand.worker(name, serial(&before))?;
+    stand.phase(name, "Running").map(drop)
+}
+
+/// A checkpoint that is kept; asked for again where the worker has ended meanwhile.
+fn save(stand: &Stand, name: &str) -> Result<()> {
+    let asked =
+        |status: &Value| status.pointer("/actions/savepoint/requestedAt").and_then(Value::as_str).map(str::to_owned);
+    let mut tries = 0_u32;
+    until(&format!("a savepoint of {name}"), || {
+        tries += 1;
+        let time = format!("2026-01-02T00:00:00.{:06}{tries:03}Z", serial(&stand.worker(name, 0)?));
+        ask(stand, name, "savepoint", &time)?;
+        let answer = stand.status(name, "a savepoint is answered", |status| asked(status).as_ref() == Some(&time))?;
+        Ok(answer.pointer("/actions/savepoint/taken/handle").map(drop))
+    })
+}
+
+fn ask(stand: &Stand, name: &str, what: &str, time: &str) -> Result<()> {
+    let key = format!("onceward.dev/{what}-requested-at");
+    stand.patch(&format!("{PIPELINES}/{name}"), &json!({ "metadata": { "annotations": { key: time } } }))
 }

@@ -14,7 +14,7 @@ use stage::kafka::{Broker, Judge, Options, Version};
 use crate::orders::{each_row, hidden, visible};
 use crate::outages::Bucket;
 use crate::stand::{PIPELINES, Stand, until};
-use crate::{Begin, revenue};
+use crate::{Begin, revenue, upgrades};
 
 pub(crate) const SUMS: &str = "chaos-sums";
 pub(crate) const ROWS: &str = "chaos-rows";
@@ -43,6 +43,7 @@ impl Stream {
     pub(crate) fn start(stand: &Stand) -> Result<Self> {
         let broker = Broker::start(Version::Newest, &Options { host: Some(PLANE.to_owned()), ..Options::default() })?;
         let bucket = Bucket::start(stand, ROWS)?;
+        upgrades::make_next(stand)?;
         let judge = Judge::start(&broker.address())?;
         for topic in [ORDERS, REVENUE] {
             judge.create(topic, 2)?;

@@ -10,7 +10,7 @@ use crate::orders::{Orders, visible};
 use crate::stand::{PIPELINES, Stand, kill, serial, until};
 
 /// The same program by another name.
-const NEXT: &str = "docker.io/library/onceward:next";
+pub(crate) const NEXT: &str = "docker.io/library/onceward:next";
 
 fn orders(name: &'static str, rows: u64) -> Orders {
     Orders { name, rows, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None }
@@ -22,8 +22,13 @@ pub(crate) fn at_work(stand: &Stand, name: &str) -> Result<()> {
     until(&format!("{name}: output"), || Ok((visible(&output)? > 4).then_some(())))
 }
 
+/// Returns when both nodes have it.
+pub(crate) fn make_next(stand: &Stand) -> Result<()> {
+    (1..=NODES).try_for_each(|node| stand.cluster.node(node).tag_image(image::ONCEWARD, NEXT))
+}
+
 pub(crate) fn another_image_goes_through_a_last_checkpoint(stand: &Stand) -> Result<()> {
-    (1..=NODES).try_for_each(|node| stand.cluster.node(node).tag_image(image::ONCEWARD, NEXT))?;
+    make_next(stand)?;
     let orders = orders("upgraded", 40_000);
     stand.create(PIPELINES, &orders.manifest())?;
     at_work(stand, "upgraded")?;
