@@ -38,9 +38,14 @@ annotations:
     visible, and the pipeline will start again from the last one that did.
 {{- end -}}
 
+{{/* A worker counts from its own start. Where workers end again and again before they have one, the controller knows the newest. */}}
 {{- define "onceward.alert.checkpointStale" -}}
 expr: |
-  time() - max by (namespace, pipeline) (onceward_checkpoint_last_completed_timestamp_seconds)
+  time() - (
+    max by (namespace, pipeline) (onceward_pipeline_last_checkpoint_timestamp_seconds > 0)
+    and sum by (namespace, pipeline) (increase(onceward_pipeline_restarts_total{reason!~"SpecChanged|Requested"}[{{ .values.window }}])) > 0
+    or max by (namespace, pipeline) (onceward_checkpoint_last_completed_timestamp_seconds)
+  )
   > clamp_min(
     {{ .values.intervals }} * max by (namespace, pipeline) (onceward_checkpoint_interval_seconds)
     + max by (namespace, pipeline) (onceward_checkpoint_timeout_seconds),
@@ -154,8 +159,9 @@ annotations:
 {{- $job := default (printf "%s/%s" .root.Release.Namespace (include "onceward.controllerName" .root)) .root.Values.monitoring.prometheusRule.controllerJob -}}
 expr: |
   absent(up{job={{ $job | quote }}} == 1)
+  or absent(onceward_leader{job={{ $job | quote }}} == 1)
 annotations:
-  summary: No controller of Onceward answers
+  summary: No controller of Onceward is at work
   description: >-
     Pipelines that run go on, with their checkpoints. A worker that dies is not replaced, and neither changes nor deletions of Pipelines have any
     effect.
