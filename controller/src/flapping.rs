@@ -17,9 +17,15 @@ pub struct Flapping {
 }
 
 impl Flapping {
+    /// Whether something was left untold that may have to be, if it stays.
+    pub fn is_owing(&self) -> bool {
+        self.is_pending && !self.told.as_ref().is_some_and(is_pending)
+    }
+
     /// The older status as it was told, for the difference that events are made of. While the Pipeline runs, that commits pend
     /// is told at once after ten quiet minutes and otherwise once it has been so for that long; that they no longer do, at
-    /// once, where the contrary was told. Called with each status that is written.
+    /// once, where the contrary was told. Called with each status that is written, and
+    /// with the same one twice while something [is owing](Self::is_owing).
     #[must_use]
     pub fn as_told(&mut self, mut before: PipelineStatus, after: &PipelineStatus, now_ms: u64) -> PipelineStatus {
         let Some(new) = settled(after) else { return before };
@@ -111,8 +117,9 @@ mod tests {
         let mut life = Life::new();
         assert_eq!(life.runs(0, true), [PENDING]);
         assert_eq!(life.runs(14_000, false), [SETTLED]);
+        assert!(!life.flapping.is_owing());
         assert!(life.runs(14_000, true).is_empty());
-        assert!(life.runs(QUIET_MS - 1, true).is_empty());
+        assert!(life.runs(QUIET_MS - 1, true).is_empty() && life.flapping.is_owing());
         assert_eq!(life.runs(1, true), [PENDING]);
         assert!(life.runs(30_000, true).is_empty());
         assert_eq!(life.runs(30_000, false), [SETTLED], "the end of what was told is told at once");

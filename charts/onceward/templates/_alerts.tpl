@@ -58,11 +58,19 @@ annotations:
     visible, and a restart would repeat all work since the last one.
 {{- end -}}
 
+{{/* What the controller tells of a running pipeline is up to half a minute old: of one that takes long over each commit, they seem to pend. */}}
 {{- define "onceward.alert.commitsPending" -}}
 expr: |
   time() - min by (namespace, pipeline) (onceward_commit_oldest_pending_timestamp_seconds > 0)
   > clamp_min({{ .values.intervals }} * max by (namespace, pipeline) (onceward_checkpoint_interval_seconds), {{ .values.minimumSeconds }})
-  or max by (namespace, pipeline) (onceward_pipeline_status_condition{condition="CommitsSettled", status="false"}) == 1
+  or (
+    max by (namespace, pipeline) (onceward_pipeline_status_condition{condition="CommitsSettled", status="false"}) == 1
+    unless max by (namespace, pipeline) (onceward_pipeline_status_phase{phase="Running"}) == 1
+  )
+  or (
+    time() - min by (namespace, pipeline) (onceward_pipeline_oldest_pending_commit_timestamp_seconds > 0) > 2 * {{ .values.minimumSeconds }}
+    unless max by (namespace, pipeline) (onceward_checkpoint_interval_seconds)
+  )
 annotations:
   summary: Decided output of [[ $labels.namespace ]]/[[ $labels.pipeline ]] is not committed
   description: >-

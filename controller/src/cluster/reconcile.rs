@@ -183,12 +183,10 @@ impl Context {
             let before = pipeline.status.take().unwrap_or_default();
             pipeline = apply::write_status(&self.client, &pipeline, &decision.status).await?;
             let written = digest(pipeline.status.as_ref());
-            let mut told = vec![];
-            self.remember(&uid, |memory| {
-                (memory.written_ms, memory.written) = (Some(now_ms), written);
-                told = events(&memory.flapping.as_told(before, &decision.status, now_ms), &decision.status);
-            });
-            self.publisher.publish(&pipeline, told, now_ms).await;
+            self.remember(&uid, |memory| (memory.written_ms, memory.written) = (Some(now_ms), written));
+            self.tell(&pipeline, before, &decision.status, now_ms).await;
+        } else if !has_news && self.memory(&uid).flapping.is_owing() {
+            self.tell(&pipeline, decision.status.clone(), &decision.status, now_ms).await;
         }
         for step in &decision.steps {
             self.must_lead()?;
@@ -205,6 +203,15 @@ impl Context {
             }
         }
         Ok(is_written || !has_news)
+    }
+
+    /// Publishes what has happened between two statuses.
+    async fn tell(&self, pipeline: &Pipeline, before: PipelineStatus, after: &PipelineStatus, now_ms: u64) {
+        let mut told = vec![];
+        self.remember(names::uid(pipeline), |memory| {
+            told = events(&memory.flapping.as_told(before, after, now_ms), after);
+        });
+        self.publisher.publish(pipeline, told, now_ms).await;
     }
 
     /// Whoever has lost the lease meanwhile leaves the rest to the next one.

@@ -94,18 +94,20 @@ impl Committers {
     /// As [`Self::abort_leftovers`], once and for those alone that hold readers up: a zombie may have opened more since.
     /// What does not answer is asked again at the next sweep.
     pub(super) async fn sweep(&self) {
-        self.sweep_those(|sink| self.has_transactions(sink)).await;
+        let those = self.current.iter().filter(|(sink, _)| self.has_transactions(sink));
+        self.sweep_those(those).await;
     }
 
-    /// As [`Self::sweep`], for every sink, since no later attempt may come: what a zombie has begun to write behind the
+    /// As [`Self::sweep`], for every sink and every former target, since no later attempt may come: what a zombie has begun to write behind the
     /// start of this attempt holds nobody up, but would lie there for ever. It is dead whatever becomes of this attempt:
     /// what earlier ones have decided was committed before its first record.
     pub(super) async fn sweep_all(&self) {
-        self.sweep_those(|_| true).await;
+        self.sweep_those(self.current.iter()).await;
+        self.sweep_those(self.former.iter().map(|(sink, committer)| (sink, committer))).await;
     }
 
-    async fn sweep_those(&self, is_meant: impl Fn(&str) -> bool) {
-        for (sink, committer) in self.current.iter().filter(|(sink, _)| is_meant(sink)) {
+    async fn sweep_those(&self, those: impl Iterator<Item = (&String, &Arc<dyn Committer>)>) {
+        for (sink, committer) in those {
             match committer.abort_leftovers(&self.earlier).await {
                 Ok(0) => {}
                 Ok(aborted) => {

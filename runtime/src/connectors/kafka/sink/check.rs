@@ -69,10 +69,24 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<(Limi
     Ok((limits, record_bytes))
 }
 
+const RECORD_BYTES: &str = "max.message.bytes";
+
 /// How large a record may be; none where it may not be read.
-pub(super) async fn record_bytes(target: &Target) -> Option<u32> {
-    let bytes = number(&target.client, Resource::Topic(&target.topic), "max.message.bytes").await?;
+async fn record_bytes(target: &Target) -> Option<u32> {
+    let bytes = number(&target.client, Resource::Topic(&target.topic), RECORD_BYTES).await?;
     u32::try_from(bytes).ok()
+}
+
+/// The same for a run at work, where no answer is not the same one as before.
+///
+/// # Errors
+/// Nobody answers: another attempt may ask again.
+pub(super) async fn record_bytes_again(target: &Target) -> Result<Option<u32>, SinkError> {
+    match asked(&target.client, Resource::Topic(&target.topic), RECORD_BYTES).await {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| u32::try_from(bytes).ok())),
+        Err(error) if error.class() == Class::Retry => Err(target.asked("max.message.bytes is not told", &error)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// What this user would fail for later.
@@ -90,15 +104,14 @@ fn missing(spec: &KafkaSinkSpec, rights: TopicRights) -> Option<String> {
 
 /// A setting that is a number; none where it may not be read.
 async fn number(client: &Client, resource: Resource<'_>, name: &str) -> Option<u64> {
+    let found = asked(client, resource, name).await;
+    found.inspect_err(|error| tracing::warn!("{name} of {resource:?} is not told: {error}")).ok().flatten()
+}
+
+async fn asked(client: &Client, resource: Resource<'_>, name: &str) -> Result<Option<u64>, Error> {
     let names = [name];
-    let found = client.retried(&Backoff::SHORT, || client.configuration(resource, &names)).await;
-    match found {
-        Ok(found) => found.into_iter().find(|found| found.name == name)?.value?.parse().ok(),
-        Err(error) => {
-            tracing::warn!("{name} of {resource:?} is not told: {error}");
-            None
-        }
-    }
+    let found = client.retried(&Backoff::SHORT, || client.configuration(resource, &names)).await?;
+    Ok(found.into_iter().find(|found| found.name == name).and_then(|found| found.value?.parse().ok()))
 }
 
 /// The transaction's timeout and what is kept of it for commits: in between, every checkpoint that may fail must have

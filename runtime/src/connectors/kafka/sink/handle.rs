@@ -28,14 +28,14 @@ pub(super) struct Failed {
     pub(super) retry: Retry,
     /// Source and place of the row that is to blame, where one is and it is known.
     pub(super) origin: Option<String>,
-    /// A broker has said so of a record that it was sent.
-    pub(super) is_too_large: bool,
+    /// The bytes of the largest record of a request that a broker has called too large.
+    pub(super) too_large: Option<usize>,
 }
 
 impl Failed {
     /// Without a row to blame.
     pub(super) fn new(message: String, retry: Retry) -> Self {
-        Self { message, retry, origin: None, is_too_large: false }
+        Self { message, retry, origin: None, too_large: None }
     }
 }
 

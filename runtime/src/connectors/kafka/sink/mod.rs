@@ -29,7 +29,7 @@ use checkpoint::ids::Epoch;
 use self::check::Limits;
 use self::committer::KafkaCommitter;
 use self::handle::{Failed, Handle};
-use self::limit::RecordLimit;
+use self::limit::{BATCH_HEAD_BYTES, Blame, RecordLimit};
 use self::plain::PlainWriter;
 use self::rows::{Records, RowEncoder};
 use self::slots::{Slots, slots_needed};
@@ -138,14 +138,25 @@ impl Target {
 
     /// A record that was sent and not taken.
     fn rejected(&self, failed: &Failed, epoch: Option<Epoch>) -> SinkError {
-        let (sink, message) = (self.sink.clone(), failed.message.clone());
-        match failed.retry {
-            Retry::Never if failed.is_too_large && self.record_limit().doubt() => {
-                self.transient(format!("{message}; if max.message.bytes was lowered, the next attempt knows"))
-            }
-            Retry::Never => SinkError::Refused { sink, message, epoch, origin: failed.origin.clone() },
-            Retry::Backoff => self.failed(failed),
+        let (sink, mut message) = (self.sink.clone(), failed.message.clone());
+        if failed.retry == Retry::Backoff {
+            return self.failed(failed);
         }
+        let mut origin = failed.origin.clone();
+        match failed.too_large.map(|bytes| self.record_limit().blame(bytes)) {
+            Some(Blame::Limit) => {
+                return self.transient(format!("{message}; if max.message.bytes was lowered, the next attempt knows"));
+            }
+            Some(Blame::Request) => {
+                origin = None;
+                message.push_str(
+                    ". It is the largest of a request that the topic does not take: raise max.message.bytes, or let this user \
+                     describe the topic, so that requests are made as large as it takes them",
+                );
+            }
+            Some(Blame::Record) | None => {}
+        }
+        SinkError::Refused { sink, message, epoch, origin }
     }
 
     /// Blocks until everything offered up to the barrier of `epoch` is acknowledged. The `flush` of librdkafka's binding waits a tenth of a second
@@ -235,9 +246,6 @@ const REPORT_PIECES: u32 = 200;
 /// Pieces without an acknowledgement until what is left is urged again.
 const IDLE_PIECES: u32 = 4;
 
-/// What a batch of one record needs beside its key and value, at most.
-const BATCH_HEAD_BYTES: u32 = 128;
-
 fn set_default(config: &mut rdkafka::ClientConfig, name: &str, value: &str) {
     if config.get(name).is_none() {
         config.set(name, value);
@@ -255,7 +263,7 @@ impl SinkConnector for KafkaSink {
 
     fn prepare(&self) -> Result<(), SinkError> {
         if self.target.record_limit().is_doubted() {
-            let bytes = tasks::block_on(check::record_bytes(&self.target));
+            let bytes = tasks::block_on(check::record_bytes_again(&self.target))?;
             self.target.record_limit().learn(bytes);
         }
         Ok(())

@@ -16,6 +16,8 @@ use crate::origin::Origin;
 
 /// Records whose rows are remembered: more than librdkafka holds by itself. Older ones are told without their place.
 const MOST_REMEMBERED: usize = 1 << 18;
+/// Batches whose rows are remembered: of one that a filter has left a single row, the places of its whole chunk are kept.
+const MOST_BATCHES: usize = 256;
 
 /// Acknowledged records of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Tickets {
         self.next = ticket.wrapping_add(rows);
         self.batches.push_back(Offered { ticket, row, rows, origin: origin.cloned() });
         self.remembered += rows;
-        while self.remembered > MOST_REMEMBERED
+        while (self.remembered > MOST_REMEMBERED || self.batches.len() > MOST_BATCHES)
             && let Some(oldest) = self.batches.pop_front()
         {
             self.remembered -= oldest.rows;
@@ -143,8 +145,8 @@ impl ProducerContext for Reports {
                 }
                 let place = format!("partition {} of topic `{}`", message.partition(), message.topic());
                 let message = format!("a record of {bytes} bytes was not taken by {place}: {error}");
-                let is_too_large = code == Some(RDKafkaErrorCode::MessageSizeTooLarge);
-                delivered.failed = Some((Failed { message, retry, origin: self.origin(ticket), is_too_large }, bytes));
+                let too_large = (code == Some(RDKafkaErrorCode::MessageSizeTooLarge)).then_some(bytes);
+                delivered.failed = Some((Failed { message, retry, origin: self.origin(ticket), too_large }, bytes));
             }
         }
     }
@@ -238,6 +240,19 @@ mod tests {
         assert_eq!(tickets.batches.len(), 2);
         assert_eq!(tickets.origin(0), None);
         assert_eq!(tickets.origin(MOST_REMEMBERED).as_deref(), Some("source `a`, offset 100"));
+    }
+
+    #[test]
+    fn places_of_chunks_that_left_a_row_each_are_not_kept_for_ever() {
+        let mut tickets = Tickets::default();
+        let places: Vec<Arc<Numbers>> = (0..2 * MOST_BATCHES).map(|_| Arc::new(Numbers)).collect();
+        for places in &places {
+            let origin = Origin::new("a".into(), Arc::<Numbers>::clone(places));
+            tickets.add(Some(&origin), 0, 1);
+        }
+        let kept = places.iter().filter(|places| Arc::strong_count(places) > 1).count();
+        assert_eq!((kept, tickets.remembered), (MOST_BATCHES, MOST_BATCHES));
+        assert_eq!(tickets.origin(2 * MOST_BATCHES - 1).as_deref(), Some("source `a`, offset 0"));
     }
 
     #[test]
