@@ -129,6 +129,10 @@ impl Node<'_> {
         self.end()?;
         let namespace = self.layout.node_namespace(self.number);
         if entry(&namespace).exists() {
+            // Whoever started the node may have died before it wrote down which process it is.
+            let left = ip(&format!("netns pids {namespace}"))?;
+            let left = left.lines().filter_map(|pid| Process::of(pid.trim().parse().ok()?));
+            left.into_iter().try_for_each(Process::kill)?;
             ip(&format!("netns del {namespace}"))?;
         }
         cgroups(&self.cgroup()).iter().try_for_each(|path| remove_cgroup(path))

@@ -75,7 +75,10 @@ impl Process {
         let pid = i32::try_from(child.id())?;
         let process = Self::of(pid);
         let process = process.with_context(|| format!("{command:?} ended at once; see {}", log.display()))?;
-        fs::write(record, format!("{pid} {}\n", process.begun))?;
+        // As a whole or not at all: half a record names nobody.
+        let part = record.with_extension("part");
+        fs::write(&part, format!("{pid} {}\n", process.begun))?;
+        fs::rename(&part, record)?;
         Ok(process)
     }
 
