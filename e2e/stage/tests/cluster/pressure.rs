@@ -46,9 +46,8 @@ pub(crate) fn a_kubelet_that_is_stopped_leaves_its_worker_at_work(stand: &Stand)
         Ok(conditions.as_array().and_then(|all| all.iter().find(is_it).cloned()))
     });
     let output = stand.cluster.layout().shared().join(name).join("rows");
-    let grown = visible(&output).and_then(|before| {
-        until("output grows", || Ok((visible(&output)? > before + 20).then_some(())))
-    });
+    let grown = visible(&output)
+        .and_then(|before| until("output grows", || Ok((visible(&output)? > before + 20).then_some(()))));
     let same = stand.workers(name);
     node.resume_kubelet()?;
     say(&format!("kubelet: {}", lost?["message"]));

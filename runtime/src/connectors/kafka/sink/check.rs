@@ -152,7 +152,12 @@ fn text(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::clock::{SeededRandom, SystemClock};
+    use crate::connectors::kafka::client::{Ports, Settings};
+    use crate::connectors::kafka::sink::KafkaSink;
 
     fn spec(timeout: Option<u64>, budget: Option<u64>) -> KafkaSinkSpec {
         KafkaSinkSpec {
@@ -169,6 +174,20 @@ mod tests {
             is_transactional: true,
             properties: Vec::new(),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_nobody_tells_is_not_the_same_as_before() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let settings = Settings { bootstrap_servers: vec![nobody], ..Settings::default() };
+        let ports = Ports { clock: Arc::new(SystemClock), random: Arc::new(SeededRandom::new(1)) };
+        let client = Client::new(&settings, ports).unwrap();
+        let sink = KafkaSink::new(spec(None, None), settings, client);
+        let error = record_bytes_again(&sink.target).await.unwrap_err();
+        assert!(matches!(&error, SinkError::Remote { retry: Retry::Backoff, .. }), "{error}");
+        assert!(error.to_string().contains("max.message.bytes"), "{error}");
     }
 
     #[test]
