@@ -7,6 +7,7 @@ use api::names;
 use api::pipeline::Pipeline;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
+use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -85,8 +86,10 @@ pub fn now_ms() -> u64 {
 /// [`Error::Kubeconfig`].
 pub async fn connect(reach: &Reach) -> Result<(Client, String), Error> {
     let options = KubeConfigOptions { context: reach.context.clone(), ..KubeConfigOptions::default() };
-    let wrong =
-        |what: &str, error: &dyn std::error::Error| Error::Kubeconfig { what: what.to_owned(), why: causes(error) };
+    let wrong = |what: &str, error: &(dyn std::error::Error + 'static)| Error::Kubeconfig {
+        what: what.to_owned(),
+        why: causes(error),
+    };
     let config = match &reach.kubeconfig {
         Some(file) => {
             let what = kubeconfig_name(file);
@@ -103,7 +106,10 @@ pub async fn connect(reach: &Reach) -> Result<(Client, String), Error> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     let namespace = reach.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|error| wrong("no client can be made of the kubeconfig", &error))?;
+    // A credential plugin is run, and may ask people: on a thread of its own, so that nobody has to wait for it.
+    let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
+    let what = "no client can be made of the kubeconfig";
+    let client = made.map_err(|error| wrong(what, &error))?.map_err(|error| wrong(what, &error))?;
     Ok((client, namespace))
 }
 
@@ -220,6 +226,9 @@ pub(crate) fn is_running(pod: &Pod) -> bool {
 /// What an error of a request comes to.
 pub(crate) fn refused(what: &str, error: &kube::Error) -> Error {
     let what = what.to_owned();
+    if let Some(why) = plugin(error) {
+        return Error::Forbidden { what, why };
+    }
     let kube::Error::Api(status) = error else { return Error::Unreachable { what, why: causes(error) } };
     let why = status.message.clone();
     match status.code {
@@ -235,19 +244,41 @@ pub(crate) fn refused(what: &str, error: &kube::Error) -> Error {
     }
 }
 
+/// Causes of an error that are looked at.
+const MOST_CAUSES: usize = 8;
+
+/// An error and its causes.
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source()).take(MOST_CAUSES)
+}
+
 /// An error with all its causes, each said once.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    const MOST_CAUSES: usize = 8;
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    for _ in 0..MOST_CAUSES {
-        let Some(error) = cause else { break };
-        let more = error.to_string();
-        if !text.contains(&more) {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(why) = plugin(error) {
+        return why;
+    }
+    let mut text = String::new();
+    for more in chain(error).map(ToString::to_string) {
+        if text.is_empty() {
+            text = more;
+        } else if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
-        cause = error.source();
     }
     text
+}
+
+/// Of a credential plugin that failed, its end alone: the error's own words have its environment and its output in them.
+fn plugin(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let failed = chain(error).find_map(|error| error.downcast_ref::<AuthError>())?;
+    let what = match failed {
+        AuthError::AuthExecRun { out, .. } => format!("ended with {}", out.status),
+        AuthError::AuthExecParse(_) => "answers what is not understood".to_owned(),
+        _ => return None,
+    };
+    Some(format!("the kubeconfig's credential plugin {what}; run it by hand to see why"))
 }
 
 #[cfg(test)]
@@ -259,6 +290,24 @@ mod tests {
     fn api(code: u16, message: &str) -> Error {
         let status = Status { code, message: message.to_owned(), ..Status::default() };
         refused("list Pipelines", &kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn a_failed_credential_plugins_words_are_not_passed_on() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let failed = || {
+            let status = std::process::ExitStatus::from_raw(3 << 8);
+            let out = std::process::Output { status, stdout: b"CANARY".to_vec(), stderr: b"CANARY".to_vec() };
+            AuthError::AuthExecRun { cmd: "TOKEN=\"CANARY\" \"plugin\"".to_owned(), out: Box::new(out) }
+        };
+        for error in [kube::Error::Auth(failed()), kube::Error::Service(Box::new(failed()))] {
+            for said in [causes(&error), refused("list Pipelines", &error).to_string()] {
+                assert!(!said.contains("CANARY"), "{said}");
+                assert!(said.contains("exit status: 3") && said.contains("by hand"), "{said}");
+            }
+        }
+        let error = kube::Error::Service(Box::new(std::io::Error::other("the connection broke")));
+        assert!(causes(&error).ends_with("the connection broke"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod asking;
 mod forwarding;
+mod reaching;
 mod reporting;
 mod showing;
 mod world;

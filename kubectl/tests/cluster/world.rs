@@ -23,11 +23,11 @@ pub(crate) const NAMESPACE: &str = "default";
 const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
 
 #[derive(Debug, Parser)]
-struct Line {
+pub(crate) struct Line {
     #[command(flatten)]
-    reach: Reach,
+    pub(crate) reach: Reach,
     #[command(subcommand)]
-    verb: Verb,
+    pub(crate) verb: Verb,
 }
 
 /// Remembers what is said.
