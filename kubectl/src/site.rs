@@ -11,12 +11,13 @@ use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::cli::Reach;
 use crate::terminal::{Gone, Terminal};
 
 /// For one answer of the API server.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(5);
 /// Objects that are listed at most, in pages.
 const MOST_LISTED: usize = 5_000;
@@ -107,10 +108,14 @@ pub async fn connect(reach: &Reach) -> Result<(Client, String), Error> {
     config.connect_timeout = Some(CONNECT);
     let namespace = reach.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     // A credential plugin is run, and may ask people: on a thread of its own, so that nobody has to wait for it.
-    let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
+    let mut making = JoinSet::new();
+    making.spawn_blocking(move || Client::try_from(config));
     let what = "no client can be made of the kubeconfig";
-    let client = made.map_err(|error| wrong(what, &error))?.map_err(|error| wrong(what, &error))?;
-    Ok((client, namespace))
+    match making.join_next().await {
+        Some(Ok(made)) => Ok((made.map_err(|error| wrong(what, &error))?, namespace)),
+        Some(Err(error)) => Err(wrong(what, &error)),
+        None => Err(Error::NotDone(what.to_owned())),
+    }
 }
 
 fn kubeconfig_name(file: &Path) -> String {

@@ -4,6 +4,7 @@
 
 mod asking;
 mod forwarding;
+mod kubelets;
 mod reaching;
 mod reporting;
 mod showing;
