@@ -5,6 +5,7 @@
 mod asking;
 mod forwarding;
 mod kubelets;
+mod logging;
 mod reaching;
 mod reporting;
 mod showing;
