@@ -61,7 +61,8 @@ pub async fn execute(reach: &Reach, verb: &Verb, terminal: &dyn Terminal, stop: 
 /// As [`execute`], of a cluster that is there.
 pub async fn carry_out(site: &Site<'_>, verb: &Verb, stop: impl Future<Output = ()> + Send) -> u8 {
     let done = match verb {
-        Verb::Status(args) => status::execute(site, args, stop.boxed()).boxed(),
+        Verb::Status(args) if args.watch => status::watch(site, args, stop.boxed()).boxed(),
+        Verb::Status(args) => status::execute(site, args).boxed(),
         Verb::Checkpoints(args) => checkpoints::execute(site, args).boxed(),
         Verb::Transactions(args) => transactions::execute(site, args).boxed(),
         Verb::Version(args) => version::execute(site, args).boxed(),
@@ -96,6 +97,7 @@ fn told(terminal: &dyn Terminal, verb: &Verb, error: &Error) -> u8 {
         (Verb::Status(_), Error::Unreachable { .. } | Error::Forbidden { .. } | Error::Kubeconfig { .. }) => {
             UNREACHABLE
         }
+        (Verb::Status(_), Error::Unread { .. }) => NOT_DONE,
         (Verb::Status(_), _) => FAILED,
         _ => NOT_DONE,
     }

@@ -45,6 +45,8 @@ pub enum Error {
         "cannot {what}: this cluster does not know pipelines.onceward.dev; install the chart, as charts/onceward/README.md says"
     )]
     NoDefinition { what: String },
+    #[error("cannot {what}: what is there was written by another version ({why}); use a plugin of that version")]
+    Unread { what: String, why: String },
     #[error("cannot {what}: {why}")]
     Refused { what: String, why: String },
     /// Somebody else has written meanwhile.
@@ -234,7 +236,11 @@ pub(crate) fn refused(what: &str, error: &kube::Error) -> Error {
     if let Some(why) = plugin(error) {
         return Error::Forbidden { what, why };
     }
-    let kube::Error::Api(status) = error else { return Error::Unreachable { what, why: causes(error) } };
+    let status = match error {
+        kube::Error::Api(status) => status,
+        kube::Error::SerdeError(error) => return Error::Unread { what, why: error.to_string() },
+        error => return Error::Unreachable { what, why: causes(error) },
+    };
     let why = status.message.clone();
     match status.code {
         401 => Error::Forbidden { what, why: "the login is not accepted".to_owned() },

@@ -71,5 +71,6 @@ pub(crate) fn serve(world: &mut World, answer: impl Fn(&str, &str) -> Log + Send
 /// Each line with a time, a second later than the one before, as whoever asks for times has them.
 pub(crate) fn timed(text: &str) -> String {
     let lines = text.lines().enumerate();
-    lines.map(|(second, line)| format!("2026-01-01T10:00:{second:02}.5Z {line}\n")).collect()
+    let lines: Vec<_> = lines.map(|(second, line)| format!("2026-01-01T10:00:{second:02}.5Z {line}\n")).collect();
+    lines.concat()
 }

@@ -9,4 +9,5 @@ mod logging;
 mod reaching;
 mod reporting;
 mod showing;
+mod watching;
 mod world;
