@@ -28,7 +28,6 @@ const MOST_QUIET_LOOKS: u32 = 10;
 /// # Errors
 /// Those of requests.
 pub(crate) async fn execute(site: &Site<'_>, args: &LogsArgs, mut stop: BoxFuture<'_, ()>) -> Result<u8, Error> {
-    site.pipeline(&args.name).await?;
     tokio::select! {
         biased;
         () = &mut stop => Ok(DONE),
@@ -37,6 +36,7 @@ pub(crate) async fn execute(site: &Site<'_>, args: &LogsArgs, mut stop: BoxFutur
 }
 
 async fn print(site: &Site<'_>, args: &LogsArgs) -> Result<u8, Error> {
+    site.pipeline(&args.name).await?;
     let pods = site.workers(&args.name).await?;
     if pods.is_empty() && !args.follow {
         return Err(Error::NotDone(format!("`{0}` has no worker's pod; see `kubectl onceward status {0}`", args.name)));

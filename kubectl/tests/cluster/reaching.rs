@@ -44,3 +44,12 @@ async fn a_credential_plugin_that_fails_is_named_and_not_quoted() {
         assert!(!said.contains("CANARY"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn ctrl_c_ends_a_credential_plugin_that_takes_long() {
+    let folder = tempfile::tempdir().unwrap();
+    // The runtime of this test waits for it.
+    let line = format!("checkpoints revenue --kubeconfig {}", kubeconfig(folder.path(), "sleep 5; exit 1"));
+    let stop = tokio::time::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(typed(&line, stop).await, (130, String::new()));
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kubectl::WIDTH;
@@ -251,6 +252,31 @@ fn what_is_of_another_version_is_named_and_takes_nobodys_place() {
         assert_eq!(world.types_until("status -n shop -w", stop).await, 1);
         let (out, err) = (world.said.out(), world.said.err());
         assert!(out.contains("revenue") && named(&err) && err.lines().count() == 1, "{out}\n{err}");
+    });
+}
+
+#[test]
+fn ctrl_c_ends_what_only_shows() {
+    paused(async {
+        let world = World::at(ms("2026-01-01T10:00:00Z"));
+        world.create("revenue", &json!({}));
+        world.asked.is_silent.store(true, Ordering::Relaxed);
+        for line in [
+            "status",
+            "status revenue",
+            "checkpoints revenue",
+            "transactions revenue",
+            "version revenue",
+            "report revenue",
+            "logs revenue",
+            "dashboard revenue",
+        ] {
+            let begun_ms = world.server.clock().now_ms();
+            let code = world.types_until(line, tokio::time::sleep(Duration::from_secs(1))).await;
+            let goes_on = line.starts_with("logs") || line.starts_with("dashboard");
+            assert_eq!(code, if goes_on { 0 } else { 130 }, "{line}");
+            assert!(world.server.clock().now_ms() - begun_ms < 2_000, "{line}");
+        }
     });
 }
 
