@@ -24,12 +24,9 @@ const MOST_CONNECTIONS: usize = 32;
 /// # Errors
 /// [`Error::Io`] for a port that is taken; [`Error::NotDone`] where no worker runs.
 pub(crate) async fn execute(site: &Site<'_>, args: &DashboardArgs, mut stop: BoxFuture<'_, ()>) -> Result<u8, Error> {
-    site.pipeline(&args.name).await?;
-    if site.running_worker(&args.name).await?.is_none() {
-        let name = &args.name;
-        return Err(Error::NotDone(format!(
-            "no worker of `{name}` runs, so there is no page; see `kubectl onceward status {name}`"
-        )));
+    tokio::select! {
+        () = &mut stop => return Ok(DONE),
+        found = find(site, &args.name) => found?,
     }
     let what = format!("listen on 127.0.0.1:{}, choose another with --port, or 0", args.port);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await;
@@ -54,6 +51,17 @@ pub(crate) async fn execute(site: &Site<'_>, args: &DashboardArgs, mut stop: Box
                 Err(error) => site.terminal.tell(&format!("a connection was not accepted: {error}")),
             },
         }
+    }
+}
+
+/// A worker that runs.
+async fn find(site: &Site<'_>, name: &str) -> Result<(), Error> {
+    site.pipeline(name).await?;
+    match site.running_worker(name).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::NotDone(format!(
+            "no worker of `{name}` runs, so there is no page; see `kubectl onceward status {name}`"
+        ))),
     }
 }
 

@@ -31,6 +31,8 @@ mod version;
 mod wait;
 mod worker;
 
+use std::pin::pin;
+
 use futures::future::FutureExt as _;
 
 pub use self::cli::{Reach, Verb};
@@ -47,9 +49,18 @@ pub const FAILED: u8 = 2;
 /// Of `status`: nobody can be asked.
 pub const UNREACHABLE: u8 = 3;
 
+/// Ended by Ctrl-C before anything was shown.
+pub const INTERRUPTED: u8 = 130;
+
 /// Carries out one verb and says what comes of it; the exit code. Ends early when `stop` does, as by Ctrl-C.
 pub async fn execute(reach: &Reach, verb: &Verb, terminal: &dyn Terminal, stop: impl Future<Output = ()> + Send) -> u8 {
-    match connect(reach).await {
+    let mut stop = pin!(stop);
+    let connected = tokio::select! {
+        biased;
+        connected = connect(reach) => connected,
+        () = &mut stop => return INTERRUPTED,
+    };
+    match connected {
         Ok((client, namespace)) => {
             let site = Site { client, namespace, terminal, now_ms: &now_ms };
             carry_out(&site, verb, stop).await
@@ -61,11 +72,12 @@ pub async fn execute(reach: &Reach, verb: &Verb, terminal: &dyn Terminal, stop: 
 /// As [`execute`], of a cluster that is there.
 pub async fn carry_out(site: &Site<'_>, verb: &Verb, stop: impl Future<Output = ()> + Send) -> u8 {
     let done = match verb {
-        Verb::Status(args) => status::execute(site, args, stop.boxed()).boxed(),
-        Verb::Checkpoints(args) => checkpoints::execute(site, args).boxed(),
-        Verb::Transactions(args) => transactions::execute(site, args).boxed(),
-        Verb::Version(args) => version::execute(site, args).boxed(),
-        Verb::Report(args) => report::execute(site, args).boxed(),
+        Verb::Status(args) if args.watch => status::watch(site, args, stop.boxed()).boxed(),
+        Verb::Status(args) => ended_by(stop, status::execute(site, args)).boxed(),
+        Verb::Checkpoints(args) => ended_by(stop, checkpoints::execute(site, args)).boxed(),
+        Verb::Transactions(args) => ended_by(stop, transactions::execute(site, args)).boxed(),
+        Verb::Version(args) => ended_by(stop, version::execute(site, args)).boxed(),
+        Verb::Report(args) => ended_by(stop, report::execute(site, args)).boxed(),
         Verb::Logs(args) => logs::execute(site, args, stop.boxed()).boxed(),
         Verb::Dashboard(args) => dashboard::execute(site, args, stop.boxed()).boxed(),
         Verb::Checkpoint(args) => stopped_by(stop, requests::execute(site, requests::Action::Checkpoint, args)).boxed(),
@@ -76,6 +88,15 @@ pub async fn carry_out(site: &Site<'_>, verb: &Verb, stop: impl Future<Output = 
         Verb::Wait(args) => stopped_by(stop, wait::execute(site, args)).boxed(),
     };
     done.await.unwrap_or_else(|error| told(site.terminal, verb, &error))
+}
+
+/// Of what only shows.
+async fn ended_by(stop: impl Future<Output = ()>, act: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> {
+    tokio::select! {
+        biased;
+        done = act => done,
+        () = stop => Ok(INTERRUPTED),
+    }
 }
 
 /// Of what waits: Ctrl-C takes nothing back.
@@ -96,6 +117,7 @@ fn told(terminal: &dyn Terminal, verb: &Verb, error: &Error) -> u8 {
         (Verb::Status(_), Error::Unreachable { .. } | Error::Forbidden { .. } | Error::Kubeconfig { .. }) => {
             UNREACHABLE
         }
+        (Verb::Status(_), Error::Unread { .. }) => NOT_DONE,
         (Verb::Status(_), _) => FAILED,
         _ => NOT_DONE,
     }

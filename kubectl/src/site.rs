@@ -7,15 +7,17 @@ use api::names;
 use api::pipeline::Pipeline;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
+use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::cli::Reach;
 use crate::terminal::{Gone, Terminal};
 
 /// For one answer of the API server.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(5);
 /// Objects that are listed at most, in pages.
 const MOST_LISTED: usize = 5_000;
@@ -43,6 +45,8 @@ pub enum Error {
         "cannot {what}: this cluster does not know pipelines.onceward.dev; install the chart, as charts/onceward/README.md says"
     )]
     NoDefinition { what: String },
+    #[error("cannot {what}: what is there was written by another version ({why}); use a plugin of that version")]
+    Unread { what: String, why: String },
     #[error("cannot {what}: {why}")]
     Refused { what: String, why: String },
     /// Somebody else has written meanwhile.
@@ -85,8 +89,10 @@ pub fn now_ms() -> u64 {
 /// [`Error::Kubeconfig`].
 pub async fn connect(reach: &Reach) -> Result<(Client, String), Error> {
     let options = KubeConfigOptions { context: reach.context.clone(), ..KubeConfigOptions::default() };
-    let wrong =
-        |what: &str, error: &dyn std::error::Error| Error::Kubeconfig { what: what.to_owned(), why: causes(error) };
+    let wrong = |what: &str, error: &(dyn std::error::Error + 'static)| Error::Kubeconfig {
+        what: what.to_owned(),
+        why: causes(error),
+    };
     let config = match &reach.kubeconfig {
         Some(file) => {
             let what = kubeconfig_name(file);
@@ -103,8 +109,15 @@ pub async fn connect(reach: &Reach) -> Result<(Client, String), Error> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     let namespace = reach.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|error| wrong("no client can be made of the kubeconfig", &error))?;
-    Ok((client, namespace))
+    // A credential plugin is run, and may ask people: on a thread of its own, so that nobody has to wait for it.
+    let mut making = JoinSet::new();
+    making.spawn_blocking(move || Client::try_from(config));
+    let what = "no client can be made of the kubeconfig";
+    match making.join_next().await {
+        Some(Ok(made)) => Ok((made.map_err(|error| wrong(what, &error))?, namespace)),
+        Some(Err(error)) => Err(wrong(what, &error)),
+        None => Err(Error::NotDone(what.to_owned())),
+    }
 }
 
 fn kubeconfig_name(file: &Path) -> String {
@@ -220,7 +233,14 @@ pub(crate) fn is_running(pod: &Pod) -> bool {
 /// What an error of a request comes to.
 pub(crate) fn refused(what: &str, error: &kube::Error) -> Error {
     let what = what.to_owned();
-    let kube::Error::Api(status) = error else { return Error::Unreachable { what, why: causes(error) } };
+    if let Some(why) = plugin(error) {
+        return Error::Forbidden { what, why };
+    }
+    let status = match error {
+        kube::Error::Api(status) => status,
+        kube::Error::SerdeError(error) => return Error::Unread { what, why: error.to_string() },
+        error => return Error::Unreachable { what, why: causes(error) },
+    };
     let why = status.message.clone();
     match status.code {
         401 => Error::Forbidden { what, why: "the login is not accepted".to_owned() },
@@ -235,19 +255,41 @@ pub(crate) fn refused(what: &str, error: &kube::Error) -> Error {
     }
 }
 
+/// Causes of an error that are looked at.
+const MOST_CAUSES: usize = 8;
+
+/// An error and its causes.
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source()).take(MOST_CAUSES)
+}
+
 /// An error with all its causes, each said once.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    const MOST_CAUSES: usize = 8;
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    for _ in 0..MOST_CAUSES {
-        let Some(error) = cause else { break };
-        let more = error.to_string();
-        if !text.contains(&more) {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(why) = plugin(error) {
+        return why;
+    }
+    let mut text = String::new();
+    for more in chain(error).map(ToString::to_string) {
+        if text.is_empty() {
+            text = more;
+        } else if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
-        cause = error.source();
     }
     text
+}
+
+/// Of a credential plugin that failed, its end alone: the error's own words have its environment and its output in them.
+fn plugin(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let failed = chain(error).find_map(|error| error.downcast_ref::<AuthError>())?;
+    let what = match failed {
+        AuthError::AuthExecRun { out, .. } => format!("ended with {}", out.status),
+        AuthError::AuthExecParse(_) => "answers what is not understood".to_owned(),
+        _ => return None,
+    };
+    Some(format!("the kubeconfig's credential plugin {what}; run it by hand to see why"))
 }
 
 #[cfg(test)]
@@ -259,6 +301,24 @@ mod tests {
     fn api(code: u16, message: &str) -> Error {
         let status = Status { code, message: message.to_owned(), ..Status::default() };
         refused("list Pipelines", &kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn a_failed_credential_plugins_words_are_not_passed_on() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let failed = || {
+            let status = std::process::ExitStatus::from_raw(3 << 8);
+            let out = std::process::Output { status, stdout: b"CANARY".to_vec(), stderr: b"CANARY".to_vec() };
+            AuthError::AuthExecRun { cmd: "TOKEN=\"CANARY\" \"plugin\"".to_owned(), out: Box::new(out) }
+        };
+        for error in [kube::Error::Auth(failed()), kube::Error::Service(Box::new(failed()))] {
+            for said in [causes(&error), refused("list Pipelines", &error).to_string()] {
+                assert!(!said.contains("CANARY"), "{said}");
+                assert!(said.contains("exit status: 3") && said.contains("by hand"), "{said}");
+            }
+        }
+        let error = kube::Error::Service(Box::new(std::io::Error::other("the connection broke")));
+        assert!(causes(&error).ends_with("the connection broke"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use kube::api::LogParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::redact::Redactor;
+use super::redact::{MOST_VALUES, Redactor};
 use crate::health::judge;
 use crate::layout::time_of;
 use crate::site::{Error, Site};
@@ -27,6 +27,11 @@ const MOST_EVENTS: usize = 1_000;
 const PAGES: [(&str, &str); 3] =
     [("/graph", "worker/graph.json"), ("/history", "worker/history.json"), ("/metrics", "worker/metrics.txt")];
 
+const PIPELINE: &str = "pipeline.json";
+const STATUS: &str = "status.txt";
+const PODS: &str = "pods.json";
+const CONFIGURATION: &str = "configuration/";
+
 /// Name and content of every file.
 pub(super) type Files = Vec<(String, Vec<u8>)>;
 
@@ -41,10 +46,7 @@ struct Gathered<'a> {
 /// Everything, cleaned, and a README of it first.
 pub(super) async fn gather(site: &Site<'_>, pipeline: &Pipeline) -> Files {
     let mut gathered = Gathered { site, redactor: Redactor::new(), objects: vec![], texts: vec![], missing: vec![] };
-    let judged = judge(pipeline, site.now_ms());
-    let shown = status::lines(pipeline, &judged, site.now_ms(), site.terminal);
-    gathered.texts.push(("status.txt".to_owned(), plain(&shown.join("\n"))));
-    gathered.pipeline(pipeline);
+    gathered.keep(PIPELINE, json!(pipeline));
     let pods = gathered.pods(&pipeline.name_any()).await;
     gathered.configuration(&pipeline.name_any()).await;
     gathered.events(&pipeline.name_any(), &pods).await;
@@ -63,24 +65,16 @@ impl Gathered<'_> {
         self.missing.push(format!("{what}: {error}"));
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline) {
-        let mut object = json!(pipeline);
-        if let Some(template) = object.pointer_mut("/spec/podTemplate") {
-            *template = self.redactor.template(template);
-        }
-        self.keep("pipeline.json", object);
-    }
-
     async fn pods(&mut self, name: &str) -> Vec<Pod> {
         match self.site.workers(name).await {
             Ok(mut pods) => {
                 let surplus = pods.len().saturating_sub(MOST_PODS);
                 let pods = pods.split_off(surplus);
-                self.keep("pods.json", json!(pods));
+                self.keep(PODS, json!(pods));
                 pods
             }
             Err(error) => {
-                self.miss("pods.json", &error);
+                self.miss(PODS, &error);
                 vec![]
             }
         }
@@ -95,7 +89,7 @@ impl Gathered<'_> {
                     // The manifest as the worker reads it, which is JSON; anything else in it is not ours.
                     let manifest = map.data.as_ref().and_then(|data| data.get("pipeline.yaml"));
                     let manifest = manifest.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
-                    self.keep(&format!("configuration/{}.json", map.name_any()), manifest);
+                    self.keep(&format!("{CONFIGURATION}{}.json", map.name_any()), manifest);
                 }
             }
             Err(error) => self.miss("configuration", &error),
@@ -155,7 +149,15 @@ impl Gathered<'_> {
     }
 
     /// Cleaned only now, when everything was learnt that is to be looked for.
-    fn files(self, pipeline: &Pipeline) -> Files {
+    fn files(mut self, pipeline: &Pipeline) -> Files {
+        if self.redactor.is_full() {
+            self.keep_places();
+        } else {
+            match self.status(pipeline) {
+                Some(status) => self.texts.push((STATUS.to_owned(), status)),
+                None => self.missing.push(format!("{STATUS}: what is left of the Pipeline cannot be read")),
+            }
+        }
         let Self { site, redactor, objects, texts, missing } = self;
         let mut files: Files = vec![];
         for (name, object) in objects {
@@ -167,6 +169,32 @@ impl Gathered<'_> {
         let missing: Vec<String> = missing.iter().map(|line| redactor.text(line)).collect();
         files.insert(0, ("README.txt".to_owned(), readme(site, pipeline, &missing).into_bytes()));
         files
+    }
+
+    /// Made of what is clean: in lines that are cut and broken nothing is found any more.
+    fn status(&self, pipeline: &Pipeline) -> Option<String> {
+        let (_, object) = self.objects.iter().find(|(name, _)| name == PIPELINE)?;
+        let mut object = self.redactor.clean(object.clone());
+        // A manifest that was applied is an object by now, and no line is about it.
+        object.pointer_mut("/metadata").and_then(Value::as_object_mut).map(|metadata| metadata.remove("annotations"));
+        let clean: Pipeline = serde_json::from_value(object).ok()?;
+        let mut judged = judge(pipeline, self.site.now_ms());
+        judged.reasons.iter_mut().for_each(|reason| *reason = self.redactor.text(reason));
+        let shown = status::lines(&clean, &judged, self.site.now_ms(), self.site.terminal);
+        Some(plain(&shown.join("\n")))
+    }
+
+    /// Of more values than are remembered the rest would be found nowhere: only what is clean by its place is kept.
+    fn keep_places(&mut self) {
+        self.texts.clear();
+        self.objects.retain(|(name, _)| name == PIPELINE || name == PODS || name.starts_with(CONFIGURATION));
+        for (_, object) in &mut self.objects {
+            *object = self.redactor.bare(object.take());
+        }
+        self.missing.push(format!(
+            "{STATUS}, logs/, events.json, worker/ and the status of every object: more than {MOST_VALUES} values were taken out elsewhere, too \
+             many to be looked for in them"
+        ));
     }
 }
 

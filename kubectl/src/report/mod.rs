@@ -4,6 +4,7 @@
 mod archive;
 mod gather;
 mod redact;
+mod shapes;
 
 use std::io::Write as _;
 use std::path::PathBuf;

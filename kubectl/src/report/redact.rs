@@ -6,17 +6,20 @@
 
 use std::collections::BTreeSet;
 
-use regex::Regex;
 use serde_json::Value;
+
+use super::shapes::Shapes;
 
 /// Stands where something was taken out.
 pub(crate) const REDACTED: &str = "<redacted>";
 /// Shorter values are too common to be looked for elsewhere.
 const SHORTEST: usize = 6;
 /// Values that are remembered.
-const MOST_VALUES: usize = 1_000;
+pub(crate) const MOST_VALUES: usize = 1_000;
 /// Our own annotations are times and numbers.
 const OURS: &str = "onceward.dev/";
+/// The manifest as somebody has applied it.
+const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Of maps that drivers and people fill.
 const MAPS: [&str; 5] = ["volumeAttributes", "options", "data", "stringData", "binaryData"];
 /// Of lists of strings that a container is started with.
@@ -42,13 +45,19 @@ const HARMLESS: [&str; 4] = ["secretname", "secretkeyref", "secretref", "tokenre
 /// Takes secrets out, and learns them as it goes: objects first, texts later.
 pub(crate) struct Redactor {
     learnt: BTreeSet<String>,
-    shapes: Vec<(Regex, &'static str)>,
+    /// More stood there than is remembered.
+    is_full: bool,
+    shapes: Shapes,
 }
 
 impl Redactor {
     pub(crate) fn new() -> Self {
-        let shapes = shapes().into_iter().filter_map(|(pattern, with)| Some((Regex::new(&pattern).ok()?, with)));
-        Self { learnt: BTreeSet::new(), shapes: shapes.collect() }
+        Self { learnt: BTreeSet::new(), is_full: false, shapes: Shapes::new() }
+    }
+
+    /// Whether something was taken out that is not looked for elsewhere.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Learns from an object, and takes out of it whatever stands where secrets stand. What is learnt later is taken out
@@ -66,17 +75,14 @@ impl Redactor {
 
     /// A text without them.
     pub(crate) fn text(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut text = self.shapes.without_keys(text);
         // Longest first: one may be part of another.
         let mut learnt: Vec<&String> = self.learnt.iter().collect();
         learnt.sort_by_key(|value| std::cmp::Reverse(value.len()));
         for value in learnt {
             text = replaced(&text, value);
         }
-        for (shape, with) in &self.shapes {
-            text = shape.replace_all(&text, *with).into_owned();
-        }
-        text
+        self.shapes.without_others(&text)
     }
 
     fn object(&mut self, value: &mut Value, container: Option<&str>) {
@@ -102,7 +108,12 @@ impl Redactor {
         match value {
             Value::Object(map) if field == "annotations" => {
                 let others = map.iter_mut().filter(|(name, _)| !name.starts_with(OURS));
-                others.for_each(|(_, value)| self.take(value));
+                others.for_each(|(name, value)| self.annotation(name, value));
+            }
+            // Whatever a container is started with there, the worker's, too.
+            Value::Object(_) if field == "podTemplate" => {
+                self.everything_started(value);
+                self.object(value, container);
             }
             Value::Object(map) if MAPS.contains(&field) => map.values_mut().for_each(|value| self.take(value)),
             Value::Array(items) if NAMED.contains(&field) => {
@@ -111,12 +122,25 @@ impl Redactor {
                     self.object(item, container);
                 }
             }
-            // The worker's own are the controller's, with a public key. Those of a pod template are learnt first.
+            // The worker's own are the controller's, with a public key. Those of a pod template are looked for.
             Value::Array(_) if LISTS.contains(&field) && container == Some(api::names::CONTAINER) => {}
             Value::Array(items) if LISTS.contains(&field) => items.iter_mut().for_each(|value| self.take(value)),
             Value::String(_) if !is_reference && is_suspicious(field) => self.take(value),
             Value::Object(_) | Value::Array(_) => self.object(value, container),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// A manifest is an object as any other: most of its words are no secrets. Of other annotations nobody knows what is in
+    /// them, and words of prose are everywhere: the whole is looked for.
+    fn annotation(&mut self, name: &str, value: &mut Value) {
+        let text = value.as_str().unwrap_or_default().trim().to_owned();
+        let applied = (name == APPLIED).then(|| serde_json::from_str(&text).ok().filter(Value::is_object)).flatten();
+        if let Some(applied) = applied {
+            *value = self.learn(applied);
+        } else {
+            self.remember(&text);
+            *value = REDACTED.into();
         }
     }
 
@@ -127,16 +151,23 @@ impl Redactor {
                 // Lines, words and what an option is set to come up by themselves.
                 let words = text.split_whitespace().chain([text.trim()]);
                 let parts = words.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
-                for part in parts.flatten().filter(|part| is_telling(part)) {
-                    if self.learnt.len() < MOST_VALUES {
-                        self.learnt.insert(part.to_owned());
-                    }
-                }
+                parts.flatten().for_each(|part| self.remember(part));
                 REDACTED.clone_into(text);
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.take(item)),
             Value::Object(fields) => fields.values_mut().for_each(|field| self.take(field)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn remember(&mut self, value: &str) {
+        if !is_telling(value) || self.learnt.contains(value) {
+            return;
+        }
+        if self.learnt.len() < MOST_VALUES {
+            self.learnt.insert(value.to_owned());
+        } else {
+            self.is_full = true;
         }
     }
 
@@ -149,11 +180,16 @@ impl Redactor {
         }
     }
 
-    /// Learns what a pod template holds, every text of what people start and set there.
-    pub(crate) fn template(&mut self, template: &Value) -> Value {
-        let mut hidden = template.clone();
-        self.everything_started(&mut hidden);
-        self.learn(hidden)
+    /// Of an object, or a list of them, what is clean without anything being looked for: no status, which quotes whatever
+    /// it likes, and nothing that a container is started with.
+    pub(crate) fn bare(&mut self, mut value: Value) -> Value {
+        let all = match &mut value {
+            Value::Array(items) => items.iter_mut().collect(),
+            one => vec![one],
+        };
+        all.into_iter().filter_map(Value::as_object_mut).for_each(|fields| drop(fields.remove("status")));
+        self.everything_started(&mut value);
+        value
     }
 
     fn everything_started(&mut self, value: &mut Value) {
@@ -176,7 +212,7 @@ impl Redactor {
 /// Whether a value is worth being looked for elsewhere: names of options and our own words are everywhere.
 fn is_telling(part: &str) -> bool {
     let is_option = part.starts_with('-') && !part.contains('=');
-    part.len() >= SHORTEST && !is_option && !matches!(part, "worker" | "onceward" | "pipeline")
+    part.len() >= SHORTEST && !is_option && !matches!(part, "worker" | "onceward" | "pipeline" | REDACTED)
 }
 
 /// Also as JSON writes it, and in a word that is part of a longer one.
@@ -192,65 +228,11 @@ fn is_suspicious(field: &str) -> bool {
     !HARMLESS.contains(&plain.as_str()) && SUSPICIOUS.iter().any(|word| plain.contains(word))
 }
 
-/// Of credentials, whoever wrote them, and what stands instead.
-fn shapes() -> Vec<(String, &'static str)> {
-    let words = [
-        "password",
-        "passwd",
-        "secret",
-        "secret_key",
-        "secret-key",
-        "secretkey",
-        "secretaccesskey",
-        "secret_access_key",
-        "token",
-        "api_key",
-        "api-key",
-        "apikey",
-        "access_key",
-        "credential",
-        "x-amz-signature",
-        "x-amz-security-token",
-        "x-amz-credential",
-        "sig",
-    ];
-    let words = words.map(any_case).join("|");
-    vec![
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(-----END [A-Z ]*PRIVATE KEY-----)?".to_owned(), REDACTED),
-        (r"://[^/@ \t\r\n]*:[^/@ \t\r\n]*@".to_owned(), "://<redacted>@"),
-        (
-            format!(r#"({})["']?[ ]*[=:][ ]*["']?([A-Za-z]+[ ]+)?[A-Za-z0-9._~+/=-]+"#, any_case("authorization")),
-            "$1=<redacted>",
-        ),
-        (format!("({})[ ]+[A-Za-z0-9._~+/=-]{{8,}}", any_case("bearer")), "$1 <redacted>"),
-        (format!(r#"({words})(\\?["'])?[ ]*[=:][ ]*(\\?["'])?[^ \t\r\n"'\\,;&}})]+"#), "$1=<redacted>"),
-        (r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*".to_owned(), REDACTED),
-        (r"(AKIA|ASIA)[A-Z0-9]{16}".to_owned(), REDACTED),
-    ]
-}
-
-/// A pattern for a word in any case: without tables of Unicode, which are not compiled in.
-fn any_case(word: &str) -> String {
-    let letter = |c: char| {
-        if c.is_ascii_alphabetic() {
-            format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase())
-        } else {
-            c.to_string()
-        }
-    };
-    word.chars().map(letter).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn every_shape_is_a_pattern() {
-        assert_eq!(Redactor::new().shapes.len(), shapes().len());
-    }
 
     #[test]
     fn what_was_set_by_people_is_taken_out_wherever_it_comes_up() {
@@ -284,11 +266,37 @@ mod tests {
     #[test]
     fn a_pod_template_may_start_the_worker_with_secrets_too() {
         let mut redactor = Redactor::new();
-        let template = json!({ "spec": { "containers": [{ "name": "worker", "args": ["worker", "--key", "canary-of-the-worker"] }] } });
-        assert!(!redactor.template(&template).to_string().contains("canary"));
-        let pod = json!({ "spec": { "containers": [{ "name": "worker", "args": ["canary-of-the-worker"] }] } });
-        let pod = redactor.learn(pod);
+        let started = json!({ "spec": { "containers": [{ "name": "worker", "args": ["worker", "--key", "canary-of-the-worker"] }] } });
+        let pod = redactor.learn(started.clone());
+        assert!(!redactor.learn(json!({ "spec": { "podTemplate": started } })).to_string().contains("canary"));
         assert!(!redactor.clean(pod).to_string().contains("canary"));
+    }
+
+    #[test]
+    fn a_manifest_that_was_applied_is_cleaned_as_any_other() {
+        let mut redactor = Redactor::new();
+        let container = json!({ "name": "worker", "args": ["canary-argument"], "env": [{ "name": "A", "value": "canary-environment" }] });
+        let applied = json!({ "spec": { "transforms": [{ "sql": "SELECT customer FROM orders" }],
+            "podTemplate": { "spec": { "containers": [container] } } } });
+        let pipeline = json!({ "metadata": { "annotations": { APPLIED: applied.to_string(), "team/note": "ask the canary keeper" } } });
+        let pipeline = redactor.learn(pipeline);
+        let seen = redactor.clean(pipeline).to_string();
+        assert!(seen.contains("SELECT customer FROM orders") && !seen.contains("canary"), "{seen}");
+        assert_eq!(redactor.text("orders of customer: canary-environment"), "orders of customer: <redacted>");
+        assert_eq!(redactor.text("a keeper said: ask the canary keeper"), "a keeper said: <redacted>");
+        let broken = redactor.learn(json!({ "annotations": { APPLIED: "{canary" } }));
+        assert_eq!(broken, json!({ "annotations": { APPLIED: REDACTED } }));
+    }
+
+    #[test]
+    fn what_is_not_remembered_any_more_is_told() {
+        let mut redactor = Redactor::new();
+        let value = |index: usize| json!({ "env": [{ "name": "A", "value": format!("value-{index}") }] });
+        (0..MOST_VALUES).for_each(|index| drop(redactor.learn(value(index))));
+        redactor.learn(value(0));
+        assert!(!redactor.is_full(), "everything is looked for, and nothing twice");
+        redactor.learn(value(MOST_VALUES));
+        assert!(redactor.is_full());
     }
 
     #[test]
@@ -310,6 +318,16 @@ mod tests {
         for harmless in ["s3://bucket/path:1", "epoch 3 of attempt 2", "secrets are mounted", "tokens of 3 readers"] {
             assert_eq!(redactor.text(harmless), harmless);
         }
+    }
+
+    #[test]
+    fn a_private_key_is_found_also_where_words_of_its_first_line_were_learnt() {
+        let mut redactor = Redactor::new();
+        redactor.learn(
+            json!({ "env": [{ "name": "A", "value": "-----BEGIN PRIVATE KEY-----\nold\n-----END PRIVATE KEY-----" }] }),
+        );
+        let seen = redactor.text("-----BEGIN PRIVATE KEY-----\nCANARY\n-----END PRIVATE KEY-----");
+        assert_eq!(seen, REDACTED);
     }
 
     #[test]

@@ -1,48 +1,34 @@
 //! `kubectl onceward status`: one Pipeline in full, or all of them, a line each.
 
 mod one;
-
-use std::collections::BTreeMap;
+mod watch;
 
 use api::pipeline::Pipeline;
-use futures::future::BoxFuture;
-use futures::{StreamExt as _, TryStreamExt as _};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, watcher::watcher};
+use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::cli::{Output, StatusArgs};
 use crate::health::{Health, Judgement, condition, judge};
-use crate::layout::{Cell, Table, since};
-use crate::site::{Error, Site, refused};
+use crate::layout::{Cell, Table, WIDTH, since, wrap};
+use crate::site::{Error, Site};
 use crate::terminal::{Tone, say_all};
 
 pub(crate) use self::one::lines;
+pub(crate) use self::watch::{endured, watch};
 
 const LIST: &str = "list Pipelines";
 
-/// Shows, and with `--watch` goes on until `stop`. The exit code is that of the worst Pipeline.
+/// One that is of another version takes no other's place.
+type Guarded = DeserializeGuard<Pipeline>;
+
+/// Shows. The exit code is that of the worst Pipeline.
 ///
 /// # Errors
 /// Those of requests.
-pub(crate) async fn execute(site: &Site<'_>, args: &StatusArgs, stop: BoxFuture<'_, ()>) -> Result<u8, Error> {
-    if args.watch {
-        return watch(site, args, stop).await;
-    }
-    let Some(name) = &args.name else {
-        let found = site.list(LIST, &reach(site, args), "").await?;
-        let health = found.iter().map(|pipeline| judge(pipeline, site.now_ms()).health).max();
-        // Nobody who reads is no reason for a better verdict.
-        let _ = match args.output {
-            Output::Json => site
-                .terminal
-                .say(&json!({ "items": found.iter().map(|one| as_json(site, one)).collect::<Vec<_>>() }).to_string()),
-            Output::Text if found.is_empty() => site.terminal.say(&nothing(site, args)),
-            Output::Text => say_all(site.terminal, table(site, args, &found)),
-        };
-        return Ok(health.unwrap_or(Health::Healthy).exit_code());
-    };
+pub(crate) async fn execute(site: &Site<'_>, args: &StatusArgs) -> Result<u8, Error> {
+    let Some(name) = &args.name else { return all(site, args).await };
     let pipeline = site.pipeline(name).await?;
     let judged = judge(&pipeline, site.now_ms());
     let _ = match args.output {
@@ -52,8 +38,46 @@ pub(crate) async fn execute(site: &Site<'_>, args: &StatusArgs, stop: BoxFuture<
     Ok(judged.health.exit_code())
 }
 
-fn reach(site: &Site<'_>, args: &StatusArgs) -> Api<Pipeline> {
-    if args.all_namespaces { Api::all(site.client.clone()) } else { site.pipelines() }
+async fn all(site: &Site<'_>, args: &StatusArgs) -> Result<u8, Error> {
+    let (mut found, mut worst) = (vec![], Health::Healthy);
+    for DeserializeGuard(one) in site.list(LIST, &reach(site, args), "").await? {
+        match one {
+            Ok(pipeline) => {
+                worst = worst.max(judge(&pipeline, site.now_ms()).health);
+                found.push(pipeline);
+            }
+            Err(invalid) => {
+                worst = worst.max(Health::Degraded);
+                site.terminal.fault(&unread(&invalid).to_string());
+            }
+        }
+    }
+    // Nobody who reads is no reason for a better verdict.
+    let _ = match args.output {
+        Output::Json => site
+            .terminal
+            .say(&json!({ "items": found.iter().map(|one| as_json(site, one)).collect::<Vec<_>>() }).to_string()),
+        Output::Text if found.is_empty() && worst == Health::Healthy => {
+            say_all(site.terminal, wrap(&nothing(site, args), WIDTH))
+        }
+        Output::Text => say_all(site.terminal, table(site, args, &found)),
+    };
+    Ok(worst.exit_code())
+}
+
+/// Of one that cannot be judged.
+fn unread(invalid: &InvalidObject) -> Error {
+    let metadata = &invalid.metadata;
+    let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+    let what = format!("read Pipeline {}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
+    Error::Unread { what, why: invalid.error.clone() }
+}
+
+fn reach(site: &Site<'_>, args: &StatusArgs) -> Api<Guarded> {
+    if args.all_namespaces {
+        return Api::all(site.client.clone());
+    }
+    Api::namespaced(site.client.clone(), &site.namespace)
 }
 
 fn nothing(site: &Site<'_>, args: &StatusArgs) -> String {
@@ -129,83 +153,4 @@ fn table(site: &Site<'_>, args: &StatusArgs, found: &[Pipeline]) -> Vec<String> 
         table.row(row(pipeline, args.all_namespaces, now_ms));
     }
     table.lines(site.terminal)
-}
-
-/// A line for each Pipeline, and one more whenever what it says has changed, but for times.
-async fn watch(site: &Site<'_>, args: &StatusArgs, mut stop: BoxFuture<'_, ()>) -> Result<u8, Error> {
-    let config = watcher::Config::default();
-    let config = args.name.iter().fold(config, |config, name| config.fields(&format!("metadata.name={name}")));
-    let mut events = watcher(reach(site, args), config).default_backoff().boxed();
-    let mut shown: BTreeMap<(String, String), (Health, Vec<String>)> = BTreeMap::new();
-    if args.output == Output::Text {
-        site.terminal.say(&columns(args.all_namespaces).heading(site.terminal))?;
-    }
-    loop {
-        let event = tokio::select! {
-            event = events.try_next() => event,
-            () = &mut stop => break,
-        };
-        match event {
-            Ok(Some(Event::Apply(pipeline) | Event::InitApply(pipeline))) => {
-                let key = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
-                let (judged, words) = (judge(&pipeline, site.now_ms()), said(&pipeline));
-                let now = (judged.health, words);
-                if shown.get(&key) != Some(&now) {
-                    shown.insert(key, now);
-                    say_one(site, args, &pipeline)?;
-                }
-            }
-            Ok(Some(Event::Delete(pipeline))) => {
-                let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
-                site.terminal.tell(&format!("{namespace}/{name} is gone"));
-                shown.remove(&(namespace, name));
-            }
-            Ok(Some(Event::Init | Event::InitDone)) => {}
-            Ok(None) => break,
-            Err(error) => endured(site, &error)?,
-        }
-    }
-    let worst = shown.values().map(|(health, _)| *health).max();
-    Ok(worst.unwrap_or(Health::Healthy).exit_code())
-}
-
-fn say_one(site: &Site<'_>, args: &StatusArgs, pipeline: &Pipeline) -> Result<(), Error> {
-    if args.output == Output::Json {
-        return Ok(site.terminal.say(&as_json(site, pipeline).to_string())?);
-    }
-    let mut table = columns(args.all_namespaces);
-    table.row(row(pipeline, args.all_namespaces, site.now_ms()));
-    if let Some(line) = table.last(site.terminal) {
-        site.terminal.say(&line)?;
-    }
-    Ok(())
-}
-
-/// What a line says but for times.
-fn said(pipeline: &Pipeline) -> Vec<String> {
-    let cells = row(pipeline, true, 0).into_iter().map(|cell| cell.text);
-    // Ages count from the beginning of time here, and are left out: health is compared beside.
-    cells.enumerate().filter(|(index, _)| !matches!(index, 2 | 5)).map(|(_, text)| text).collect()
-}
-
-/// A watch goes on by itself after an outage; what no waiting mends ends it.
-///
-/// # Errors
-/// Such a one.
-pub(crate) fn endured(site: &Site<'_>, error: &watcher::Error) -> Result<(), Error> {
-    let error = match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => refused("watch Pipelines", error),
-        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => return Ok(()),
-    };
-    match error {
-        Error::Unreachable { .. } | Error::Conflict { .. } => {
-            site.terminal.tell(&format!("{error}; trying again"));
-            Ok(())
-        }
-        // 410: what is watched from is forgotten, and it begins anew.
-        Error::Refused { why, .. } if why.contains("too old resource version") => Ok(()),
-        error => Err(error),
-    }
 }

@@ -4,6 +4,10 @@
 
 mod asking;
 mod forwarding;
+mod kubelets;
+mod logging;
+mod reaching;
 mod reporting;
 mod showing;
+mod watching;
 mod world;

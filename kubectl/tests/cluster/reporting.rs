@@ -1,49 +1,15 @@
-//! Reports and logs: everything that helps is in them, and no secret; nobody asks for a Secret.
+//! Reports: everything that helps is in them, and no secret; nobody asks for a Secret.
 
 use std::io::Read as _;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use kube::Client;
-use kube::client::Body;
 use serde_json::{Value, json};
-use stage::inprocess::{CONFIG_MAPS, EVENTS, Fates, Key, PODS, SECRETS};
+use stage::inprocess::{CONFIG_MAPS, EVENTS, Key, PODS, SECRETS};
 
+use crate::kubelets::{Log, serve, timed};
 use crate::world::{NAMESPACE, World, manifest, paused};
 
 /// Whatever has this in it is a secret.
 const CANARY: &str = "canary-7f3a";
-
-/// The server in process, and kubelets behind it that have logs.
-struct Kubelets {
-    inner: Client,
-}
-
-impl tower::Service<http::Request<Body>> for Kubelets {
-    type Response = http::Response<Body>;
-    type Error = kube::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, kube::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), kube::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let inner = self.inner.clone();
-        async move {
-            let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
-            let Some(pod) = path.strip_suffix("/log").and_then(|path| path.rsplit('/').next()) else {
-                return inner.send(request).await;
-            };
-            let text = format!("log of {pod} ({query})\nenv says {CANARY}-env \x1b[31m\npassword={CANARY}-log\n");
-            Ok(http::Response::new(Body::from(text.into_bytes())))
-        }
-        .boxed()
-    }
-}
 
 pub(crate) fn pod(serial: u64, phase: &str) -> Value {
     json!({
@@ -64,13 +30,20 @@ pub(crate) fn pod(serial: u64, phase: &str) -> Value {
 fn furnished() -> World {
     let mut world = World::at(1_767_261_600_000);
     let template = json!({ "metadata": { "annotations": { "team/login": format!("{CANARY}-template-annotation") } },
-        "spec": { "containers": [{ "name": "worker", "env": [{ "name": "A", "value": format!("{CANARY}-template") }] }] } });
+        "spec": { "containers": [{ "name": "worker", "env": [{ "name": "A", "value": long() }] }] } });
     let mut pipeline = manifest("revenue", &json!({ "podTemplate": template }));
-    let applied = format!("{{\"spec\":\"{CANARY}-applied\"}}");
+    let applied =
+        json!({ "spec": { "transforms": [{ "sql": "SELECT customer FROM orders" }], "podTemplate": { "spec": {
+        "containers": [{ "name": "worker", "env": [{ "name": "A", "value": format!("{CANARY}-applied") }] }] } } } })
+        .to_string();
     pipeline["metadata"]["annotations"] = json!({ "kubectl.kubernetes.io/last-applied-configuration": applied,
         "onceward.dev/restart-requested-at": "2026-01-01T09:00:00Z" });
-    pipeline["status"] = json!({ "phase": "Running", "restarts": { "total": 1,
-        "lastReason": format!("cannot reach https://user:{CANARY}-url@store/x") } });
+    // Longer than a line, and than a column.
+    let quoted = format!("it said `{}`", long());
+    let condition = json!({ "type": "Ready", "status": "False", "reason": "Told", "message": quoted,
+        "lastTransitionTime": "2026-01-01T09:00:00Z", "observedGeneration": 1 });
+    pipeline["status"] = json!({ "phase": "Starting", "conditions": [condition], "restarts": { "total": 1,
+        "lastReason": format!("cannot reach https://user:{CANARY}-url@store/x: {quoted}") } });
     world.put(pipeline);
     let put = |kind, name: &str, object: Value| world.server.put(&Key::new(kind, NAMESPACE, name), object);
     put(&PODS, "revenue-0-aaaa", pod(1, "Succeeded"));
@@ -91,9 +64,16 @@ fn furnished() -> World {
     put(&EVENTS, "of-the-pipeline", event("Pipeline", "revenue"));
     put(&EVENTS, "of-a-pod-that-is-gone", event("Pod", "revenue-0-zzzz"));
     put(&EVENTS, "of-another", event("Pipeline", "revenue-2"));
-    let inner = world.server.client(Arc::clone(&world.asked) as Arc<dyn Fates>);
-    world.client = Client::new(Kubelets { inner }, NAMESPACE);
+    serve(&mut world, |pod, query| {
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\nA{CANARY}\n-----END PRIVATE KEY-----");
+        Log::Said(timed(&format!("log of {pod} ({query})\nenv says {CANARY}-env\npassword={CANARY}-log\n{key}\nlast")))
+    });
     world
+}
+
+/// A value that does not fit into a line.
+fn long() -> String {
+    format!("{CANARY}-{}", "long".repeat(40))
 }
 
 /// Names and contents, by the archive's own directory.
@@ -155,8 +135,12 @@ fn a_report_holds_what_helps_and_no_secret() {
     assert!(file("README.txt").contains("worker/graph.json: "), "that nobody forwards ports here is said");
     assert!(file("pods.json").contains("--purpose") && file("pods.json").contains("LOGIN"));
     assert!(file("pipeline.json").contains("2026-01-01T09:00:00Z"), "our annotations are kept");
-    assert!(file("status.txt").contains("Name:          default/revenue"));
-    assert!(file("logs/revenue-0-bbbb.log").contains("tailLines=5000"), "logs are bounded");
+    assert!(file("pipeline.json").contains("SELECT customer FROM orders"), "what was applied is cleaned as any other");
+    let status = file("status.txt");
+    assert!(status.contains("Name:          default/revenue") && status.contains("it said `<redacted>`"), "{status}");
+    let log = file("logs/revenue-0-bbbb.log");
+    assert!(log.contains("tailLines=5000"), "logs are bounded");
+    assert!(log.trim_end().ends_with(" last"), "{log}");
     let events = file("events.json");
     assert!(events.contains("revenue-0-zzzz") && !events.contains("revenue-2"), "{events}");
     // Whoever reads it has it in the format that everybody has: an independent reader agrees.
@@ -172,33 +156,29 @@ fn a_report_holds_what_helps_and_no_secret() {
 }
 
 #[test]
-fn logs_are_those_of_all_pods_with_their_names() {
+fn what_more_secrets_than_are_looked_for_may_stand_in_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("revenue.zip");
     paused(async {
         let world = furnished();
-        assert_eq!(world.types("logs revenue --tail=7").await, 0, "{}", world.said.err());
-        let out = world.said.out();
-        let lines: Vec<_> = out.lines().collect();
-        assert!(lines[0].starts_with("revenue-0-aaaa log of revenue-0-aaaa (&container=worker&tailLines=7"), "{out}");
-        assert!(lines[3].starts_with("revenue-0-bbbb log of revenue-0-bbbb"), "{out}");
-        assert!(!out.contains('\x1b'), "what a terminal would obey is not passed on");
+        let mut last = pod(2, "Running");
+        let environment = (0..2_000).map(|index| json!({ "name": "A", "value": format!("{CANARY}-{index}") }));
+        last["spec"]["containers"][0]["env"] = environment.collect();
+        last["spec"]["containers"][0]["args"] = json!(["worker", long()]);
+        last["status"]["message"] = format!("it said {CANARY}-1999").into();
+        world.server.put(&Key::new(&PODS, NAMESPACE, "revenue-0-bbbb"), last);
+        let line = format!("report revenue --file {}", path.display());
+        assert_eq!(world.types(&line).await, 0, "{}", world.said.err());
     });
-}
-
-#[test]
-fn logs_follow_the_pod_that_comes_next() {
-    paused(async {
-        let world = furnished();
-        let server = world.server.clone();
-        let stop = async move {
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            server.put(&Key::new(&PODS, NAMESPACE, "revenue-0-cccc"), pod(3, "Running"));
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        };
-        assert_eq!(world.types_until("logs revenue -f", stop).await, 0);
-        let (out, err) = (world.said.out(), world.said.err());
-        for pod in ["aaaa", "bbbb", "cccc"] {
-            assert_eq!(out.matches(&format!("log of revenue-0-{pod}")).count(), 1, "{out}");
-        }
-        assert!(out.contains("follow=true") && err.contains("following pod revenue-0-cccc"), "{err}");
-    });
+    let files = unzipped(&std::fs::read(&path).unwrap());
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["README.txt", "pipeline.json", "pods.json", "configuration/revenue-c0ffee.json"]);
+    for (name, content) in &files {
+        assert!(!content.contains(CANARY), "{name} has a secret in it:\n{content}");
+    }
+    assert!(
+        files[0].1.contains("- status.txt, logs/, events.json, worker/") && files[0].1.contains("1000 values"),
+        "{}",
+        files[0].1
+    );
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kubectl::WIDTH;
@@ -32,7 +33,7 @@ fn folder(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(of)
 }
 
-fn ms(time: &str) -> u64 {
+pub(crate) fn ms(time: &str) -> u64 {
     let time: k8s_openapi::jiff::Timestamp = time.parse().unwrap();
     time.as_millisecond() as u64
 }
@@ -52,7 +53,7 @@ fn merge(into: &mut Value, from: &Value) {
 }
 
 /// The controller's scenes: when, and the Pipeline with the status that it writes then.
-fn scenes() -> BTreeMap<String, (u64, Value)> {
+pub(crate) fn scenes() -> BTreeMap<String, (u64, Value)> {
     let mut scenes = BTreeMap::new();
     for entry in std::fs::read_dir(folder("../controller/tests/golden")).unwrap() {
         let path = entry.unwrap().path();
@@ -82,7 +83,7 @@ fn shown(now_ms: u64, pipeline: &Value, line: &str) -> (String, u8) {
     })
 }
 
-fn narrow(what: &str, text: &str) {
+pub(crate) fn narrow(what: &str, text: &str) {
     for line in text.lines() {
         assert!(line.chars().count() <= WIDTH, "{what}: {} columns: {line}", line.chars().count());
         assert!(!line.contains('\x1b') && line == line.trim_end(), "{what}: {line:?}");
@@ -205,6 +206,8 @@ fn status_says_who_cannot_be_asked_and_who_is_not_there() {
         assert!(world.said.err().contains("there is no Pipeline `nobody` in namespace `default`"));
         assert_eq!(world.types("status").await, 0);
         assert_eq!(world.said.out(), "no Pipelines in namespace `default`; -A looks into all");
+        assert_eq!(world.types(&format!("status -n {}", "x".repeat(63))).await, 0);
+        narrow("a long namespace", &world.said.out());
         for code in [403, 500, 503, 504] {
             *world.asked.refuses.lock().unwrap() = Some(code);
             for line in ["status", "status nobody", "status -A"] {
@@ -214,6 +217,65 @@ fn status_says_who_cannot_be_asked_and_who_is_not_there() {
             assert_eq!(world.types("transactions nobody").await, 1, "{code}");
             assert_eq!(world.types("savepoint nobody").await, 1, "{code}");
             world.said.err();
+        }
+    });
+}
+
+#[test]
+fn what_is_of_another_version_is_named_and_takes_nobodys_place() {
+    paused(async {
+        let (now_ms, pipeline) = scenes().remove("running").unwrap();
+        let world = World::at(now_ms);
+        let mut odd = pipeline.clone();
+        odd["metadata"]["name"] = "odd".into();
+        odd["status"]["phase"] = "Dreaming".into();
+        world.put(pipeline);
+        world.put(odd);
+        let named =
+            |said: &str| said.contains("odd") && said.contains("another version") && !said.contains("does not answer");
+        assert_eq!(world.types("status -n shop").await, 1);
+        let (out, err) = (world.said.out(), world.said.err());
+        assert!(out.contains("revenue") && out.contains("healthy") && named(&err), "{out}\n{err}");
+        for (line, code) in [
+            ("status odd -n shop", 1),
+            ("transactions odd -n shop", 1),
+            ("wait odd --for=ready -n shop", 1),
+            ("wait odd --for=deleted -n shop", 1),
+        ] {
+            let begun_ms = world.server.clock().now_ms();
+            assert_eq!(world.types(line).await, code, "{line}");
+            assert!(world.server.clock().now_ms() - begun_ms < 1_000, "{line}");
+            let err = world.said.err();
+            assert!(err.contains("written by another version"), "{line}: {err}");
+        }
+        let stop = tokio::time::sleep(Duration::from_secs(25));
+        assert_eq!(world.types_until("status -n shop -w", stop).await, 1);
+        let (out, err) = (world.said.out(), world.said.err());
+        assert!(out.contains("revenue") && named(&err) && err.lines().count() == 1, "{out}\n{err}");
+    });
+}
+
+#[test]
+fn ctrl_c_ends_what_only_shows() {
+    paused(async {
+        let world = World::at(ms("2026-01-01T10:00:00Z"));
+        world.create("revenue", &json!({}));
+        world.asked.is_silent.store(true, Ordering::Relaxed);
+        for line in [
+            "status",
+            "status revenue",
+            "checkpoints revenue",
+            "transactions revenue",
+            "version revenue",
+            "report revenue",
+            "logs revenue",
+            "dashboard revenue",
+        ] {
+            let begun_ms = world.server.clock().now_ms();
+            let code = world.types_until(line, tokio::time::sleep(Duration::from_secs(1))).await;
+            let goes_on = line.starts_with("logs") || line.starts_with("dashboard");
+            assert_eq!(code, if goes_on { 0 } else { 130 }, "{line}");
+            assert!(world.server.clock().now_ms() - begun_ms < 2_000, "{line}");
         }
     });
 }
@@ -244,34 +306,6 @@ fn silence_for_longer_than_checkpoints_take_is_degraded() {
     let (text, code) = shown(at + 3_600_000, &pipeline, "status revenue -n shop");
     assert_eq!(code, 1);
     assert!(text.contains("no checkpoint was told of for 1h0m"), "{text}");
-}
-
-#[test]
-fn watching_says_a_line_for_each_change_and_ends_with_ctrl_c() {
-    paused(async {
-        let (world, _cluster) = World::alive(u64::MAX);
-        world.create("revenue", &json!({}));
-        let (said, server) = (world.said.clone(), world.server.clone());
-        let stop = async {
-            for _ in 0..600 {
-                if said.last().is_some_and(|line| line.contains("Running")) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            panic!("it never ran: {}", server.list(&stage::inprocess::PIPELINES)[0].1);
-        };
-        assert_eq!(world.types_until("status -w", stop).await, 0);
-        let out = world.said.out();
-        narrow("status -w", &out);
-        let lines: Vec<_> = out.lines().collect();
-        assert!(lines[0].starts_with("NAME") && lines.len() >= 3, "{out}");
-        assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "{out}");
-        let stop = tokio::time::sleep(Duration::from_secs(1));
-        assert_eq!(world.types_until("status revenue -w -o json", stop).await, 0);
-        let told: Value = serde_json::from_str(world.said.out().lines().next().unwrap()).unwrap();
-        assert_eq!(told["health"], "healthy");
-    });
 }
 
 #[test]

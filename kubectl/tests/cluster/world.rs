@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use api::report::Words as Told;
@@ -14,7 +15,7 @@ use futures::future::BoxFuture;
 use kube::Client;
 use kubectl::{Gone, Reach, Site, Terminal, Tone, Verb};
 use serde_json::Value;
-use stage::inprocess::{self, Fate, Fates, Key, PIPELINES, RuntimeClock, Server};
+use stage::inprocess::{self, Fate, Fates, Key, PIPELINES, RuntimeClock, Server, WatchFate};
 use stage::script::{Cluster, Script, pipeline};
 use tokio::task::JoinSet;
 
@@ -23,11 +24,11 @@ pub(crate) const NAMESPACE: &str = "default";
 const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
 
 #[derive(Debug, Parser)]
-struct Line {
+pub(crate) struct Line {
     #[command(flatten)]
-    reach: Reach,
+    pub(crate) reach: Reach,
     #[command(subcommand)]
-    verb: Verb,
+    pub(crate) verb: Verb,
 }
 
 /// Remembers what is said.
@@ -79,6 +80,10 @@ pub(crate) struct Asked {
     kinds: Mutex<BTreeSet<&'static str>>,
     pub(crate) conflicts: Mutex<u32>,
     pub(crate) refuses: Mutex<Option<u16>>,
+    /// Nothing is answered any more.
+    pub(crate) is_silent: AtomicBool,
+    /// Watches forget the next change, and are refused as too old.
+    pub(crate) forgets: AtomicBool,
 }
 
 impl Asked {
@@ -90,6 +95,9 @@ impl Asked {
 impl Fates for Asked {
     fn of(&self, request: &inprocess::Request) -> Fate {
         self.kinds.lock().unwrap().insert(request.kind.plural);
+        if self.is_silent.load(Ordering::Relaxed) {
+            return Fate::Late;
+        }
         if let Some(code) = *self.refuses.lock().unwrap() {
             return Fate::Refused(code);
         }
@@ -99,6 +107,14 @@ impl Fates for Asked {
             return Fate::Refused(409);
         }
         Fate::Answered
+    }
+
+    fn hold(&self) -> BoxFuture<'static, ()> {
+        future::pending().boxed()
+    }
+
+    fn of_watch(&self, _: &inprocess::Request) -> WatchFate {
+        WatchFate { forgets: u32::from(self.forgets.load(Ordering::Relaxed)), ..WatchFate::default() }
     }
 }
 
