@@ -348,6 +348,9 @@ public final class Judge {
         settings.putIfAbsent("linger.ms", "5");
         settings.putIfAbsent("batch.size", "262144");
         settings.put("enable.idempotence", "true");
+        // Of a partition that was just made, the broker may refuse the first batch and take the second one: then the first,
+        // sent again, is out of order for ever.
+        settings.put("max.in.flight.requests.per.connection", "1");
         settings.put("delivery.timeout.ms", "300000");
         // A producer that has missed a leader's coming asks again then, and by default in five minutes only.
         settings.put("metadata.max.age.ms", "5000");
