@@ -232,6 +232,15 @@ fn links_between_documents_lead_somewhere() {
     refuse(&broken);
 }
 
+/// A newcomer's second command is what CI runs.
+#[test]
+fn tests_run_as_the_readme_types_them() {
+    let text = |name: &str| std::fs::read_to_string(root().join(name)).expect("a text");
+    let (readme, run) = (text("README.md"), text(".ci/run"));
+    let typed = readme.lines().find_map(|line| line.strip_prefix("$ cargo test")).expect("the README types it");
+    assert!(run.lines().any(|line| line == format!("step tests cargo test{typed}")), "cargo test{typed}");
+}
+
 /// The published matrix: whoever renames or removes a test says so there.
 #[test]
 fn tests_that_documents_name_are_there() {

@@ -91,33 +91,38 @@ fn no_secret_is_in_anything_that_a_run_says_or_keeps() -> Result<()> {
     stage.assert_exact()
 }
 
+/// What the rules of a user without any may be about.
+fn rule<'r>(principal: &'r str, resource: &'r str, pattern: &'r str, name: &'r str, operation: &'r str) -> Rule<'r> {
+    Rule { principal, resource, pattern, name, operation }
+}
+
+/// Runs it until it ends with this word: an access rule reaches the broker a moment after it was made.
+fn refused(stage: &Stage<'_>, word: &str) -> Result<Ended> {
+    for _ in 0..50 {
+        let ended = stage.run("", &[])?;
+        let said = ended.describe();
+        ensure!(ended.code() == Some(1), "{said}");
+        if said.contains(word) {
+            return Ok(ended);
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+    anyhow::bail!("`{word}` is never said")
+}
+
 #[test]
 fn a_start_without_a_right_is_refused_and_a_right_that_is_withdrawn_is_waited_for() -> Result<()> {
     let mut cluster = secured()?;
     let shape = Shape { rows: 10_000, ..Shape::new("rights") };
     let stage = stage(&mut cluster, shape, POWERLESS)?;
     let principal = format!("User:{POWERLESS}");
-    let rule = |resource, pattern, name, operation| Rule { principal: &principal, resource, pattern, name, operation };
-    let topic = |operation| rule("TOPIC", "LITERAL", "rights", operation);
-    let ids = |operation| rule("TRANSACTIONAL_ID", "PREFIXED", "onceward/", operation);
-    // An access rule reaches the broker a moment after it was made.
-    let refused = |word: &str| -> Result<()> {
-        for _ in 0..50 {
-            let ended = stage.run("", &[])?;
-            let said = ended.describe();
-            ensure!(ended.code() == Some(1), "{said}");
-            if said.contains(word) {
-                return Ok(());
-            }
-            std::thread::park_timeout(std::time::Duration::from_millis(100));
-        }
-        anyhow::bail!("`{word}` is never said")
-    };
-    refused("may not see it")?;
+    let topic = |operation| rule(&principal, "TOPIC", "LITERAL", "rights", operation);
+    let ids = |operation| rule(&principal, "TRANSACTIONAL_ID", "PREFIXED", "onceward/", operation);
+    refused(&stage, "may not see it")?;
     cluster_allow(&stage, &[topic("DESCRIBE")])?;
-    refused("no right to WRITE")?;
+    refused(&stage, "no right to WRITE")?;
     cluster_allow(&stage, &[topic("WRITE")])?;
-    refused("no right to READ")?;
+    refused(&stage, "no right to READ")?;
     cluster_allow(&stage, &[topic("READ"), ids("DESCRIBE"), ids("WRITE")])?;
     let mut child = stage.start(&format!("coordinator.decided:3=pause:1s,{SLOW}"), &[])?;
     let _ =
@@ -128,6 +133,40 @@ fn a_start_without_a_right_is_refused_and_a_right_that_is_withdrawn_is_waited_fo
     let ended = child.finish()?;
     ensure!(ended.code() == Some(0), "{}", ended.describe());
     stage.assert_exact()
+}
+
+/// This user may write and not ask for the limit, so that whole requests are refused at first. Smaller ones show which record
+/// is too large by itself: in requests of 1,000 bytes a large one is alone, then each.
+#[test]
+fn a_record_that_is_too_large_is_told_with_its_row_also_where_nobody_tells_the_limit() -> Result<()> {
+    const REFUSED: &str = "max.message.bytes";
+    let mut cluster = secured()?;
+    let principal = format!("User:{POWERLESS}");
+    for (name, limit, length, attempts) in [("untold", "2000", 5_000, 2), ("narrow", "400", 600, 3)] {
+        let also = format!("repeat('x', CASE WHEN id = 7000 THEN {length} ELSE 1 END) AS text");
+        let stage = stage(&mut cluster, Shape { rows: 10_000, also, ..Shape::new(name) }, POWERLESS)?;
+        stage.cluster.judge.configure(name, &[("max.message.bytes", limit)])?;
+        let topic = |operation| rule(&principal, "TOPIC", "LITERAL", name, operation);
+        let ids = |operation| rule(&principal, "TRANSACTIONAL_ID", "PREFIXED", "onceward/", operation);
+        cluster_allow(&stage, &[ids("DESCRIBE"), ids("WRITE")])?;
+        cluster_allow(&stage, &[topic("DESCRIBE"), topic("WRITE"), topic("READ")])?;
+        let ended = refused(&stage, "(source `numbers`, row 7000)")?;
+        let said = ended.describe();
+        let error = ended.lines().find(|line| line.starts_with("error:")).with_context(|| said.clone())?;
+        for word in ["sink `out0`", "(source `numbers`, row 7000)", "too large"] {
+            ensure!(error.to_lowercase().contains(word), "`{word}` is not in {error}");
+        }
+        let failed = ended.events("attempt.failed");
+        let of_size = failed.iter().filter(|event| event["message"].to_string().contains(REFUSED)).count();
+        ensure!(of_size + 1 == attempts, "{attempts} attempts, {of_size} of them for larger requests: {said}");
+        ensure!(stage.cluster.judge.committed(name, 100_000)?.len() <= 7_000);
+        // With the limit lifted, the run goes on where it stood, and nothing is missing or doubled.
+        stage.cluster.judge.configure(name, &[("max.message.bytes", "100000")])?;
+        let ended = stage.run("", &[])?;
+        ensure!(ended.code() == Some(0), "{}", ended.describe());
+        stage.assert_exact()?;
+    }
+    Ok(())
 }
 
 fn cluster_allow(stage: &Stage<'_>, rules: &[Rule<'_>]) -> Result<()> {

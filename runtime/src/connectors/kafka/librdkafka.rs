@@ -67,6 +67,7 @@ pub(super) fn retry_of(code: Option<RDKafkaErrorCode>) -> Retry {
     match code {
         Some(
             Code::MessageSizeTooLarge
+            | Code::MessageBatchTooLarge
             | Code::InvalidRecord
             | Code::InvalidMessage
             | Code::InvalidMessageSize

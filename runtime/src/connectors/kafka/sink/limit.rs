@@ -1,35 +1,22 @@
-//! How large a record may be: asked before the first attempt, and again when a broker has refused what had passed.
+//! How large a record may be: asked before the first attempt, and again when a broker has refused a request that was small
+//! enough. Where nobody tells, requests are made smaller until a record that is refused was alone in its own.
 
 /// What a batch of one record needs beside its key and value, at most.
 pub(super) const BATCH_HEAD_BYTES: u32 = 128;
+/// Requests that are not larger, from one refusal to the next: of records that are large, then of all, each is alone.
+const SMALLER_REQUESTS: [u32; 2] = [1_000, 1];
+/// What a record needs in a batch beside its key and value, at least (message format 2).
+const RECORD_HEAD_BYTES: usize = 7;
 
-/// What a broker means that calls a request too large.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blame {
-    /// Not known yet: another attempt, which asks for the limit again, may do better. A record that is too large by itself
-    /// is told by its row then, and too large a request is made smaller.
-    Limit,
-    /// Its largest record is too large by itself.
-    Record,
-    /// No record is known to be: they are together.
-    Request,
-}
-
-/// The topic's `max.message.bytes`.
+/// The topic's `max.message.bytes`, and what is made of it.
 #[derive(Debug, Default)]
 pub(super) struct RecordLimit {
     bytes: Option<u32>,
-    trust: Trust,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Trust {
-    #[default]
-    Full,
-    /// A broker has refused records that were small enough: somebody may have lowered the limit.
-    Doubted,
-    /// It was asked for again and is the same: what is refused from now on is refused for good.
-    Confirmed,
+    /// librdkafka's `batch.size`, where a request was refused and the limit does not tell why. What does not fit with others
+    /// is sent alone, however large.
+    request_bytes: Option<u32>,
+    /// A request was refused: somebody may have lowered the limit.
+    is_doubted: bool,
 }
 
 impl RecordLimit {
@@ -37,25 +24,32 @@ impl RecordLimit {
         self.bytes
     }
 
-    /// A request whose largest record has so many bytes has come back as too large.
-    pub(super) fn blame(&mut self, bytes: usize) -> Blame {
-        if self.trust != Trust::Confirmed {
-            self.trust = Trust::Doubted;
-            return Blame::Limit;
-        }
-        let fits = |limit: u32| bytes.saturating_add(BATCH_HEAD_BYTES as usize) <= limit as usize;
-        if self.bytes.is_none_or(fits) { Blame::Request } else { Blame::Record }
+    pub(super) fn request_bytes(&self) -> Option<u32> {
+        self.request_bytes
+    }
+
+    /// A request whose largest record has so many bytes has come back as too large: whether that record is so by itself. Else
+    /// it is not known, and another attempt, which asks for the limit again, will know more.
+    pub(super) fn is_to_blame(&mut self, bytes: usize) -> bool {
+        let was_alone = |request: u32| bytes.saturating_add(RECORD_HEAD_BYTES) > request as usize;
+        let is_to_blame = self.request_bytes.is_some_and(was_alone);
+        self.is_doubted |= !is_to_blame;
+        is_to_blame
     }
 
     pub(super) fn is_doubted(&self) -> bool {
-        self.trust == Trust::Doubted
+        self.is_doubted
     }
 
     /// `bytes`: None if it is not told; then the one that is known holds on.
     pub(super) fn learn(&mut self, bytes: Option<u32>) {
-        let is_same = bytes.is_none() || bytes == self.bytes;
-        self.trust = if is_same && self.is_doubted() { Trust::Confirmed } else { Trust::Full };
-        self.bytes = bytes.or(self.bytes);
+        if bytes.is_some() && bytes != self.bytes {
+            (self.bytes, self.request_bytes) = (bytes, None);
+        } else if self.is_doubted {
+            let is_smaller = |next: &u32| self.request_bytes.is_none_or(|now| *next < now);
+            self.request_bytes = SMALLER_REQUESTS.into_iter().find(is_smaller).or(self.request_bytes);
+        }
+        self.is_doubted = false;
     }
 }
 
@@ -64,32 +58,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_doubted_until_it_is_asked_for_again_and_has_not_changed() {
+    fn a_limit_is_asked_for_again_once_a_request_was_refused() {
         let mut limit = RecordLimit::default();
         limit.learn(Some(2_000));
-        assert!(limit.blame(1_500) == Blame::Limit && limit.blame(1_500) == Blame::Limit && limit.is_doubted());
+        assert!(!limit.is_to_blame(1_500) && !limit.is_to_blame(1_500) && limit.is_doubted());
         limit.learn(Some(1_000));
-        assert!(!limit.is_doubted() && limit.bytes() == Some(1_000));
-        assert_eq!(limit.blame(900), Blame::Limit);
-        limit.learn(None);
-        assert!(limit.blame(900) != Blame::Limit && !limit.is_doubted() && limit.bytes() == Some(1_000));
-        limit.learn(Some(3_000));
-        assert!(limit.blame(900) == Blame::Limit && limit.bytes() == Some(3_000));
-        limit.learn(Some(3_000));
-        assert_ne!(limit.blame(900), Blame::Limit);
+        assert!(!limit.is_doubted() && limit.bytes() == Some(1_000) && limit.request_bytes().is_none());
     }
 
     #[test]
-    fn a_record_is_to_blame_only_where_it_is_larger_than_a_limit_that_is_known() {
+    fn a_record_is_to_blame_that_was_alone_in_its_request() {
+        for known in [None, Some(1_000)] {
+            let mut limit = RecordLimit::default();
+            limit.learn(known);
+            assert!(!limit.is_to_blame(5_000_000), "others were with it");
+            limit.learn(None);
+            assert_eq!((limit.bytes(), limit.request_bytes()), (known, Some(1_000)));
+            assert!(limit.is_to_blame(994) && !limit.is_doubted());
+            assert!(!limit.is_to_blame(993) && limit.is_doubted(), "two of them may have been together");
+            limit.learn(known);
+            assert_eq!(limit.request_bytes(), Some(1));
+            assert!(limit.is_to_blame(0) && limit.is_to_blame(usize::MAX) && !limit.is_doubted());
+        }
+    }
+
+    #[test]
+    fn with_another_limit_requests_are_as_large_as_it_allows() {
         let mut limit = RecordLimit::default();
-        assert_eq!(limit.blame(900), Blame::Limit);
+        assert!(!limit.is_to_blame(900));
         limit.learn(None);
-        assert_eq!(limit.blame(5_000_000), Blame::Request, "it is not known how large one may be");
-        limit.learn(Some(1_000));
-        assert_eq!(limit.blame(900), Blame::Limit);
-        limit.learn(Some(1_000));
-        assert_eq!(limit.blame(872), Blame::Request);
-        assert_eq!(limit.blame(873), Blame::Record);
-        assert_eq!(limit.blame(usize::MAX), Blame::Record);
+        assert_eq!(limit.request_bytes(), Some(1_000));
+        limit.learn(Some(3_000));
+        assert_eq!((limit.bytes(), limit.request_bytes()), (Some(3_000), None));
+        assert!(!limit.is_to_blame(900));
+        limit.learn(Some(3_000));
+        assert_eq!((limit.bytes(), limit.request_bytes()), (Some(3_000), Some(1_000)));
     }
 }

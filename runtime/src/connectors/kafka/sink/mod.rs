@@ -29,7 +29,7 @@ use checkpoint::ids::Epoch;
 use self::check::Limits;
 use self::committer::KafkaCommitter;
 use self::handle::{Failed, Handle};
-use self::limit::{BATCH_HEAD_BYTES, Blame, RecordLimit};
+use self::limit::{BATCH_HEAD_BYTES, RecordLimit};
 use self::plain::PlainWriter;
 use self::rows::{Records, RowEncoder};
 use self::slots::{Slots, slots_needed};
@@ -138,24 +138,18 @@ impl Target {
 
     /// A record that was sent and not taken.
     fn rejected(&self, failed: &Failed, epoch: Option<Epoch>) -> SinkError {
-        let (sink, mut message) = (self.sink.clone(), failed.message.clone());
         if failed.retry == Retry::Backoff {
             return self.failed(failed);
         }
-        let mut origin = failed.origin.clone();
-        match failed.too_large.map(|bytes| self.record_limit().blame(bytes)) {
-            Some(Blame::Limit) => {
-                return self.transient(format!("{message}; if max.message.bytes was lowered, the next attempt knows"));
-            }
-            Some(Blame::Request) => {
-                origin = None;
-                message.push_str(
-                    ". It is the largest of a request that the topic does not take: raise max.message.bytes, or let this user \
-                     describe the topic, so that requests are made as large as it takes them",
-                );
-            }
-            Some(Blame::Record) | None => {}
+        let (message, origin) = (failed.message.clone(), failed.origin.clone());
+        if failed.too_large.is_some_and(|bytes| !self.record_limit().is_to_blame(bytes)) {
+            let place = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+            return self.transient(format!(
+                "{message}{place}; it is the largest of a request that the topic does not take: the next attempt finds out \
+                 whether it is too large by itself (max.message.bytes)"
+            ));
         }
+        let sink = self.sink.clone();
         SinkError::Refused { sink, message, epoch, origin }
     }
 
@@ -229,11 +223,13 @@ impl KafkaSink {
         set_default(&mut config, "batch.num.messages", "100000");
         set_default(&mut config, "queue.buffering.max.messages", "200000");
         set_default(&mut config, "queue.buffering.max.kbytes", "32768");
-        if let Some(most) = self.target.record_limit().bytes() {
+        let limit = self.target.record_limit();
+        if let Some(most) = limit.bytes() {
             // Refused before it is sent, so that the row can be named.
-            let most = most.saturating_sub(BATCH_HEAD_BYTES).max(1_000);
-            let own = config.get("message.max.bytes").and_then(|own| own.parse().ok()).unwrap_or(u32::MAX);
-            config.set("message.max.bytes", own.min(most).to_string());
+            lower(&mut config, "message.max.bytes", most.saturating_sub(BATCH_HEAD_BYTES).max(1_000));
+        }
+        if let Some(most) = limit.request_bytes() {
+            lower(&mut config, "batch.size", most);
         }
         Ok(config)
     }
@@ -252,6 +248,12 @@ fn set_default(config: &mut rdkafka::ClientConfig, name: &str, value: &str) {
     }
 }
 
+/// Unless the manifest has less.
+fn lower(config: &mut rdkafka::ClientConfig, name: &str, most: u32) {
+    let own = config.get(name).and_then(|own| own.parse().ok()).unwrap_or(u32::MAX);
+    config.set(name, own.min(most).to_string());
+}
+
 impl SinkConnector for KafkaSink {
     fn check(&self) -> Result<(), SinkError> {
         let (limits, record_bytes) = tasks::block_on(check::check(&self.spec, &self.target))?;
@@ -264,7 +266,17 @@ impl SinkConnector for KafkaSink {
     fn prepare(&self) -> Result<(), SinkError> {
         if self.target.record_limit().is_doubted() {
             let bytes = tasks::block_on(check::record_bytes_again(&self.target))?;
-            self.target.record_limit().learn(bytes);
+            let mut limit = self.target.record_limit();
+            limit.learn(bytes);
+            if let Some(request_bytes) = limit.request_bytes() {
+                tracing::warn!(
+                    sink = self.spec.name,
+                    request_bytes,
+                    "topic `{}` refuses requests as too large, and its max.message.bytes does not tell why: small ones are \
+                     slow; give this user the right to DESCRIBE_CONFIGS of the topic, or raise max.message.bytes, and run again",
+                    self.spec.topic
+                );
+            }
         }
         Ok(())
     }

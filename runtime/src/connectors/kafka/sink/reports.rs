@@ -145,7 +145,11 @@ impl ProducerContext for Reports {
                 }
                 let place = format!("partition {} of topic `{}`", message.partition(), message.topic());
                 let message = format!("a record of {bytes} bytes was not taken by {place}: {error}");
-                let too_large = (code == Some(RDKafkaErrorCode::MessageSizeTooLarge)).then_some(bytes);
+                let is_too_large = matches!(
+                    code,
+                    Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge)
+                );
+                let too_large = is_too_large.then_some(bytes);
                 delivered.failed = Some((Failed { message, retry, origin: self.origin(ticket), too_large }, bytes));
             }
         }
