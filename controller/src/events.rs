@@ -5,7 +5,7 @@ use api::pipeline::{ActionStatus, Condition, Phase, PipelineStatus};
 use crate::status::restarts::{REASONS, REQUESTED, SPEC_CHANGED};
 
 /// So many failed checkpoints in a row are worth an event; one that fails now and then is not.
-const WORTH_TELLING: u32 = 3;
+pub(crate) const WORTH_TELLING: u32 = 3;
 /// Kubernetes takes 1 kB.
 const MOST_NOTE_BYTES: usize = 1_000;
 

@@ -6,6 +6,9 @@ use api::pipeline::{
 
 /// Figures alone are worth a write this often.
 pub const FIGURES_MS: u64 = 30_000;
+/// Reasons, a bad and a good one, between which a condition may go to and fro with every epoch while a Pipeline runs: commits
+/// of a target that takes long over each, checkpoints that fail now and then.
+const TURNS: [[&str; 2]; 2] = [["CommitsPending", "NoPendingCommits"], ["CheckpointFailed", "CheckpointCompleted"]];
 
 /// Whether a new status is worth a write now: every change at once but that of figures, those every 30 s.
 /// `written_ms`: when this controller wrote the last one.
@@ -32,7 +35,7 @@ fn without_figures(status: &PipelineStatus) -> PipelineStatus {
         ..status.restarts.clone()
     };
     let is_running = status.phase == Some(Phase::Running);
-    // Of a target that takes long over every commit, they pend and are settled by turns, epoch by epoch.
+    // They pend and are settled by turns, as the condition that tells of them.
     let pending = status.pending_commits.iter().filter(|_| !is_running).map(|pending| PendingCommitStatus {
         committables: 0,
         attempts: 0,
@@ -40,8 +43,9 @@ fn without_figures(status: &PipelineStatus) -> PipelineStatus {
         ..pending.clone()
     });
     let without_turns = |condition: &Condition| {
-        let takes_turns = is_running && ["CommitsPending", "NoPendingCommits"].contains(&condition.reason.as_str());
-        if takes_turns { settled(condition) } else { without_words(condition) }
+        let turns = TURNS.iter().filter(|_| is_running).find(|turns| turns.contains(&condition.reason.as_str()));
+        let plain = without_words(condition);
+        if let Some([_, good]) = turns { at_its_best(plain, good) } else { plain }
     };
     PipelineStatus {
         checkpoints,
@@ -54,13 +58,9 @@ fn without_figures(status: &PipelineStatus) -> PipelineStatus {
     }
 }
 
-fn settled(condition: &Condition) -> Condition {
-    Condition {
-        status: "True".to_owned(),
-        reason: "NoPendingCommits".to_owned(),
-        last_transition_time: String::new(),
-        ..without_words(condition)
-    }
+fn at_its_best(condition: Condition, good: &str) -> Condition {
+    let (status, reason) = ("True".to_owned(), good.to_owned());
+    Condition { status, reason, last_transition_time: String::new(), ..condition }
 }
 
 fn without_words(condition: &Condition) -> Condition {
@@ -96,16 +96,36 @@ mod tests {
         let mut status = PipelineStatus {
             pending_committables: 3,
             pending_commits: vec![pending],
-            conditions: vec![condition("Ready", "Recovering"), condition("CommitsSettled", "CommitsPending")],
+            conditions: vec![
+                condition("Ready", "Recovering"),
+                condition("CommitsSettled", "CommitsPending"),
+                condition("CheckpointHealthy", "CheckpointFailed"),
+            ],
             ..PipelineStatus::default()
         };
         change(&mut status);
         status
     }
 
+    fn running(change: impl FnOnce(&mut PipelineStatus)) -> PipelineStatus {
+        status(|status| {
+            status.phase = Some(Phase::Running);
+            change(status);
+        })
+    }
+
+    /// Makes it a condition in its good state, since a moment ago.
+    fn mend(condition: &mut Condition, reason: &str) {
+        (condition.status, condition.reason) = ("True".to_owned(), reason.to_owned());
+        "2026-01-01T10:00:20Z".clone_into(&mut condition.last_transition_time);
+    }
+
     fn due_after_ms(after: &PipelineStatus) -> u64 {
-        let before = status(|_| {});
-        let is_due = |ms: &u64| is_due(Some(&before), after, Some(WRITTEN_MS), WRITTEN_MS + ms);
+        due_between_ms(&status(|_| {}), after)
+    }
+
+    fn due_between_ms(before: &PipelineStatus, after: &PipelineStatus) -> u64 {
+        let is_due = |ms: &u64| is_due(Some(before), after, Some(WRITTEN_MS), WRITTEN_MS + ms);
         (0..=60_000).step_by(1_000).find(is_due).unwrap_or(u64::MAX)
     }
 
@@ -126,33 +146,40 @@ mod tests {
 
     #[test]
     fn while_it_runs_commits_pend_and_settle_every_thirty_seconds() {
-        let running = |change: fn(&mut PipelineStatus)| {
-            status(|status| {
-                status.phase = Some(Phase::Running);
-                change(status);
-            })
-        };
         let settle = |status: &mut PipelineStatus| {
             status.pending_commits.clear();
-            (status.conditions[1].status, status.conditions[1].reason) =
-                ("True".to_owned(), "NoPendingCommits".to_owned());
-            "2026-01-01T10:00:20Z".clone_into(&mut status.conditions[1].last_transition_time);
-        };
-        let due_after_ms = |before: &PipelineStatus, after: &PipelineStatus| {
-            let is_due = |ms: &u64| is_due(Some(before), after, Some(WRITTEN_MS), WRITTEN_MS + ms);
-            (0..=60_000).step_by(1_000).find(is_due).unwrap_or(u64::MAX)
+            mend(&mut status.conditions[1], "NoPendingCommits");
         };
         let pending = running(|_| {});
-        assert_eq!(due_after_ms(&pending, &running(settle)), FIGURES_MS);
-        assert_eq!(due_after_ms(&running(settle), &pending), FIGURES_MS);
-        assert_eq!(due_after_ms(&pending, &running(|status| status.pending_commits[0].epoch += 1)), FIGURES_MS);
+        assert_eq!(due_between_ms(&pending, &running(settle)), FIGURES_MS);
+        assert_eq!(due_between_ms(&running(settle), &pending), FIGURES_MS);
+        assert_eq!(due_between_ms(&pending, &running(|status| status.pending_commits[0].epoch += 1)), FIGURES_MS);
         let lost = running(|status| "CommitLost".clone_into(&mut status.conditions[1].reason));
-        assert_eq!(due_after_ms(&pending, &lost), 0);
+        assert_eq!(due_between_ms(&pending, &lost), 0);
         let ended = status(|status| {
             settle(status);
             status.phase = Some(Phase::Finished);
         });
-        assert_eq!(due_after_ms(&pending, &ended), 0);
+        assert_eq!(due_between_ms(&pending, &ended), 0);
+    }
+
+    #[test]
+    fn while_it_runs_checkpoints_fail_and_complete_every_thirty_seconds() {
+        let complete = |status: &mut PipelineStatus| mend(&mut status.conditions[2], "CheckpointCompleted");
+        let (fails, completes) = (running(|_| {}), running(complete));
+        assert_eq!(due_between_ms(&fails, &completes), FIGURES_MS);
+        assert_eq!(due_between_ms(&completes, &fails), FIGURES_MS);
+        assert_eq!(due_between_ms(&status(|_| {}), &status(complete)), 0, "it does not run");
+        assert_eq!(due_between_ms(&status(complete), &status(|_| {})), 0, "it does not run");
+        let ended = |status: &mut PipelineStatus| status.phase = Some(Phase::Finished);
+        assert_eq!(due_between_ms(&completes, &status(ended)), 0);
+        let none = running(|status| {
+            let condition = &mut status.conditions[2];
+            (condition.status, condition.reason) = ("Unknown".to_owned(), "NoCheckpointYet".to_owned());
+        });
+        for (before, after) in [(&none, &completes), (&none, &fails), (&completes, &none), (&fails, &none)] {
+            assert_eq!(due_between_ms(before, after), 0, "the first one is news");
+        }
     }
 
     #[test]

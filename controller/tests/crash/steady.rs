@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use api::pipeline::PipelineStatus;
 use serde_json::json;
+use stage::inprocess::EVENTS;
 use stage::script::Script;
 
 use crate::trouble::{Plan, Trouble, Write};
@@ -48,6 +50,16 @@ async fn writes(world: &World) -> Vec<Write> {
     world.trouble.writes_since(before)
 }
 
+/// Of ten minutes: only statuses are written, and each of them every thirty seconds at most.
+fn assert_seldom(writes: &[Write], names: &[String]) {
+    assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
+    for name in names {
+        let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
+        assert!(times.len() >= 15, "{name}: what changes is shown: {times:?}");
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
+    }
+}
+
 #[test]
 fn at_rest_nothing_is_written_in_ten_minutes() {
     paused(async {
@@ -78,12 +90,7 @@ fn a_running_pipeline_is_written_of_every_thirty_seconds_at_most() {
         world.start_controller();
         until(&world, &running, "Running").await;
         let writes = writes(&world).await;
-        assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
-        for name in &running {
-            let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
-            assert!(times.len() >= 15, "checkpoints are shown: {times:?}");
-            assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
-        }
+        assert_seldom(&writes, &running);
     });
 }
 
@@ -101,13 +108,10 @@ fn of_a_pipeline_whose_target_is_away_tries_are_written_every_thirty_seconds_at_
             world.cluster.block(NAMESPACE, name, true);
         }
         let writes = writes(&world).await;
-        assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
+        assert_seldom(&writes, &running);
         for name in &running {
             let pending = world.pending_of(name);
             assert!(pending.as_ref().is_some_and(|pending| pending.attempts > 500), "tries are shown: {pending:?}");
-            let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
-            assert!((15..=20).contains(&times.len()), "{name}: {times:?}");
-            assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
         }
         let before = world.trouble.writes();
         for name in &running {
@@ -161,12 +165,74 @@ fn of_a_pipeline_whose_target_is_slow_turns_are_written_every_thirty_seconds_at_
         let before = world.trouble.writes();
         let more = turns(&world, &running, 40).await;
         assert!(more >= 5, "what is shown goes on changing: {more}");
-        let writes = world.trouble.writes_since(before);
-        assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
+        assert_seldom(&world.trouble.writes_since(before), &running);
+        // What then lasts is told in the end.
+        let before = world.trouble.writes();
         for name in &running {
-            let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
-            assert!((15..=24).contains(&times.len()), "{name}: {times:?}");
-            assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
+            world.cluster.block(NAMESPACE, name, true);
+        }
+        tokio::time::sleep(TEN_MINUTES + Duration::from_mins(2)).await;
+        let told = world.trouble.writes_since(before);
+        let told = told.iter().filter(|write| write.what.contains(" events ")).count();
+        assert_eq!(told, running.len(), "that commits have pended for ten minutes is told once");
+    });
+}
+
+/// Lets checkpoints fail for so long, then complete for so long, again and again.
+async fn fail_by_turns(world: &World, names: &[String], turns: impl Iterator<Item = (u64, u64)>) {
+    for (failing_s, completing_s) in turns {
+        for (is_failing, seconds) in [(true, failing_s), (false, completing_s)] {
+            for name in names {
+                world.cluster.fail_checkpoints(NAMESPACE, name, is_failing);
+            }
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+}
+
+/// How often something differs between two statuses of a Pipeline that were written one after the other.
+fn changes(statuses: &[PipelineStatus], differs: impl Fn(&PipelineStatus, &PipelineStatus) -> bool) -> usize {
+    statuses.windows(2).filter(|pair| differs(&pair[0], &pair[1])).count()
+}
+
+#[test]
+fn of_a_pipeline_whose_checkpoints_fail_by_turns_they_are_written_every_thirty_seconds_at_most() {
+    paused(async {
+        let mut world = world(u64::MAX);
+        let running = names("failing", 5);
+        let checkpoint =
+            json!({ "storage": { "local": { "path": "/data/state" } }, "tolerableFailedCheckpoints": 1_000 });
+        for name in &running {
+            world.create_named(name, &json!({ "checkpoint": checkpoint }));
+        }
+        world.start_controller();
+        until(&world, &running, "Running").await;
+        let begun = world.trouble.writes();
+        // Each of them is seen as it has failed for long, and as it has not.
+        fail_by_turns(&world, &running, [(40, 40); 3].into_iter()).await;
+        let events = world.trouble.writes_since(begun);
+        let events = events.iter().filter(|write| write.what.contains(" events ")).count();
+        assert_eq!(events, running.len(), "that checkpoints fail is told once");
+        let told = world.server.list(&EVENTS).into_iter().filter(|(_, event)| event["reason"] == "CheckpointsFail");
+        assert_eq!(told.count(), running.len(), "of each of them");
+        let (before, since_ms) = (world.trouble.writes(), world.server.clock().now_ms());
+        // Ten minutes and twenty seconds.
+        fail_by_turns(&world, &running, [(5, 2), (1, 3), (2, 1), (8, 5)].into_iter().cycle().take(92)).await;
+        assert_seldom(&world.trouble.writes_since(before), &running);
+        for name in &running {
+            let written = world.statuses_since(name, since_ms);
+            let healthy = |status: &PipelineStatus| {
+                let condition = status.conditions.iter().find(|condition| condition.kind == "CheckpointHealthy");
+                condition.map(|condition| condition.status.clone())
+            };
+            let turns = changes(&written, |before, after| healthy(before) != healthy(after));
+            assert!(turns >= 4, "{name}: the condition goes on changing: {turns}");
+            let last =
+                changes(&written, |before, after| before.checkpoints.last_failed != after.checkpoints.last_failed);
+            assert!(last >= 15, "{name}: the last failure is shown: {last}");
+            let count = |status: &PipelineStatus| status.checkpoints.consecutive_failures;
+            let many = changes(&written, |before, after| count(before) < 3 && count(after) >= 3);
+            assert!(many >= 2, "{name}: many fail in a row again and again: {many}");
         }
     });
 }

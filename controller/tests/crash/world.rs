@@ -187,6 +187,16 @@ impl World {
         status.map(|status| serde_json::from_value(status).expect("a status")).unwrap_or_default()
     }
 
+    /// What was written of a Pipeline from then on.
+    pub(crate) fn statuses_since(&self, name: &str, since_ms: u64) -> Vec<PipelineStatus> {
+        let (key, mut all) = (Key::new(&PIPELINES, NAMESPACE, name), vec![]);
+        self.server.changes(|change| {
+            let after = change.after.as_ref().filter(|_| change.key == key && change.at_ms >= since_ms);
+            all.extend(after.map(|object| serde_json::from_value(object["status"].clone()).expect("a status")));
+        });
+        all
+    }
+
     /// What the first sink owes, as the status has it.
     pub(crate) fn pending_of(&self, name: &str) -> Option<PendingCommitStatus> {
         self.status_of(name).pending_commits.into_iter().next()

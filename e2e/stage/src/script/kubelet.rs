@@ -30,8 +30,6 @@ pub enum Moment {
     /// Between this decision of its own and the commit.
     Decided(u64),
     Committed(u64),
-    /// It does not die: so many of its checkpoints fail.
-    CheckpointsFail(u32),
 }
 
 /// How a worker dies.
@@ -139,6 +137,11 @@ impl Cluster {
     /// Nothing can be committed for a Pipeline, or everything again.
     pub fn block(&self, namespace: &str, name: &str, is_blocked: bool) {
         self.with(|inner| inner.stores.entry(format!("{namespace}/{name}")).or_default().is_blocked = is_blocked);
+    }
+
+    /// Each checkpoint of a Pipeline fails, or none any more.
+    pub fn fail_checkpoints(&self, namespace: &str, name: &str, is_failing: bool) {
+        self.with(|inner| inner.stores.entry(format!("{namespace}/{name}")).or_default().is_failing = is_failing);
     }
 
     /// Processes that were started for a Pipeline.

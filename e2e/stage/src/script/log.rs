@@ -29,6 +29,8 @@ pub struct Log {
     pub is_cleared: bool,
     /// The newest attempt's records.
     slots: u64,
+    /// Its epochs that have failed since the newest decision: their numbers are used up.
+    failed: u64,
 }
 
 /// A place with logs, one after another.
@@ -37,6 +39,8 @@ pub struct Store {
     pub logs: Vec<Log>,
     /// Nothing can be committed for now.
     pub is_blocked: bool,
+    /// No manifest can be written for now.
+    pub is_failing: bool,
     /// Units that were committed, in order, each with its log.
     pub visible: Vec<(PipelineId, u64)>,
 }
@@ -61,13 +65,20 @@ impl Store {
             }
             let index = LogIndex(self.logs.len() as u64);
             self.settle_last();
-            let log =
-                Log { id, index, attempts: 0, decisions: vec![], is_finished: false, is_cleared: false, slots: 0 };
-            self.logs.push(log);
+            self.logs.push(Log {
+                id,
+                index,
+                attempts: 0,
+                decisions: vec![],
+                is_finished: false,
+                is_cleared: false,
+                slots: 0,
+                failed: 0,
+            });
         }
         let Some(log) = self.logs.last_mut() else { return Err(Fenced) };
         log.attempts += 1;
-        log.slots = 0;
+        (log.slots, log.failed) = (0, 0);
         Ok(Some(log.position()))
     }
 
@@ -85,8 +96,12 @@ impl Store {
         log.ok_or(Fenced)
     }
 
-    pub(super) fn check(&mut self, id: PipelineId, attempt: Attempt) -> Result<(), Fenced> {
-        self.current(id, attempt).map(drop)
+    /// One more epoch, which is not decided.
+    pub(super) fn fail(&mut self, id: PipelineId, attempt: Attempt) -> Result<Epoch, Fenced> {
+        let log = self.current(id, attempt)?;
+        let epoch = log.next_epoch();
+        log.failed += 1;
+        Ok(epoch)
     }
 
     /// One more epoch; `has_output`: it processes the next unit.
@@ -98,13 +113,14 @@ impl Store {
         at_ms: u64,
     ) -> Result<Decision, Fenced> {
         let log = self.current(id, attempt)?;
-        let epoch = Epoch(log.decisions.last().map_or(1, |last| last.epoch.0 + 1));
+        let epoch = log.next_epoch();
         let units = log.decisions.iter().filter(|decision| decision.unit.is_some()).count() as u64;
         let unit = has_output.then_some(units + 1);
         let is_committed = unit.is_none();
         let decision = Decision { attempt, epoch, slot: Slot(log.slots), unit, is_committed, at_ms };
         log.decisions.push(decision.clone());
         log.slots += 1;
+        log.failed = 0;
         Ok(decision)
     }
 
@@ -136,6 +152,10 @@ impl Log {
         // Of its newest record; a claim has none yet.
         let slot = Slot(self.slots.saturating_sub(1));
         LogPosition { pipeline_id: self.id, log: self.index, attempt: Attempt(self.attempts), slot }
+    }
+
+    fn next_epoch(&self) -> Epoch {
+        Epoch(self.newest().map_or(0, |newest| newest.epoch.0) + self.failed + 1)
     }
 
     pub fn newest(&self) -> Option<&Decision> {

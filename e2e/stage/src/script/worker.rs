@@ -5,7 +5,7 @@ use api::report::{
     WorkerReport, WorkerState,
 };
 use api::token::{Ask, Untrusted, Verifier};
-use checkpoint::ids::{Epoch, PipelineId};
+use checkpoint::ids::PipelineId;
 
 use super::kubelet::{Death, Moment, Script};
 use super::log::{Decision, Fenced, Log, Store};
@@ -320,16 +320,9 @@ impl Worker {
 
     fn decide(&mut self, store: &mut Store, now_ms: u64) -> Result<Option<Ended>, Fenced> {
         let Some(position) = self.position else { return Err(Fenced) };
-        if self.dies_before_decision() {
-            self.report.checkpoints.failed = Some(FailedCheckpoint {
-                attempt: position.attempt,
-                epoch: Epoch(0),
-                time_ms: now_ms,
-                reason: "as the script has it".to_owned(),
-            });
-            self.report.checkpoints.consecutive_failures += 1;
-            self.next_ms = now_ms + super::kubelet::INTERVAL_MS;
-            return store.check(self.id, position.attempt).map(|()| None);
+        if store.is_failing {
+            self.fail(store, position, now_ms)?;
+            return Ok(None);
         }
         let decision = store.decide(self.id, position.attempt, true, now_ms)?;
         self.decided += 1;
@@ -347,6 +340,17 @@ impl Worker {
         Ok(None)
     }
 
+    /// Nothing is decided; the next one is taken when its time comes.
+    fn fail(&mut self, store: &mut Store, position: LogPosition, now_ms: u64) -> Result<(), Fenced> {
+        let epoch = store.fail(self.id, position.attempt)?;
+        let reason = "the manifest could not be written".to_owned();
+        self.report.checkpoints.failed =
+            Some(FailedCheckpoint { attempt: position.attempt, epoch, time_ms: now_ms, reason });
+        self.report.checkpoints.consecutive_failures += 1;
+        self.next_ms = now_ms + super::kubelet::INTERVAL_MS;
+        Ok(())
+    }
+
     /// What was asked for is answered once it is decided, a savepoint once it is committed.
     fn answers(&mut self, is_committed: bool) {
         let newest = self.report.checkpoints.newest.clone();
@@ -355,16 +359,6 @@ impl Worker {
             let CompletedCheckpoint { attempt, epoch, handle, .. } = newest;
             open.taken = Some(RestoredCheckpoint { attempt, epoch, handle });
         }
-    }
-
-    /// Whether this checkpoint fails by the script.
-    fn dies_before_decision(&mut self) -> bool {
-        let Some(Death { at: Moment::CheckpointsFail(left), .. }) = &mut self.death else { return false };
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            self.death = None;
-        }
-        true
     }
 
     fn commit(&mut self, store: &mut Store, script: &Script, now_ms: u64) -> Result<Option<Ended>, Fenced> {
