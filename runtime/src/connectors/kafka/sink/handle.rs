@@ -28,7 +28,7 @@ pub(super) struct Failed {
     pub(super) retry: Retry,
     /// Source and place of the row that is to blame, where one is and it is known.
     pub(super) origin: Option<String>,
-    /// The bytes of the largest record of a request that a broker has called too large.
+    /// The bytes of the largest record of requests that a broker has called too large.
     pub(super) too_large: Option<usize>,
 }
 
@@ -63,8 +63,11 @@ impl Handle {
             let message = format!("transactional id `{id}` cannot be initialised: {error}");
             Failed::new(message, retry_of(error.rdkafka_error_code()))
         };
-        let producer: BaseProducer<Reports> =
-            config.create_with_context(Reports::default()).map_err(|error| failed(&error))?;
+        let producer: BaseProducer<Reports> = config.create_with_context(Reports::default()).map_err(|error| {
+            let is_for_good = matches!(error, KafkaError::ClientConfig(..));
+            let failed = failed(&error);
+            if is_for_good { Failed { retry: Retry::Never, ..failed } } else { failed }
+        })?;
         // An initialisation that finds no broker connected looks again after half a second only. The first answer makes
         // librdkafka leave the bootstrap address for a broker that it names; with the second that one is connected.
         // Whatever is wrong, the initialisation says so, too.
@@ -115,13 +118,20 @@ impl Handle {
             (record.key, record.payload) = records.get(begin + nth);
             let Err((error, _)) = self.producer.send(record) else { continue };
             return match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) => {
+                Some(RDKafkaErrorCode::QueueFull) if nth > 0 || self.in_flight() > 0 => {
                     reports.give_back(rows - nth);
                     Ok(nth)
                 }
                 code => {
                     let origin = origin.and_then(|origin| origin.describe(begin + nth));
-                    Err(Failed { origin, ..Failed::new(error.to_string(), retry_of(code)) })
+                    // Waiting makes no room where nothing waits.
+                    let failed = if code == Some(RDKafkaErrorCode::QueueFull) {
+                        let why = "it is larger than all that may wait to be sent (queue.buffering.max.kbytes)";
+                        Failed::new(why.to_owned(), Retry::Never)
+                    } else {
+                        Failed::new(error.to_string(), retry_of(code))
+                    };
+                    Err(Failed { origin, ..failed })
                 }
             };
         }
@@ -149,5 +159,64 @@ impl Handle {
 
     pub(super) fn acknowledged(&self) -> Vec<Acknowledged> {
         self.producer.context().acknowledged()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray};
+    use arrow::record_batch::RecordBatch;
+
+    use super::super::rows::RowEncoder;
+    use super::*;
+    use crate::origin::Places;
+    use crate::worker::stop_signal;
+
+    #[derive(Debug)]
+    struct Numbers;
+
+    impl Places for Numbers {
+        fn place(&self, row: usize) -> Option<String> {
+            Some(format!("row {row}"))
+        }
+    }
+
+    fn records(lengths: &[usize]) -> Records {
+        let values = lengths.iter().map(|length| vec![b'x'; *length]).collect::<Vec<_>>();
+        let values: ArrayRef = Arc::new(BinaryArray::from_iter_values(values));
+        let rows = RecordBatch::try_from_iter([("value", values)]).unwrap();
+        RowEncoder::new(&rows.schema(), &[], true).unwrap().encode(&rows).unwrap()
+    }
+
+    /// Nobody listens there, so that whatever finds room stays.
+    fn config() -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1").set("queue.buffering.max.kbytes", "2");
+        config
+    }
+
+    #[test]
+    fn a_record_that_never_finds_room_is_refused_with_its_row_and_the_others_wait() {
+        let handle = Handle::plain(&config()).unwrap();
+        let origin = Origin::new("numbers".into(), Arc::new(Numbers));
+        let failed = handle.offer("out", &records(&[3_000, 10]), Some(&origin), 0).unwrap_err();
+        assert_eq!((failed.retry, failed.origin.as_deref()), (Retry::Never, Some("source `numbers`, row 0")));
+        assert!(failed.message.contains("queue.buffering.max.kbytes"), "{failed}");
+        let others = records(&[1_000, 3_000]);
+        assert_eq!(handle.offer("out", &others, Some(&origin), 0), Ok(1));
+        assert_eq!(
+            handle.offer("out", &others, Some(&origin), 1),
+            Ok(0),
+            "there may be room once the first one is sent"
+        );
+    }
+
+    #[test]
+    fn a_setting_that_librdkafka_refuses_is_not_tried_again() {
+        let (_stopper, stop) = stop_signal();
+        let failed = Handle::start(config().set("message.max.bytes", "5"), "out", "id".to_owned(), 0, &stop);
+        assert_eq!(failed.err().map(|failed| failed.retry), Some(Retry::Never));
     }
 }

@@ -1,8 +1,8 @@
 //! How large a record may be: asked before the first attempt, and again when a broker has refused a request that was small
 //! enough. Where nobody tells, requests are made smaller until a record that is refused was alone in its own.
 
-/// What a batch of one record needs beside its key and value, at most.
-pub(super) const BATCH_HEAD_BYTES: u32 = 128;
+/// The head of a batch, which the topic's limit counts and librdkafka's does not (message format 2).
+pub(super) const BATCH_HEAD_BYTES: u32 = 61;
 /// Requests that are not larger, from one refusal to the next: of records that are large, then of all, each is alone.
 const SMALLER_REQUESTS: [u32; 2] = [1_000, 1];
 /// What a record needs in a batch beside its key and value, at least (message format 2).
@@ -71,7 +71,7 @@ mod tests {
         for known in [None, Some(1_000)] {
             let mut limit = RecordLimit::default();
             limit.learn(known);
-            assert!(!limit.is_to_blame(5_000_000), "others were with it");
+            assert!(!limit.is_to_blame(5_000_000), "others may have been with it");
             limit.learn(None);
             assert_eq!((limit.bytes(), limit.request_bytes()), (known, Some(1_000)));
             assert!(limit.is_to_blame(994) && !limit.is_doubted());

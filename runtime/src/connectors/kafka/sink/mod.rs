@@ -145,8 +145,9 @@ impl Target {
         if failed.too_large.is_some_and(|bytes| !self.record_limit().is_to_blame(bytes)) {
             let place = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
             return self.transient(format!(
-                "{message}{place}; it is the largest of a request that the topic does not take: the next attempt finds out \
-                 whether it is too large by itself (max.message.bytes)"
+                "{message}{place}; it is the largest of a request that is too large for the topic's max.message.bytes, and may be \
+                 too large by itself, which another attempt finds out; raise that, or leave the record out{}",
+                if self.record_limit().bytes().is_none() { UNTOLD } else { "" }
             ));
         }
         let sink = self.sink.clone();
@@ -226,7 +227,8 @@ impl KafkaSink {
         let limit = self.target.record_limit();
         if let Some(most) = limit.bytes() {
             // Refused before it is sent, so that the row can be named.
-            lower(&mut config, "message.max.bytes", most.saturating_sub(BATCH_HEAD_BYTES).max(1_000));
+            let most = most.saturating_sub(BATCH_HEAD_BYTES).clamp(1_000, 1_000_000_000);
+            lower(&mut config, "message.max.bytes", most);
         }
         if let Some(most) = limit.request_bytes() {
             lower(&mut config, "batch.size", most);
@@ -235,6 +237,9 @@ impl KafkaSink {
     }
 }
 
+/// What helps where this user is not told the limit.
+const UNTOLD: &str =
+    "; this user may not ask for it: give DESCRIBE_CONFIGS of the topic, or a batch.size among the properties";
 /// Waits for acknowledgements in one piece.
 const FLUSH_PIECE: Duration = Duration::from_millis(1);
 /// Pieces of that kind until nothing is told of an earlier record.
@@ -272,9 +277,10 @@ impl SinkConnector for KafkaSink {
                 tracing::warn!(
                     sink = self.spec.name,
                     request_bytes,
-                    "topic `{}` refuses requests as too large, and its max.message.bytes does not tell why: small ones are \
-                     slow; give this user the right to DESCRIBE_CONFIGS of the topic, or raise max.message.bytes, and run again",
-                    self.spec.topic
+                    "topic `{}` refuses requests as too large for its max.message.bytes, and small ones are slow: raise that, and \
+                     run again{}",
+                    self.spec.topic,
+                    if limit.bytes().is_none() { UNTOLD } else { "" }
                 );
             }
         }
