@@ -82,6 +82,10 @@ pub(super) async fn turn(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Resu
 }
 
 async fn taken(pipeline: Arc<Pipeline>, context: &Context) -> Result<Action, Error> {
+    if is_let_go(&pipeline) {
+        context.forget(names::uid(&pipeline));
+        return Ok(Action::await_change());
+    }
     let settings = &context.options.settings;
     let observed = context.remembered(&pipeline).await;
     let mut decision = decide(&observed, settings);
@@ -250,6 +254,12 @@ impl Context {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         change(memory.entry(uid.to_owned()).or_default());
     }
+}
+
+/// Deleted, and nothing is left to be done for it: somebody else holds it, as a deletion in the foreground does.
+fn is_let_go(pipeline: &Pipeline) -> bool {
+    let held = pipeline.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
+    pipeline.metadata.deletion_timestamp.is_some() && !held
 }
 
 /// A node whose kubelet has not been heard of for a while.
