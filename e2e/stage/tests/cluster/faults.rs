@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use stage::cluster::{Component, NODES};
 
 use crate::deaths::{kill_controllers, leader, path_of};
+use crate::recreated::delete_and_make_again;
 use crate::stand::{NAMESPACE, PIPELINES, Stand, is_alive, kill, serial, until};
 use crate::stream::Stream;
-use crate::upgrades::NEXT;
+use crate::upgrades::{NEXT, change_release};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
@@ -28,10 +29,12 @@ pub(crate) enum Fault {
     Upgraded,
     Restarted,
     Saved,
+    Recreated,
+    ReleaseChanged,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::PodDeleted,
         Self::ProcessKilled,
         Self::LeaderKilled,
@@ -47,6 +50,8 @@ impl Fault {
         Self::Upgraded,
         Self::Restarted,
         Self::Saved,
+        Self::Recreated,
+        Self::ReleaseChanged,
     ];
 
     /// Whether it lasts until it is undone.
@@ -88,6 +93,8 @@ pub(crate) fn strike(stand: &Stand, stream: &mut Stream, strike: &Strike) -> Res
         Fault::Upgraded => upgrade(stand, victim)?,
         Fault::Restarted => restart(stand, victim)?,
         Fault::Saved => save(stand, victim)?,
+        Fault::Recreated => delete_and_make_again(stand, stream, victim)?,
+        Fault::ReleaseChanged => change_release(stand)?,
         _ => return last(stand, stream, strike),
     }
     ensure!(hold.is_zero() && meanwhile.is_none(), "{fault:?} does not last");

@@ -23,6 +23,7 @@ mod plugin;
 mod pressure;
 mod readme;
 mod recovery;
+mod recreated;
 mod refusals;
 mod revenue;
 mod stand;

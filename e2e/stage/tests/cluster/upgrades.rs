@@ -11,6 +11,10 @@ use crate::stand::{PIPELINES, Stand, kill, serial, until};
 
 /// The same program by another name.
 pub(crate) const NEXT: &str = "docker.io/library/onceward:next";
+/// What controllers of the other release log.
+const OTHER: &str = "info,kube=warn";
+/// Helm returns when they are replaced.
+const OF: [&str; 5] = ["--namespace", "onceward-system", "--wait", "--timeout", "5m"];
 
 fn orders(name: &'static str, rows: u64) -> Orders {
     Orders { name, rows, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None }
@@ -52,23 +56,15 @@ pub(crate) fn a_release_that_is_upgraded_and_rolled_back_leaves_pipelines_alone(
     at_work(stand, "release")?;
     let worker = stand.worker("release", 0)?;
     let key = stand.get(SECRET)?["data"].take();
-    let (helm, chart) = (Helm::new()?, chart());
-    let chart = chart.to_str().context("a path")?;
-    let of = ["--namespace", "onceward-system", "--wait", "--timeout", "5m"];
-    let is_other = || Ok::<_, anyhow::Error>(stand.get(DEPLOYMENT)?["spec"].to_string().contains("info,kube=warn"));
-    let revision = revision(stand, &helm)?;
-
-    let upgrade = ["upgrade", "onceward", chart, "--reuse-values", "--set", "controller.log=info\\,kube=warn"];
-    helm.run_on(&stand.cluster, &[upgrade.as_slice(), &of].concat())?;
-    ensure!(is_other()?, "nothing was upgraded");
+    let release = Release::of(stand)?;
+    release.upgrade()?;
     let same = stand.worker("release", 0)?;
     ensure!(same["metadata"]["uid"] == worker["metadata"]["uid"], "the upgrade has replaced the worker");
     // Those who have come take care of it.
     kill(stand.process_of(&same)?)?;
     let next = stand.worker("release", serial(&same))?;
 
-    helm.run_on(&stand.cluster, &[["rollback", "onceward", &revision].as_slice(), &of].concat())?;
-    ensure!(!is_other()?, "nothing was rolled back");
+    release.roll_back()?;
     ensure!(stand.get(SECRET)?["data"] == key, "the signing key is another one");
     let same = stand.worker("release", 0)?;
     ensure!(same["metadata"]["uid"] == next["metadata"]["uid"], "the rollback has replaced the worker");
@@ -78,9 +74,48 @@ pub(crate) fn a_release_that_is_upgraded_and_rolled_back_leaves_pipelines_alone(
     stand.forget("release")
 }
 
-/// The one that is deployed.
-fn revision(stand: &Stand, helm: &Helm) -> Result<String> {
-    let list = helm.run_on(&stand.cluster, &["list", "--namespace", "onceward-system", "--output", "json"])?;
-    let list: serde_json::Value = serde_json::from_str(&list)?;
-    Ok(list.pointer("/0/revision").and_then(|revision| revision.as_str()).with_context(|| list.to_string())?.to_owned())
+/// Upgraded and rolled back, whoever is at work meanwhile.
+pub(crate) fn change_release(stand: &Stand) -> Result<()> {
+    let release = Release::of(stand)?;
+    release.upgrade()?;
+    release.roll_back()
+}
+
+/// What is installed.
+struct Release<'s> {
+    stand: &'s Stand,
+    helm: Helm,
+    /// The one that is deployed.
+    revision: String,
+}
+
+impl<'s> Release<'s> {
+    fn of(stand: &'s Stand) -> Result<Self> {
+        let helm = Helm::new()?;
+        let list = helm.run_on(&stand.cluster, &["list", "--namespace", "onceward-system", "--output", "json"])?;
+        let list: serde_json::Value = serde_json::from_str(&list)?;
+        let revision = list.pointer("/0/revision").and_then(|revision| revision.as_str());
+        let revision = revision.with_context(|| list.to_string())?.to_owned();
+        Ok(Self { stand, helm, revision })
+    }
+
+    /// To other settings of the controllers.
+    fn upgrade(&self) -> Result<()> {
+        let (chart, log) = (chart(), format!("controller.log={}", OTHER.replace(',', "\\,")));
+        let upgrade = ["upgrade", "onceward", chart.to_str().context("a path")?, "--reuse-values", "--set", &log];
+        self.helm.run_on(&self.stand.cluster, &[upgrade.as_slice(), &OF].concat())?;
+        ensure!(self.is_other()?, "nothing was upgraded");
+        Ok(())
+    }
+
+    fn roll_back(&self) -> Result<()> {
+        let rollback = ["rollback", "onceward", &self.revision];
+        self.helm.run_on(&self.stand.cluster, &[rollback.as_slice(), &OF].concat())?;
+        ensure!(!self.is_other()?, "nothing was rolled back");
+        Ok(())
+    }
+
+    fn is_other(&self) -> Result<bool> {
+        Ok(self.stand.get(DEPLOYMENT)?["spec"].to_string().contains(OTHER))
+    }
 }
