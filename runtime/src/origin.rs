@@ -63,16 +63,16 @@ impl Origin {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// Ten rows.
+    /// A chunk of so many rows.
     #[derive(Debug)]
-    struct Ten;
+    pub(crate) struct Rows(pub(crate) usize);
 
-    impl Places for Ten {
+    impl Places for Rows {
         fn place(&self, row: usize) -> Option<String> {
-            (row < 10).then(|| format!("row {row}"))
+            (row < self.0).then(|| format!("row {row}"))
         }
     }
 
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_row_is_found_behind_a_slice_and_two_filters() {
-        let origin = Origin::new("orders".into(), Arc::new(Ten)).from(3);
+        let origin = Origin::new("orders".into(), Arc::new(Rows(10))).from(3);
         assert_eq!(origin.describe(0).as_deref(), Some("source `orders`, row 3"));
         assert_eq!(origin.describe(7), None);
         let filtered = origin.filtered(&mask(&[0, 1, 1, 0, 1, 1])).filtered(&mask(&[1, 0, 0, 1]));

@@ -3,6 +3,7 @@
 mod apply;
 mod leader;
 mod obstacles;
+mod patience;
 mod publish;
 mod reconcile;
 mod reports;

@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 
 use super::leader::{Candidate, Lease};
+use super::patience::Patience;
 use super::publish::Publisher;
 use super::reconcile::{Context, after_failure, turn};
 use super::station::{self, Station};
@@ -127,15 +128,16 @@ async fn look_after(
     let (config_maps, config_writer) = reflector::store();
     let (nodes, node_writer) = reflector::store();
     let pod_events = watcher(scoped::<Pod>(&client, scope), ours.clone()).modify(slim_pod);
-    let pod_events = reflector::reflector(pod_writer, pod_events).default_backoff().touched_objects();
+    let pod_events = reflector::reflector(pod_writer, pod_events).backoff(Patience::default()).touched_objects();
     let config_events = watcher(scoped::<ConfigMap>(&client, scope), ours).modify(slim_config_map);
-    let config_events = reflector::reflector(config_writer, config_events).default_backoff().touched_objects();
+    let config_events =
+        reflector::reflector(config_writer, config_events).backoff(Patience::default()).touched_objects();
     // With rights in some namespaces only, nodes are all thought well.
     let node_events = match scope {
         Some(_) => stream::pending().boxed(),
         None => watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).modify(slim_node).boxed(),
     };
-    let node_events = reflector::reflector(node_writer, node_events).default_backoff();
+    let node_events = reflector::reflector(node_writer, node_events).backoff(Patience::default());
     let node_events = node_events.for_each(|_| future::ready(()));
     let controller = Controller::new(scoped::<Pipeline>(&client, scope), watcher::Config::default());
     let pipelines = controller.store();
@@ -157,6 +159,7 @@ async fn look_after(
         .owns_stream(pod_events)
         .owns_stream(config_events)
         .reconcile_all_on(elected)
+        .trigger_backoff(Patience::default())
         .graceful_shutdown_on(stop)
         .run(turn, after_failure, Arc::new(context))
         .for_each(|_| future::ready(()));

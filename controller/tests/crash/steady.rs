@@ -50,12 +50,12 @@ async fn writes(world: &World) -> Vec<Write> {
     world.trouble.writes_since(before)
 }
 
-/// Of ten minutes: only statuses are written, and each of them every thirty seconds at most.
-fn assert_seldom(writes: &[Write], names: &[String]) {
+/// Only statuses are written, each of them every thirty seconds at most, and `most` times in all.
+fn assert_seldom(writes: &[Write], names: &[String], most: usize) {
     assert!(writes.iter().all(|write| write.what.ends_with(" status")), "{writes:?}");
     for name in names {
         let times: Vec<u64> = writes.iter().filter(|write| write.name == *name).map(|write| write.at_ms).collect();
-        assert!(times.len() >= 15, "{name}: what changes is shown: {times:?}");
+        assert!((15..=most).contains(&times.len()), "{name}: what changes is shown, and seldom: {times:?}");
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{name}: {times:?}");
     }
 }
@@ -90,7 +90,7 @@ fn a_running_pipeline_is_written_of_every_thirty_seconds_at_most() {
         world.start_controller();
         until(&world, &running, "Running").await;
         let writes = writes(&world).await;
-        assert_seldom(&writes, &running);
+        assert_seldom(&writes, &running, 20);
     });
 }
 
@@ -108,7 +108,7 @@ fn of_a_pipeline_whose_target_is_away_tries_are_written_every_thirty_seconds_at_
             world.cluster.block(NAMESPACE, name, true);
         }
         let writes = writes(&world).await;
-        assert_seldom(&writes, &running);
+        assert_seldom(&writes, &running, 20);
         for name in &running {
             let pending = world.pending_of(name);
             assert!(pending.as_ref().is_some_and(|pending| pending.attempts > 500), "tries are shown: {pending:?}");
@@ -143,6 +143,7 @@ fn of_a_pipeline_that_somebody_else_holds_nothing_is_written_once_it_is_let_go()
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        assert!(world.is(Phase::Running) && world.units() > 3, "it runs, and its output is visible");
         world.edit(|pipeline| {
             let all = pipeline["metadata"]["finalizers"].as_array_mut().expect("its controller's");
             all.push(HOLD.into());
@@ -202,7 +203,7 @@ fn of_a_pipeline_whose_target_is_slow_turns_are_written_every_thirty_seconds_at_
         let before = world.trouble.writes();
         let more = turns(&world, &running, 40).await;
         assert!(more >= 5, "what is shown goes on changing: {more}");
-        assert_seldom(&world.trouble.writes_since(before), &running);
+        assert_seldom(&world.trouble.writes_since(before), &running, 24);
         // What then lasts is told in the end.
         let before = world.trouble.writes();
         for name in &running {
@@ -255,7 +256,7 @@ fn of_a_pipeline_whose_checkpoints_fail_by_turns_they_are_written_every_thirty_s
         let (before, since_ms) = (world.trouble.writes(), world.server.clock().now_ms());
         // Ten minutes and twenty seconds.
         fail_by_turns(&world, &running, [(5, 2), (1, 3), (2, 1), (8, 5)].into_iter().cycle().take(92)).await;
-        assert_seldom(&world.trouble.writes_since(before), &running);
+        assert_seldom(&world.trouble.writes_since(before), &running, 24);
         for name in &running {
             let written = world.statuses_since(name, since_ms);
             let healthy = |status: &PipelineStatus| {

@@ -12,7 +12,7 @@ use crate::stage::{Cluster, Shape, Stage};
 #[test]
 fn of_two_runs_on_one_store_one_wins_and_the_other_leaves() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
-    let stage = Stage::new(&cluster, Shape { rows: 20_000, ..Shape::new("two") })?;
+    let stage = Stage::new(&cluster, Shape::struck("two"))?;
     let mut first = stage.start(SLOW, &[])?;
     first.wait_for(|said| said.is_event("commit.completed"))?;
     let second = stage.start(SLOW, &[])?;
@@ -26,7 +26,7 @@ fn of_two_runs_on_one_store_one_wins_and_the_other_leaves() -> Result<()> {
 #[test]
 fn an_older_checkpoint_is_restored_only_when_duplicates_are_accepted_and_doubles_what_came_after() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
-    let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new("older") })?;
+    let stage = Stage::new(&cluster, Shape::struck("older"))?;
     stage.edit_manifest("interval: 100ms", "interval: 100ms, retain: 50")?;
     let ended = stage.crash_at("coordinator.all_committed", 6, &[])?;
     let checkpoints = ended.events("checkpoint.completed");
@@ -36,7 +36,7 @@ fn an_older_checkpoint_is_restored_only_when_duplicates_are_accepted_and_doubles
     let refused = stage.run("", &["--restore", handle])?;
     ensure!(refused.code() == Some(2) && refused.describe().contains("twice"), "{}", refused.describe());
     ensure!(ids(&cluster)? == before, "a refused run wrote something");
-    stage.run_well_with(&["--restore", handle, "--accept-duplicates"])?;
+    stage.run_out(&["--restore", handle, "--accept-duplicates"])?;
     let from = middle["rowsIn"].as_u64().context("rows")?;
     let visible = before.len() as u64;
     ensure!(from < visible, "nothing would be doubled: {from} of {visible}");

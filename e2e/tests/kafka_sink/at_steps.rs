@@ -49,7 +49,7 @@ fn die(cluster: &Cluster, step: &str, shape: Shape) -> Result<()> {
     }
     let nth = if step.starts_with("recovery") || preparation(step).is_some() { 1 } else { 3 };
     stage.crash_at(step, nth, &[])?;
-    stage.run_well()?;
+    stage.run_out(&[])?;
     stage.assert_exact()
 }
 
@@ -66,7 +66,7 @@ fn die_at_each_step(version: Version) -> Result<()> {
         for shape in shapes {
             let (partitions, sinks) = ([1, 3][shape % 2], [1, 2][shape / 2 % 2]);
             let topic = format!("{}-{shape}", step.replace(['.', '_'], "-"));
-            let shape = Shape { partitions, sinks, rows: 10_000, ..Shape::new(&topic) };
+            let shape = Shape { partitions, sinks, ..Shape::struck(&topic) };
             die(&cluster, step, shape).with_context(|| format!("{version:?}, {step}"))?;
         }
     }
@@ -102,7 +102,7 @@ fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
     ];
     for step in held {
         let topic = format!("broker-{}", step.replace(['.', '_'], "-"));
-        let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) })?;
+        let stage = Stage::new(&cluster, Shape::struck(&topic))?;
         let mut child = stage.start(&format!("{step}:3=pause:3s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {step} 3"));
         child.wait_for(|said| *said == there)?;
@@ -111,9 +111,7 @@ fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
         cluster.broker()?.restart()?;
         let ended = child.finish()?;
         ensure!(ended.code() == Some(0), "{step}: {}", ended.describe());
-        Stage::again(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) }, site)
-            .assert_exact()
-            .with_context(|| step.to_owned())?;
+        Stage::again(&cluster, Shape::struck(&topic), site).assert_exact().with_context(|| step.to_owned())?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::stage::{Cluster, Shape, Stage};
 #[test]
 fn a_broker_that_is_not_there_yet_is_waited_for() -> Result<()> {
     let mut cluster = Cluster::new(Version::Newest, &Options::default())?;
-    let shape = Shape { rows: 5_000, ..Shape::new("later") };
+    let shape = Shape { rows: 5_000, ..Shape::struck("later") };
     let stage = Stage::new(&cluster, shape.clone())?;
     // Something decided waits, too.
     stage.crash_at("coordinator.decided", 2, &[])?;
@@ -64,7 +64,7 @@ pub(crate) fn gauge(body: &str, name: &str) -> Result<f64> {
 #[test]
 fn the_oldest_open_transaction_is_told_with_its_timeout() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
-    let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new("told") })?;
+    let stage = Stage::new(&cluster, Shape::struck("told"))?;
     let address = free_port()?;
     let faults = format!("coordinator.decided:3=pause:5s,{SLOW}");
     let mut child = stage.start(&faults, &["--metrics", &address.to_string()])?;

@@ -36,8 +36,7 @@ fn commits_that_wait_for_longer_than_their_budget_cost_no_restart_and_lose_nothi
     proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
     // Seven seconds until an attempt ends for it, and twenty more until the broker throws anything away.
     let sink = ", transactionTimeout: 27s, commitBudget: 20s".to_owned();
-    let stage =
-        Stage::with_bootstrap(&cluster, Shape { rows: 10_000, sink, ..Shape::new("blocked") }, &proxy.address())?;
+    let stage = Stage::with_bootstrap(&cluster, Shape { sink, ..Shape::struck("blocked") }, &proxy.address())?;
     stage.edit_manifest("timeout: 20s, tolerableFailedCheckpoints: 3", "timeout: 5s, tolerableFailedCheckpoints: 0")?;
     stage.edit_manifest("restartPolicy: {fixedDelay: {attempts: 1000, delay: 100ms}}", "restartPolicy: {never: {}}")?;
     let mut child = stage.start(&format!("coordinator.decided:3=pause:1s,{SLOW}"), &[])?;

@@ -61,7 +61,7 @@ fn search(folder: &Path, told: &mut Vec<String>) -> Result<usize> {
 #[test]
 fn no_secret_is_in_anything_that_a_run_says_or_keeps() -> Result<()> {
     let mut cluster = secured()?;
-    let stage = stage(&mut cluster, Shape { rows: 10_000, ..Shape::new("canary") }, USER)?;
+    let stage = stage(&mut cluster, Shape::struck("canary"), USER)?;
     let talkative = |faults: &str, more: &[&str]| -> Result<Child> {
         let mut command = stage.run_command(faults, more);
         command.env("ONCEWARD_LOG", "trace").env("RUST_BACKTRACE", "full");
@@ -113,7 +113,7 @@ fn refused(stage: &Stage<'_>, word: &str) -> Result<Ended> {
 #[test]
 fn a_start_without_a_right_is_refused_and_a_right_that_is_withdrawn_is_waited_for() -> Result<()> {
     let mut cluster = secured()?;
-    let shape = Shape { rows: 10_000, ..Shape::new("rights") };
+    let shape = Shape::struck("rights");
     let stage = stage(&mut cluster, shape, POWERLESS)?;
     let principal = format!("User:{POWERLESS}");
     let topic = |operation| rule(&principal, "TOPIC", "LITERAL", "rights", operation);

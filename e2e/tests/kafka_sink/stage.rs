@@ -8,6 +8,7 @@ use e2e::kafka::broker::Listener;
 use e2e::kafka::judge::Record;
 use e2e::kafka::{Broker, Judge, Options, Version};
 use e2e::stage::Site;
+use onceward::child::Ended;
 use serde_json::Value;
 
 /// Brokers for many pipelines, each with topics of its own.
@@ -104,6 +105,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// To be struck after some checkpoints: also on a machine where they take long, there are rows left by then.
+    pub(crate) fn struck(topic: &str) -> Self {
+        Self { rows: 10_000, rows_per_second: 2_000, ..Self::new(topic) }
+    }
+
     pub(crate) fn new(topic: &str) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -174,6 +180,14 @@ impl<'c> Stage<'c> {
         let site = Site::new()?;
         std::fs::write(&site.manifest, shape.manifest(bootstrap))?;
         Ok(Self { cluster, shape, site })
+    }
+
+    /// Runs undisturbed and as fast as can be: nobody waits for a checkpoint of it.
+    pub(crate) fn run_out(&self, more: &[&str]) -> Result<Ended> {
+        let rate = |rows: u64| format!("rowsPerSecond: {rows},");
+        let text = std::fs::read_to_string(&self.manifest)?;
+        std::fs::write(&self.manifest, text.replace(&rate(self.shape.rows_per_second), &rate(1_000_000)))?;
+        self.run_well_with(more)
     }
 
     /// Gives the folder away, so that the cluster can be struck.

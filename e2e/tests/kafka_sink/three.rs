@@ -32,8 +32,7 @@ fn held(cluster: &Cluster) -> Result<Transaction> {
 fn a_coordinator_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
     let mut cluster = three()?;
     for step in ["kafka.flushed", "kafka.described", "coordinator.decided", "kafka.before_end"] {
-        let shape =
-            Shape { rows: 10_000, replication: 3, ..Shape::new(&format!("three-{}", step.replace(['.', '_'], "-"))) };
+        let shape = Shape { replication: 3, ..Shape::struck(&format!("three-{}", step.replace(['.', '_'], "-"))) };
         let stage = Stage::new(&cluster, shape.clone())?;
         let mut child = stage.start(&format!("{step}:3=pause:5s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {step} 3"));
@@ -55,7 +54,7 @@ fn a_coordinator_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()>
 #[test]
 fn too_few_replicas_are_waited_for() -> Result<()> {
     let mut cluster = three()?;
-    let shape = Shape { rows: 10_000, replication: 2, ..Shape::new("few") };
+    let shape = Shape { replication: 2, ..Shape::struck("few") };
     let stage = Stage::new(&cluster, shape.clone())?;
     stage.edit_manifest("timeout: 20s", "timeout: 5s")?;
     cluster.judge.configure("few", &[("min.insync.replicas", "2")])?;
@@ -80,11 +79,10 @@ fn too_few_replicas_are_waited_for() -> Result<()> {
 fn a_commit_that_kafka_tears_is_not_called_done_until_its_markers_are_written() -> Result<()> {
     let mut cluster = three_with(&Options { is_secured: true, ..Options::default() })?;
     let shape = Shape {
-        rows: 10_000,
         connection: ", sasl: {mechanism: SCRAM-SHA-256, username: {secret: kafka-user, key: username}, \
                      password: {secret: kafka-user, key: password}}"
             .to_owned(),
-        ..Shape::new("torn")
+        ..Shape::struck("torn")
     };
     let stage = Stage::with_bootstrap(&cluster, shape.clone(), &cluster.bootstrap(Listener::SaslPlain)?)?;
     let folder = stage.folder().join("secrets/kafka-user");

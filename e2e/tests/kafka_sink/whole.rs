@@ -46,11 +46,11 @@ fn nothing_is_visible_before_its_decision() -> Result<()> {
 #[test]
 fn at_least_once_loses_nothing() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
-    let stage = Stage::new(&cluster, Shape { rows: 5_000, ..Shape::new("plain") })?;
+    let stage = Stage::new(&cluster, Shape { rows: 5_000, ..Shape::struck("plain") })?;
     let from = format!("key: [customer]{}}}", stage.shape.sink);
     stage.edit_manifest(&from, &format!("{from}, guarantee: AtLeastOnce"))?;
     stage.crash_at("coordinator.all_committed", 3, &[])?;
-    stage.run_well()?;
+    stage.run_out(&[])?;
     let records = cluster.judge.committed("plain", 100_000)?;
     let ids: std::collections::BTreeSet<u64> = records
         .iter()

@@ -23,14 +23,14 @@ fn a_zombie_aborts_nothing_that_is_decided_and_commits_nothing_that_is_not() -> 
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
     for place in PLACES {
         let topic = format!("zombie-{}", place.replace(['.', '_'], "-"));
-        let stage = Stage::new(&cluster, Shape { rows: 10_000, ..Shape::new(&topic) })?;
+        let stage = Stage::new(&cluster, Shape::struck(&topic))?;
         // Long enough that only the signal can end it.
         let mut zombie = stage.start(&format!("{place}:3=pause:2s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {place} 3"));
         zombie.wait_for(|said| *said == there)?;
         let id = Pid::from_raw(zombie.id().cast_signed()).context("a process id")?;
         kill_process(id, Signal::STOP)?;
-        stage.run_well().with_context(|| place.to_owned())?;
+        stage.run_out(&[]).with_context(|| place.to_owned())?;
         kill_process(id, Signal::CONT)?;
         let ended = zombie.finish()?;
         ensure!(ended.code() == Some(3), "{place}: a fenced run leaves with 3: {}", ended.describe());

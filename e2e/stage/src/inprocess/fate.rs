@@ -34,6 +34,8 @@ pub struct WatchFate {
     pub lag_ms: u64,
     /// So many changes are told, and then the connection breaks.
     pub breaks_after: Option<u32>,
+    /// Then the connection breaks.
+    pub breaks_at_ms: Option<u64>,
     /// So many changes are never told; then the watch is refused as too old, as of a server that has forgotten them.
     pub forgets: u32,
 }

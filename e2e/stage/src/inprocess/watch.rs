@@ -95,6 +95,10 @@ impl Watch {
                 return Some(Ok(line("ADDED", &object)));
             }
             let now_ms = self.server.clock().now_ms();
+            if self.fate.breaks_at_ms.is_some_and(|break_ms| now_ms >= break_ms) {
+                self.is_over = true;
+                return Some(Err(Lost));
+            }
             let later_ms = match self.look(now_ms) {
                 Next::Line(event) => {
                     if !self.fate.tells() {
@@ -117,7 +121,8 @@ impl Watch {
                 return Some(Ok(self.bookmark()));
             }
             let mark_ms = self.bookmark_ms.filter(|_| self.gone_ms.is_none());
-            let wake_ms = [Some(self.ends_ms), mark_ms, self.gone_ms, later_ms].into_iter().flatten().min();
+            let wakes = [Some(self.ends_ms), self.fate.breaks_at_ms, mark_ms, self.gone_ms, later_ms];
+            let wake_ms = wakes.into_iter().flatten().min();
             let clock = self.server.clock();
             tokio::select! {
                 biased;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stage::cluster::{Component, NODES};
 
 use crate::deaths::{kill_controllers, leader, path_of};
+use crate::pressure::run_out_of_memory;
 use crate::recreated::delete_and_make_again;
 use crate::stand::{NAMESPACE, PIPELINES, Stand, is_alive, kill, serial, until};
 use crate::stream::Stream;
@@ -16,6 +17,7 @@ use crate::upgrades::{NEXT, change_release};
 pub(crate) enum Fault {
     PodDeleted,
     ProcessKilled,
+    MemoryShort,
     LeaderKilled,
     ControllersKilled,
     BucketAway,
@@ -34,9 +36,10 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::PodDeleted,
         Self::ProcessKilled,
+        Self::MemoryShort,
         Self::LeaderKilled,
         Self::ControllersKilled,
         Self::BucketAway,
@@ -83,6 +86,7 @@ pub(crate) fn strike(stand: &Stand, stream: &mut Stream, strike: &Strike) -> Res
             stand.delete(&path_of(&worker)?, true).map(Some)
         })?,
         Fault::ProcessKilled => until("a process is killed", || kill(stand.process_of(&worker()?)?).map(Some))?,
+        Fault::MemoryShort => run_out_of_memory(stand, victim).map(drop)?,
         Fault::LeaderKilled => until("the leading controller is killed", || {
             let pod = stand.get(&format!("/api/v1/namespaces/onceward-system/pods/{}", leader(stand)?))?;
             kill(stand.process_of(&pod)?).map(Some)

@@ -1,30 +1,44 @@
 //! A worker that is allowed too little memory, and a node whose kubelet says nothing.
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use crate::installed::SHARED_CLAIM;
 use crate::orders::{Orders, visible};
 use crate::say;
-use crate::stand::{PIPELINES, Stand, container_of, is_alive, serial, until};
+use crate::stand::{PIPELINES, Stand, container_of, serial, until};
 use crate::upgrades::at_work;
 
-/// Killed by the kernel for its memory, and not by anybody who says that it was so.
+/// How often workers of a Pipeline were killed for their memory, as its status has it.
+fn counted(status: &Value) -> u64 {
+    status.pointer("/restarts/reasons/OOMKilled").and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// Its worker is killed by the kernel for its memory, and not by anybody who says that it was so; what is told then. Whoever
+/// is at work is looked up again and again, as something else may go on.
+pub(crate) fn run_out_of_memory(stand: &Stand, name: &str) -> Result<Value> {
+    let path = format!("{PIPELINES}/{name}");
+    let mut before = None;
+    until(&format!("{name}: a worker is killed for its memory, and told to be"), || {
+        let status = stand.get(&path)?["status"].take();
+        if counted(&status) > *before.get_or_insert(counted(&status)) {
+            return Ok(Some(status));
+        }
+        let worker = stand.worker(name, 0)?;
+        if worker.pointer("/status/phase").is_some_and(|phase| phase == "Running") {
+            let (uid, container) = container_of(&worker)?;
+            stand.node_of(&worker)?.tighten_memory(uid, container)?;
+        }
+        Ok(None)
+    })
+}
+
 pub(crate) fn a_worker_that_runs_out_of_memory_is_told_and_replaced(stand: &Stand) -> Result<()> {
     let name = "memory";
     let orders = Orders { name, rows: 40_000, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None };
     stand.create(PIPELINES, &orders.manifest())?;
     at_work(stand, name)?;
-    let worker = stand.worker(name, 0)?;
-    let (process, node, (uid, container)) =
-        (stand.process_of(&worker)?, stand.node_of(&worker)?, container_of(&worker)?);
-    let mut tightened = 0;
-    until("it is killed", || {
-        // Its cgroup may go before anybody looks.
-        tightened += u32::from(node.tighten_memory(uid, container).unwrap_or(false));
-        Ok((!is_alive(process)).then_some(()))
-    })?;
-    let told = stand.status(name, "the reason is counted", |status| status["restarts"]["reasons"]["OOMKilled"] == 1)?;
-    say(&format!("memory: limited {tightened} times, then {}", told["restarts"]));
+    say(&format!("memory: {}", run_out_of_memory(stand, name)?["restarts"]));
     let done = stand.phase(name, "Finished")?;
     ensure!(done["restarts"]["total"] == 1, "{}", done["restarts"]);
     orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
@@ -42,7 +56,7 @@ pub(crate) fn a_kubelet_that_is_stopped_leaves_its_worker_at_work(stand: &Stand)
     node.pause_kubelet()?;
     let lost = until("its node is called lost", || {
         let conditions = stand.get(&format!("/api/v1/nodes/{}", node.name()))?["status"]["conditions"].take();
-        let is_it = |found: &&serde_json::Value| found["type"] == "Ready" && found["status"] != "True";
+        let is_it = |found: &&Value| found["type"] == "Ready" && found["status"] != "True";
         Ok(conditions.as_array().and_then(|all| all.iter().find(is_it).cloned()))
     });
     let output = stand.cluster.layout().shared().join(name).join("rows");

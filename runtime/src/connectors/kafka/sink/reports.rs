@@ -187,19 +187,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::origin::Places;
-
-    #[derive(Debug)]
-    struct Numbers;
-
-    impl Places for Numbers {
-        fn place(&self, row: usize) -> Option<String> {
-            Some(format!("offset {row}"))
-        }
-    }
+    use crate::origin::tests::Rows;
 
     fn origin(source: &str) -> Origin {
-        Origin::new(source.into(), Arc::new(Numbers)).from(100)
+        Origin::new(source.into(), Arc::new(Rows(usize::MAX))).from(100)
     }
 
     #[test]
@@ -227,10 +218,10 @@ mod tests {
         assert_eq!(tickets.add(Some(&origin("b")), 4, 4), 19);
         assert_eq!((tickets.batches.len(), tickets.remembered), (4, 23));
         let told = |ticket| tickets.origin(ticket);
-        assert_eq!(told(9).as_deref(), Some("source `a`, offset 109"));
+        assert_eq!(told(9).as_deref(), Some("source `a`, row 109"));
         assert_eq!(told(12), None, "rows that are made of several");
-        assert_eq!(told(18).as_deref(), Some("source `b`, offset 103"));
-        assert_eq!(told(19).as_deref(), Some("source `b`, offset 104"));
+        assert_eq!(told(18).as_deref(), Some("source `b`, row 103"));
+        assert_eq!(told(19).as_deref(), Some("source `b`, row 104"));
         assert_eq!(told(23), None, "none has this number yet");
     }
 
@@ -243,20 +234,20 @@ mod tests {
         assert_eq!(tickets.remembered, MOST_REMEMBERED);
         assert_eq!(tickets.batches.len(), 2);
         assert_eq!(tickets.origin(0), None);
-        assert_eq!(tickets.origin(MOST_REMEMBERED).as_deref(), Some("source `a`, offset 100"));
+        assert_eq!(tickets.origin(MOST_REMEMBERED).as_deref(), Some("source `a`, row 100"));
     }
 
     #[test]
     fn places_of_chunks_that_left_a_row_each_are_not_kept_for_ever() {
         let mut tickets = Tickets::default();
-        let places: Vec<Arc<Numbers>> = (0..2 * MOST_BATCHES).map(|_| Arc::new(Numbers)).collect();
+        let places: Vec<Arc<Rows>> = (0..2 * MOST_BATCHES).map(|_| Arc::new(Rows(1))).collect();
         for places in &places {
-            let origin = Origin::new("a".into(), Arc::<Numbers>::clone(places));
+            let origin = Origin::new("a".into(), Arc::<Rows>::clone(places));
             tickets.add(Some(&origin), 0, 1);
         }
         let kept = places.iter().filter(|places| Arc::strong_count(places) > 1).count();
         assert_eq!((kept, tickets.remembered), (MOST_BATCHES, MOST_BATCHES));
-        assert_eq!(tickets.origin(2 * MOST_BATCHES - 1).as_deref(), Some("source `a`, offset 0"));
+        assert_eq!(tickets.origin(2 * MOST_BATCHES - 1).as_deref(), Some("source `a`, row 0"));
     }
 
     #[test]
