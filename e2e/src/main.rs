@@ -15,7 +15,7 @@ use onceward::screen::{Gone, Screen};
 
 const HELP: &str = "\
 usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes N] [--minutes N]
-                          [--only kills|pairs|simulation|model|kafka|controller|alerts]
+                          [--only kills|pairs|simulation|model|kafka|controller|cluster|chaos|alerts|recovery]
        onceward-e2e cluster up|down [--name N]
        onceward-e2e shell [--name N]
 
@@ -26,8 +26,14 @@ usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes
   kafka        worker and broker killed under a stream between two topics (default 60 minutes), then the
                worker killed at every step, five times in each of four shapes, on three kinds of brokers
   controller   the controller dies before and after each of its changing requests, while real workers run
-  alerts       what each alert of the chart watches is broken, on a cluster of two nodes with a Prometheus: all as
-               shipped, so that it takes half an hour; needs root
+
+ On a Kubernetes of two nodes that is made for it, as root:
+  cluster      every scenario, those that CI leaves out for their length, too
+  chaos        pods, processes, nodes, brokers, buckets and the control plane are struck under two pipelines
+               (default 60 minutes)
+  alerts       what each alert of the chart watches is broken, with a Prometheus: all as shipped, so that it takes
+               half an hour
+  recovery     how long it takes from a pod that is killed to new output, part by part (default 100 kills)
 
   cluster      brings up a Kubernetes of two nodes with this repository's image, or takes it down; needs root
   shell        the same, with a shell in its network; it stays up when the shell ends";
@@ -56,11 +62,14 @@ fn execute(arguments: &[String], screen: Screen) -> Result<()> {
     e2e::cluster::execute(arguments, |line| Ok(screen.say(line)?))
 }
 
-const PARTS: [&str; 7] = ["kills", "pairs", "simulation", "model", "kafka", "controller", "alerts"];
+const PARTS: [&str; 10] =
+    ["kills", "pairs", "simulation", "model", "kafka", "controller", "cluster", "chaos", "alerts", "recovery"];
+/// Those that make a cluster.
+const ON_CLUSTERS: [&str; 4] = ["cluster", "chaos", "alerts", "recovery"];
 
 #[derive(Debug)]
 struct Options {
-    kills: u64,
+    kills: Option<u64>,
     pairs: u64,
     seeds: u64,
     seed: u64,
@@ -73,12 +82,12 @@ fn options(arguments: &[String]) -> Result<Options> {
     let Some(("full", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) else {
         bail!("{HELP}");
     };
-    let mut options = Options { kills: 5_000, pairs: 500, seeds: 20_000, seed: 1, lanes: 2, minutes: 60, only: None };
+    let mut options = Options { kills: None, pairs: 500, seeds: 20_000, seed: 1, lanes: 2, minutes: 60, only: None };
     for pair in rest.chunks(2) {
         let [name, value] = pair else { bail!("{} needs a value\n{HELP}", pair.join(" ")) };
         let number = || value.parse::<u64>().with_context(|| format!("{name} takes a number\n{HELP}"));
         match name.as_str() {
-            "--kills" => options.kills = number()?,
+            "--kills" => options.kills = Some(number()?),
             "--pairs" => options.pairs = number()?,
             "--seeds" => options.seeds = number()?,
             "--seed" => options.seed = number()?,
@@ -96,7 +105,7 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
     let options = options(arguments)?;
     screen.say(format!("{options:?}"))?;
     let wanted = |part: &str| options.only.as_ref().is_none_or(|only| only == part);
-    let needs_binary = ["kills", "pairs", "kafka", "controller", "alerts"].into_iter().any(wanted);
+    let needs_binary = ["kills", "pairs", "kafka", "controller"].iter().chain(&ON_CLUSTERS).any(|part| wanted(part));
     if needs_binary && std::env::var_os("ONCEWARD_BIN").is_none() {
         build(screen)?;
     }
@@ -117,11 +126,10 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
         let deaths = ["test", "--workspace", "--test", "controller", "a_controller_may_die", "--", "--nocapture"];
         cargo(&deaths, &[("DEATHS", "all".to_owned())], screen)?;
     }
-    if wanted("alerts") && options.only.is_none() && !rustix::process::geteuid().is_root() {
-        screen.say("alerts: left out, they need root")?;
-    } else if wanted("alerts") {
-        let alerts = ["test", "--workspace", "--test", "cluster", "--", "--ignored", "every_alert_fires"];
-        cargo(&alerts, &[], screen)?;
+    if options.only.is_none() && !rustix::process::geteuid().is_root() {
+        screen.say(format!("{}: left out, they need root", ON_CLUSTERS.join(", ")))?;
+    } else {
+        ON_CLUSTERS.into_iter().filter(|part| wanted(part)).try_for_each(|part| on_cluster(part, &options, screen))?;
     }
     if wanted("simulation") {
         let simulation = ["test", "--workspace", "--test", "simulation", "--", "--nocapture"];
@@ -132,6 +140,24 @@ fn full(arguments: &[String], screen: Screen) -> Result<()> {
         cargo(&model, &[("ONCEWARD_FULL", "1".to_owned())], screen)?;
     }
     Ok(())
+}
+
+/// One of [`ON_CLUSTERS`].
+fn on_cluster(part: &str, options: &Options, screen: Screen) -> Result<()> {
+    let mut test = vec!["test", "--workspace", "--test", "cluster", "--", "--ignored"];
+    let environment = match part {
+        "chaos" => vec![("MINUTES", options.minutes.to_string()), ("SEED", options.seed.to_string())],
+        "recovery" => vec![("KILLS", options.kills.unwrap_or(100).to_string())],
+        "cluster" => vec![("ONCEWARD_FULL", "1".to_owned())],
+        _ => vec![],
+    };
+    test.extend(match part {
+        "chaos" => Some("chaos_loses_and_doubles_nothing"),
+        "recovery" => Some("recovery_is_measured"),
+        "alerts" => Some("every_alert_fires_and_resolves_as_shipped"),
+        _ => None,
+    });
+    cargo(&test, &environment, screen)
 }
 
 /// The binary that is killed is this source's, and built as this program is.
@@ -153,7 +179,7 @@ fn kills(options: &Options, screen: Screen) -> Result<()> {
     let ended = in_lanes(options.lanes, |case| {
         // Only ever held for an assignment: no panic can have poisoned it.
         let Ok(so_far) = tally.lock().map(|tally| *tally) else { return Ok(false) };
-        if so_far.kills >= options.kills {
+        if so_far.kills >= options.kills.unwrap_or(5_000) {
             return Ok(false);
         }
         let one = if case % GENERATED_EVERY == 0 { one_generated_case } else { one_case };

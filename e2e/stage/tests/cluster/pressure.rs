@@ -9,23 +9,31 @@ use crate::say;
 use crate::stand::{PIPELINES, Stand, container_of, serial, until};
 use crate::upgrades::at_work;
 
+/// Looks for news of a worker that is gone.
+const VAIN_LOOKS: u32 = 100;
+
 /// How often workers of a Pipeline were killed for their memory, as its status has it.
 fn counted(status: &Value) -> u64 {
     status.pointer("/restarts/reasons/OOMKilled").and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// Its worker is killed by the kernel for its memory, and not by anybody who says that it was so; what is told then. Whoever
-/// is at work is looked up again and again, as something else may go on.
+/// Its worker is killed by the kernel for its memory, and not by anybody who says that it was so; what is told then. If
+/// it ends otherwise, as something else may go on, it is the turn of the next one.
 pub(crate) fn run_out_of_memory(stand: &Stand, name: &str) -> Result<Value> {
     let path = format!("{PIPELINES}/{name}");
-    let mut before = None;
+    let (mut before, mut doomed, mut vain) = (None, None, 0);
     until(&format!("{name}: a worker is killed for its memory, and told to be"), || {
         let status = stand.get(&path)?["status"].take();
         if counted(&status) > *before.get_or_insert(counted(&status)) {
             return Ok(Some(status));
         }
         let worker = stand.worker(name, 0)?;
-        if worker.pointer("/status/phase").is_some_and(|phase| phase == "Running") {
+        if *doomed.get_or_insert(serial(&worker)) != serial(&worker) {
+            vain += 1;
+            if vain % VAIN_LOOKS == 0 {
+                doomed = None;
+            }
+        } else if worker.pointer("/status/phase").is_some_and(|phase| phase == "Running") {
             let (uid, container) = container_of(&worker)?;
             stand.node_of(&worker)?.tighten_memory(uid, container)?;
         }
