@@ -28,14 +28,16 @@ usage: onceward-e2e full [--kills N] [--pairs N] [--seeds N] [--seed S] [--lanes
   controller   the controller dies before and after each of its changing requests, while real workers run
 
  On a Kubernetes of two nodes that is made for it, as root:
-  cluster      every scenario, those that CI leaves out for their length, too
+  cluster      every scenario but the next three, those that CI leaves out for their length, too
   chaos        pods, processes, nodes, brokers, buckets and the control plane are struck under two pipelines
                (default 60 minutes)
   alerts       what each alert of the chart watches is broken, with a Prometheus: all as shipped, so that it takes
                half an hour
-  recovery     how long it takes from a pod that is killed to new output, part by part (default 100 kills)
+  recovery     how long it takes from a pod that is killed to new output, part by part (100 kills, or --kills with
+               --only recovery)
 
-  cluster      brings up a Kubernetes of two nodes with this repository's image, or takes it down; needs root
+  cluster      brings up a Kubernetes of two nodes with this repository's image, and beside it a Kafka broker, a
+               bucket and a Prometheus with the chart's rules; or takes all of it down; needs root
   shell        the same, with a shell in its network; it stays up when the shell ends";
 
 fn main() -> ExitCode {
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
 fn execute(arguments: &[String], screen: Screen) -> Result<()> {
     let mut words = arguments.iter().map(String::as_str);
     match (words.next(), words.next()) {
-        (Some("cluster"), Some("down")) => {}
+        (Some("cluster"), Some("down" | "keep")) => {}
         // Its nodes have the image of this source.
         (Some("cluster" | "shell"), _) if std::env::var_os("ONCEWARD_BIN").is_none() => build(screen)?,
         (Some("cluster" | "shell"), _) => {}
@@ -147,7 +149,7 @@ fn on_cluster(part: &str, options: &Options, screen: Screen) -> Result<()> {
     let mut test = vec!["test", "--workspace", "--test", "cluster", "--", "--ignored"];
     let environment = match part {
         "chaos" => vec![("MINUTES", options.minutes.to_string()), ("SEED", options.seed.to_string())],
-        "recovery" => vec![("KILLS", options.kills.unwrap_or(100).to_string())],
+        "recovery" => vec![("KILLS", options.kills.filter(|_| options.only.is_some()).unwrap_or(100).to_string())],
         "cluster" => vec![("ONCEWARD_FULL", "1".to_owned())],
         _ => vec![],
     };
@@ -157,7 +159,11 @@ fn on_cluster(part: &str, options: &Options, screen: Screen) -> Result<()> {
         "alerts" => Some("every_alert_fires_and_resolves_as_shipped"),
         _ => None,
     });
-    cargo(&test, &environment, screen)
+    cargo(&test, &environment, screen)?;
+    if part == "cluster" {
+        cargo(&["test", "--workspace", "--test", "person", "--", "--ignored"], &[], screen)?;
+    }
+    Ok(())
 }
 
 /// The binary that is killed is this source's, and built as this program is.

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use e2e::browser::{Browser, Scheme};
 use e2e::http::{free_port, get};
+use e2e::kafka::broker::Listener;
+use e2e::kafka::proxy::END_TXN;
+use e2e::kafka::{Broker, Judge, Options, Proxy, Version};
 use e2e::site::Site;
 use serde_json::Value;
 
@@ -113,6 +116,7 @@ fn the_page_shows_what_a_run_does_on_any_screen_and_says_when_it_has_gone() -> R
     ensure!(browser.count(".stage")? == stages.len() && stages.len() >= 3, "{graph}");
     ensure!(browser.count(".edges path")? >= 2, "stages are not joined");
     ensure!(browser.count(".stage .bar rect")? > 0, "nobody is busy");
+    browser.wait("watermarks", |page| Ok(page.text("#graph")?.contains("event time 2026-01-01 ")))?;
 
     let shown = epochs(&browser)?;
     ensure!(shown.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {shown:?}");
@@ -146,5 +150,73 @@ fn the_page_shows_what_a_run_does_on_any_screen_and_says_when_it_has_gone() -> R
     child.finish()?;
     browser.wait("it says that nobody answers", |page| Ok(page.text("#stale")?.contains("does not answer")))?;
     ensure!(browser.text("#word")? == "not reachable");
+    Ok(())
+}
+
+/// Texts of all that the selector finds, or of one of their attributes.
+fn texts(browser: &Browser, selector: &str, property: &str) -> Result<Vec<String>> {
+    let script = format!("return [...document.querySelectorAll('{selector}')].map((one) => one.{property})");
+    Ok(serde_json::from_value(browser.run(&script)?)?)
+}
+
+/// The share of its time for which a stage is held up by those behind it, in percent: of the one that is most.
+fn held_up(browser: &Browser) -> Result<u64> {
+    let titles = texts(browser, ".stage [title*=back-pressured]", "title")?;
+    let share = |title: &String| number(title.split("back-pressured ").nth(1)?.split(' ').next()?);
+    Ok(titles.iter().filter_map(share).max().unwrap_or(0))
+}
+
+/// A generator without a limit, into a topic: ends of its transactions do not arrive for a while.
+#[test]
+fn the_page_shows_commits_that_wait_with_their_deadline_and_who_is_held_up() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let options = Options { proxy: Some(proxy.port()), ..Options::default() };
+    let nodes = Broker::cluster(Version::Newest, &options, 1)?;
+    let node = nodes.first().context("a broker")?;
+    Judge::start(&node.address())?.create("waiting", 1)?;
+    proxy.forward_to(node.address_of(Listener::Proxied)?);
+    let site = Site::new()?;
+    let manifest = format!(
+        "apiVersion: onceward.dev/v1alpha1
+kind: Pipeline
+metadata: {{name: waiting}}
+spec:
+  connections:
+  - name: main
+    kafka: {{bootstrapServers: [\"{address}\"], properties: {{queue.buffering.max.messages: 1000, linger.ms: 5}}}}
+  sources:
+  - name: numbers
+    generator: {{rows: 100000000, seed: 3}}
+    columns: [{{name: id, type: BIGINT, generate: {{sequence: {{start: 0}}}}}}]
+  sinks:
+  - {{name: out, input: numbers, kafka: {{connection: main, topic: waiting, transactionTimeout: 15m}}}}
+  checkpoint: {{interval: 500ms, storage: {{local: {{path: {state}}}}}}}
+",
+        address = proxy.address(),
+        state = site.state.display(),
+    );
+    std::fs::write(&site.manifest, manifest)?;
+    let address = free_port()?;
+    let mut child = site.start("", &["--metrics", &address.to_string()])?;
+    child.wait_for(|said| said.is_event("commit.completed"))?;
+    proxy.lose_requests(END_TXN, u64::MAX);
+    let browser = Browser::start()?;
+    browser.open(&format!("http://{address}/"))?;
+    // Of the only sink, once it is shown.
+    let row = |page: &Browser| -> Result<Option<[String; 7]>> {
+        Ok(texts(page, "#commits td", "textContent")?.try_into().ok())
+    };
+    browser.wait("a commit waits, with its age, its transaction and its deadline", |page| {
+        let Some([sink, _, pending, age, open, deadline, _]) = row(page)? else { return Ok(false) };
+        let has_dates = age != "–" && open.starts_with("since ") && deadline.starts_with("in ");
+        Ok(sink == "out" && number(&pending) > Some(0) && has_dates)
+    })?;
+    browser.wait("its source is held up", |page| Ok(held_up(page)? >= 50))?;
+    ensure!(proxy.lost() > 0, "nothing was lost: this proves nothing");
+    proxy.lose_requests(END_TXN, 0);
+    browser.wait("it is settled", |page| Ok(row(page)?.is_some_and(|row| row[3] == "–")))?;
+    browser.assert_quiet()?;
+    child.kill()?;
+    child.finish()?;
     Ok(())
 }

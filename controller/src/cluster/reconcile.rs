@@ -92,7 +92,11 @@ async fn taken(pipeline: Arc<Pipeline>, context: &Context) -> Result<Action, Err
     let mut pipeline = observed.pipeline;
     if !decision.steps.is_empty() {
         // Nothing is made or deleted on the word of a cache.
-        let Some(observed) = context.looked_up(&pipeline).await? else { return Ok(Action::await_change()) };
+        let found = context.looked_up(&pipeline).await?.filter(|found| !is_let_go(&found.pipeline));
+        let Some(observed) = found else {
+            context.forget(names::uid(&pipeline));
+            return Ok(Action::await_change());
+        };
         decision = decide(&observed, settings);
         pipeline = observed.pipeline;
     }

@@ -15,7 +15,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 
 use super::leader::{Candidate, Lease};
-use super::patience::Patience;
+use super::patience::{Apart, Patience};
 use super::publish::Publisher;
 use super::reconcile::{Context, after_failure, turn};
 use super::station::{self, Station};
@@ -139,8 +139,10 @@ async fn look_after(
     };
     let node_events = reflector::reflector(node_writer, node_events).backoff(Patience::default());
     let node_events = node_events.for_each(|_| future::ready(()));
-    let controller = Controller::new(scoped::<Pipeline>(&client, scope), watcher::Config::default());
-    let pipelines = controller.store();
+    let (pipelines, pipeline_writer) = reflector::store();
+    let pipeline_events = watcher(scoped::<Pipeline>(&client, scope), watcher::Config::default());
+    let pipeline_events = reflector::reflector(pipeline_writer, pipeline_events).backoff(Patience::default());
+    let controller = Controller::for_stream(pipeline_events.applied_objects(), pipelines.clone());
     station.shows(pipelines.clone());
     let filled = future::join3(
         filled(&station, pipelines),
@@ -159,7 +161,7 @@ async fn look_after(
         .owns_stream(pod_events)
         .owns_stream(config_events)
         .reconcile_all_on(elected)
-        .trigger_backoff(Patience::default())
+        .trigger_backoff(Apart)
         .graceful_shutdown_on(stop)
         .run(turn, after_failure, Arc::new(context))
         .for_each(|_| future::ready(()));

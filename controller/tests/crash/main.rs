@@ -6,6 +6,7 @@ mod canary;
 mod dice;
 mod end;
 mod every_request;
+mod held;
 mod memory;
 mod paused;
 mod scenarios;

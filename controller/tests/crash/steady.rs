@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::pipeline::{Phase, PipelineStatus};
+use api::pipeline::PipelineStatus;
 use serde_json::json;
 use stage::inprocess::EVENTS;
 use stage::script::Script;
@@ -125,44 +125,6 @@ fn of_a_pipeline_whose_target_is_away_tries_are_written_every_thirty_seconds_at_
             let count = writes.iter().filter(|write| write.name == *name).count();
             assert!((1..=2).contains(&count), "{name}: {writes:?}");
         }
-    });
-}
-
-/// As a deletion in the foreground does, or whoever has a finalizer of their own.
-#[test]
-fn of_a_pipeline_that_somebody_else_holds_nothing_is_written_once_it_is_let_go() {
-    const HOLD: &str = "example.com/hold";
-    paused(async {
-        let mut world = world(u64::MAX);
-        world.create(&json!({}));
-        world.start_controller();
-        let finalizers = |world: &World| world.pipeline().expect("a Pipeline")["metadata"]["finalizers"].clone();
-        for _ in 0..600 {
-            if world.is(Phase::Running) && world.units() > 3 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert!(world.is(Phase::Running) && world.units() > 3, "it runs, and its output is visible");
-        world.edit(|pipeline| {
-            let all = pipeline["metadata"]["finalizers"].as_array_mut().expect("its controller's");
-            all.push(HOLD.into());
-        });
-        world.delete_pipeline();
-        for _ in 0..600 {
-            if finalizers(&world) == json!([HOLD]) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert_eq!(finalizers(&world), json!([HOLD]));
-        assert!(!world.owes(), "what was decided is visible");
-        let before = world.trouble.writes();
-        // Its pods are collected first then.
-        world.delete(&world.pod().expect("the one that has finished its commits"));
-        tokio::time::sleep(TEN_MINUTES).await;
-        let writes = world.trouble.writes_since(before);
-        assert!(writes.is_empty(), "{writes:?}");
     });
 }
 

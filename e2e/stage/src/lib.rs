@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod cluster;
+pub mod company;
 mod go;
 pub mod helm;
 pub mod http;
@@ -13,6 +14,7 @@ pub mod inprocess;
 pub mod kafka;
 pub mod kubernetes;
 pub mod likeness;
+pub mod monitored;
 pub mod ports;
 pub mod prometheus;
 pub mod promtool;

@@ -95,6 +95,11 @@ impl Prometheus {
         Ok(std::fs::rename(made, there)?)
     }
 
+    /// Where its page and its API are.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What it logs.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -4,6 +4,7 @@
 //! and summary.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use e2e::promtool::Promtool;
 use e2e::served::documented;
@@ -161,4 +162,34 @@ fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
     let pages = std::fs::read_dir(root().join("docs/runbooks")).unwrap();
     let pages: BTreeSet<_> = pages.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(pages, led_to);
+}
+
+/// Without Prometheus' templates, whose place nobody knows before.
+fn plain(text: &str) -> String {
+    let text = text.replace("{{ $labels.namespace }}/{{ $labels.pipeline }}", "NAMESPACE/NAME");
+    let mut parts = text.split("{{");
+    let begin = parts.next().unwrap_or_default().to_owned();
+    parts.fold(begin, |text, part| text + "…" + part.split_once("}}").map_or("", |(_, rest)| rest))
+}
+
+/// `docs/alerts.md`, from the chart's default values; `UPDATE=1` writes it.
+#[test]
+fn the_table_of_alerts_is_the_chart_s() {
+    let mut table = String::from(
+        "# Alerts\n\nThe chart's rules with its default values (`monitoring.prometheusRule.enabled`). \
+         `monitoring.prometheusRule.alerts` has a part for each, which turns it off (`enabled`), makes it wait longer (`for`), \
+         and sets its severity and bounds. This page is made from the chart.\n\n\
+         | alert, and its runbook | severity | for | when |\n|---|---|---|---|\n",
+    );
+    for rule in rules(&EVERYTHING) {
+        let (name, severity, holds) = (&rule.alert, &rule.labels["severity"], &rule.holds);
+        let words = format!("{}. {}", rule.annotations["summary"], rule.annotations["description"]);
+        let when = plain(&words.split_whitespace().collect::<Vec<_>>().join(" "));
+        let _ = writeln!(table, "| [{name}](runbooks/{name}.md) | {severity} | {holds} | {when} |");
+    }
+    let page = root().join("docs/alerts.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&page, &table).unwrap();
+    }
+    assert_eq!(read(page), table, "run with UPDATE=1");
 }

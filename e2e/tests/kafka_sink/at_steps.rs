@@ -8,7 +8,7 @@ use onceward::child::Said;
 use crate::stage::{Cluster, Shape, Stage};
 
 /// Steps of the protocol around a transaction's life, and Kafka's own.
-const STEPS: [&str; 22] = [
+const STEPS: [&str; 25] = [
     "kafka.before_init",
     "kafka.initialised",
     "worker.batch_read",
@@ -27,6 +27,9 @@ const STEPS: [&str; 22] = [
     "kafka.ended",
     "coordinator.committed",
     "coordinator.all_committed",
+    "coordinator.settled",
+    "coordinator.before_release",
+    "coordinator.released",
     "recovery.classified",
     "recovery.before_commit",
     "recovery.committed",
@@ -42,12 +45,26 @@ fn preparation(step: &str) -> Option<(&'static str, u64)> {
     }
 }
 
-fn die(cluster: &Cluster, step: &str, shape: Shape) -> Result<()> {
+/// At the end of a run.
+fn is_last(step: &str) -> bool {
+    matches!(step, "coordinator.settled" | "coordinator.before_release" | "coordinator.released")
+}
+
+/// Steps between two ends need two.
+fn is_between(step: &str) -> bool {
+    matches!(step, "coordinator.committed" | "recovery.committed")
+}
+
+fn die(cluster: &Cluster, step: &str, mut shape: Shape) -> Result<()> {
+    if is_last(step) {
+        // Nobody has to wait for long.
+        shape.rows = 1_000;
+    }
     let stage = Stage::new(cluster, shape)?;
     if let Some((before, nth)) = preparation(step) {
         stage.crash_at(before, nth, &[]).context("preparation")?;
     }
-    let nth = if step.starts_with("recovery") || preparation(step).is_some() { 1 } else { 3 };
+    let nth = if is_last(step) || preparation(step).is_some() { 1 } else { 3 };
     stage.crash_at(step, nth, &[])?;
     stage.run_out(&[])?;
     stage.assert_exact()
@@ -64,7 +81,8 @@ fn die_at_each_step(version: Version) -> Result<()> {
         // One and three partitions, one and two sinks: each step with one of the four, or with all of them again and again.
         let shapes = if times == 0 { number..number + 1 } else { 0..4 * times };
         for shape in shapes {
-            let (partitions, sinks) = ([1, 3][shape % 2], [1, 2][shape / 2 % 2]);
+            let sinks = if is_between(step) { 2 } else { [1, 2][shape / 2 % 2] };
+            let partitions = [1, 3][shape % 2];
             let topic = format!("{}-{shape}", step.replace(['.', '_'], "-"));
             let shape = Shape { partitions, sinks, ..Shape::struck(&topic) };
             die(&cluster, step, shape).with_context(|| format!("{version:?}, {step}"))?;
@@ -93,25 +111,32 @@ fn nor_on_kafka_3() -> Result<()> {
 fn a_broker_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()> {
     let mut cluster = Cluster::new(Version::Newest, &Options::default())?;
     let held = [
-        "kafka.flushed",
-        "kafka.described",
-        "coordinator.decided",
-        "kafka.before_end",
-        "kafka.ended",
-        "coordinator.all_committed",
+        ("kafka.flushed", 3),
+        ("kafka.described", 3),
+        ("worker.before_ack", 3),
+        ("coordinator.before_decide", 3),
+        ("coordinator.decided", 3),
+        ("kafka.before_end", 3),
+        ("kafka.ended", 3),
+        // Between the ends of two sinks.
+        ("coordinator.committed", 3),
+        ("coordinator.all_committed", 3),
+        ("coordinator.before_release", 1),
     ];
-    for step in held {
+    for (step, nth) in held {
         let topic = format!("broker-{}", step.replace(['.', '_'], "-"));
-        let stage = Stage::new(&cluster, Shape::struck(&topic))?;
-        let mut child = stage.start(&format!("{step}:3=pause:3s,{SLOW}"), &[])?;
-        let there = Said::Line(format!("crashpoint {step} 3"));
+        let shape = || Shape { rows: 5_000, sinks: if is_between(step) { 2 } else { 1 }, ..Shape::struck(&topic) };
+        let stage = Stage::new(&cluster, shape())?;
+        let mut child = stage.start(&format!("{step}:{nth}=pause:3s,{SLOW}"), &[])?;
+        let there = Said::Line(format!("crashpoint {step} {nth}"));
         child.wait_for(|said| *said == there)?;
         let site = stage.into_site();
         cluster.broker()?.kill()?;
         cluster.broker()?.restart()?;
         let ended = child.finish()?;
         ensure!(ended.code() == Some(0), "{step}: {}", ended.describe());
-        Stage::again(&cluster, Shape::struck(&topic), site).assert_exact().with_context(|| step.to_owned())?;
+        ensure!(ended.describe().contains("has 1 replicas"), "a topic without copies is not warned of");
+        Stage::again(&cluster, shape(), site).assert_exact().with_context(|| step.to_owned())?;
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! A transaction that the broker has thrown away, and one that it has kept.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::http::{free_port, get};
 use e2e::kafka::broker::Listener;
+use e2e::kafka::judge::{Record, Transaction};
 use e2e::kafka::proxy::PRODUCE;
 use e2e::kafka::{Options, Proxy, Version};
 use e2e::stage::SLOW;
 use onceward::child::Said;
+use serde_json::Value;
 
 use crate::changes::gauge;
 use crate::stage::{Cluster, Shape, Stage};
@@ -30,10 +33,11 @@ fn lower_tolerance(stage: &Stage<'_>) -> Result<()> {
     stage.edit_manifest("timeout: 20s, tolerableFailedCheckpoints: 3", "timeout: 5s, tolerableFailedCheckpoints: 0")
 }
 
-/// Waits until no transaction is open.
-fn wait_until_it_is_gone(cluster: &Cluster) -> Result<()> {
+/// Waits until no transaction of a sink is open.
+fn wait_until_it_is_gone(cluster: &Cluster, sink: &str) -> Result<()> {
+    let of_it = format!("/{sink}/");
     for _ in 0..300 {
-        if !cluster.judge.transactions()?.iter().any(e2e::kafka::judge::Transaction::is_open) {
+        if !cluster.judge.transactions()?.iter().any(|found| found.is_open() && found.id.contains(&of_it)) {
             return Ok(());
         }
         std::thread::park_timeout(Duration::from_millis(100));
@@ -41,23 +45,59 @@ fn wait_until_it_is_gone(cluster: &Cluster) -> Result<()> {
     anyhow::bail!("the broker has not ended it in half a minute")
 }
 
+/// By rows: one subtask wrote them in order, so that those of the lost transaction follow upon those that are visible.
+fn assert_places_are_told(said: &str, visible: usize, written: &[Record]) -> Result<()> {
+    let lost = said.split("lost (CommitLost)").nth(1).context("CommitLost")?;
+    let (words, _) = lost.split_once(" records").context("a number of records")?;
+    let count: u64 = words.rsplit(' ').next().unwrap_or_default().parse().with_context(|| words.to_owned())?;
+    let is_lost = |record: &&Record| {
+        let row: Option<Value> = serde_json::from_str(record.text()).ok();
+        let id = row.and_then(|row| row["id"].as_u64());
+        id.is_some_and(|id| (visible as u64..visible as u64 + count).contains(&id))
+    };
+    let mut places: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+    for record in written.iter().filter(is_lost) {
+        let (first, last) = places.entry(record.partition).or_insert((record.offset, record.offset));
+        (*first, *last) = ((*first).min(record.offset), (*last).max(record.offset));
+    }
+    ensure!(count > 0 && !places.is_empty(), "nothing was lost: {said}");
+    for (partition, (first, last)) in places {
+        let place = format!("lost-{partition} offsets {first} to {last}");
+        ensure!(lost.contains(&place), "`{place}` of {count} records from row {visible} on is not in {lost}");
+    }
+    Ok(())
+}
+
+/// Of two sinks whose output is decided, one is lost before anything is committed: nothing is half done.
 #[test]
 fn an_outage_longer_than_the_timeout_is_a_loss_that_is_told_and_stays_told() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &quick())?;
-    let stage = Stage::new(&cluster, shape("lost", "10s"))?;
+    let stage = Stage::new(&cluster, Shape { sinks: 2, ..shape("lost", "10s") })?;
     lower_tolerance(&stage)?;
+    let longer = "topic: lost-2, key: [customer], transactionTimeout: ";
+    stage.edit_manifest(&format!("{longer}10s"), &format!("{longer}600s"))?;
+    // The epoch before is committed as a whole by then.
     stage.crash_at("coordinator.decided", 3, &[])?;
-    let before = cluster.judge.committed("lost", 100_000)?.len();
-    wait_until_it_is_gone(&cluster)?;
-    let place = ["lost-0 offsets", "records"];
+    let seen = || -> Result<[usize; 2]> {
+        Ok([cluster.judge.committed("lost", 100_000)?.len(), cluster.judge.committed("lost-2", 100_000)?.len()])
+    };
+    let (before, written) = (seen()?, cluster.judge.uncommitted("lost", 100_000)?);
+    let newest = stage.checkpoints()?.first().and_then(|newest| newest["epoch"].as_u64()).context("a checkpoint")?;
+    wait_until_it_is_gone(&cluster, "out0")?;
+    let place = ["lost-0 offsets", "out0"];
     for words in [&place[..], &["found by an earlier attempt"]] {
         let ended = stage.run("", &[])?;
         ensure!(ended.code() == Some(1), "{}", ended.describe());
         let said = ended.describe();
-        for word in ["CommitLost", "--accept-loss"].iter().chain(words) {
+        for word in ["CommitLost", "--accept-loss", &format!("checkpoint 1/{newest}")].iter().chain(words) {
             ensure!(said.contains(*word), "`{word}` is not in {said}");
         }
-        ensure!(cluster.judge.committed("lost", 100_000)?.len() == before, "something was written after the loss");
+        if words.contains(&"out0") {
+            assert_places_are_told(&said, before[0], &written)?;
+        }
+        ensure!(seen()? == before, "something was written after the loss");
+        let is_kept = |found: &Transaction| found.is_open() && found.id.contains("/out1/");
+        ensure!(cluster.judge.transactions()?.iter().any(is_kept), "the other sink's was ended: half of it is done");
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Records that a broker does not take, and commits that nobody takes for a while.
 
 use anyhow::{Result, ensure};
+use e2e::http::{free_port, get};
 use e2e::kafka::broker::Listener;
 use e2e::kafka::proxy::END_TXN;
 use e2e::kafka::{Options, Proxy, Version};
 use e2e::stage::SLOW;
 use onceward::child::Said;
 
+use crate::changes::gauge;
 use crate::stage::{Cluster, Shape, Stage};
 
 #[test]
@@ -39,7 +41,9 @@ fn commits_that_wait_for_longer_than_their_budget_cost_no_restart_and_lose_nothi
     let stage = Stage::with_bootstrap(&cluster, Shape { sink, ..Shape::struck("blocked") }, &proxy.address())?;
     stage.edit_manifest("timeout: 20s, tolerableFailedCheckpoints: 3", "timeout: 5s, tolerableFailedCheckpoints: 0")?;
     stage.edit_manifest("restartPolicy: {fixedDelay: {attempts: 1000, delay: 100ms}}", "restartPolicy: {never: {}}")?;
-    let mut child = stage.start(&format!("coordinator.decided:3=pause:1s,{SLOW}"), &[])?;
+    let address = free_port()?;
+    let faults = format!("coordinator.decided:3=pause:1s,{SLOW}");
+    let mut child = stage.start(&faults, &["--metrics", &address.to_string()])?;
     child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 3".to_owned()))?;
     // Writing goes on; only ends of transactions do not arrive.
     proxy.lose_requests(END_TXN, u64::MAX);
@@ -49,10 +53,31 @@ fn commits_that_wait_for_longer_than_their_budget_cost_no_restart_and_lose_nothi
         }
         Said::Line(_) => false,
     };
+    child.wait_for(|said| said.is_event("commit.retried"))?;
+    let retries = gauge(&get(address, "/metrics")?.1, "onceward_commit_retries_total")?;
+    ensure!(retries > 0.0, "tries are not counted");
     child.wait_for(blocked)?;
     proxy.lose_requests(END_TXN, 0);
     ensure!(proxy.lost() > 0, "nothing was lost: this proves nothing");
     let ended = child.finish()?;
     ensure!(ended.code() == Some(0), "{}", ended.describe());
+    stage.assert_exact()
+}
+
+/// The broker has committed, and the run does not know: it asks again and is told so.
+#[test]
+fn commits_whose_answers_are_lost_are_not_done_twice() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let options = Options { proxy: Some(proxy.port()), ..Options::default() };
+    let mut cluster = Cluster::new(Version::Newest, &options)?;
+    proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
+    let shape = Shape { rows: 5_000, sinks: 2, ..Shape::struck("unheard") };
+    let stage = Stage::with_bootstrap(&cluster, shape, &proxy.address())?;
+    let mut child = stage.start(&format!("coordinator.decided:2=pause:1s,{SLOW}"), &[])?;
+    child.wait_for(|said| *said == Said::Line("crashpoint coordinator.decided 2".to_owned()))?;
+    proxy.lose_replies(END_TXN, 5);
+    let ended = child.finish()?;
+    ensure!(ended.code() == Some(0), "{}", ended.describe());
+    ensure!(proxy.lost() == 5, "{} answers were lost", proxy.lost());
     stage.assert_exact()
 }

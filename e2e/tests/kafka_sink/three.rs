@@ -34,6 +34,7 @@ fn a_coordinator_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()>
     for step in ["kafka.flushed", "kafka.described", "coordinator.decided", "kafka.before_end"] {
         let shape = Shape { replication: 3, ..Shape::struck(&format!("three-{}", step.replace(['.', '_'], "-"))) };
         let stage = Stage::new(&cluster, shape.clone())?;
+        cluster.judge.configure(&shape.topic, &[("min.insync.replicas", "2")])?;
         let mut child = stage.start(&format!("{step}:3=pause:5s,{SLOW}"), &[])?;
         let there = Said::Line(format!("crashpoint {step} 3"));
         child.wait_for(|said| *said == there)?;
@@ -43,6 +44,7 @@ fn a_coordinator_that_dies_at_any_step_loses_and_doubles_nothing() -> Result<()>
         cluster.node(coordinator)?.kill()?;
         let ended = child.finish()?;
         ensure!(ended.code() == Some(0), "{step}: {}", ended.describe());
+        ensure!(!ended.describe().contains("use 3 and 2"), "a topic with copies is warned of: {}", ended.describe());
         ensure!(cluster.coordinator(&id)? != coordinator, "{step}: the coordinator did not move");
         cluster.node(coordinator)?.restart()?;
         Stage::again(&cluster, shape, site).assert_exact().with_context(|| step.to_owned())?;

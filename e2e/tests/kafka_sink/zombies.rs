@@ -1,41 +1,56 @@
-//! A run that is stopped in the middle of something while another one takes over, and goes on afterwards.
+//! A run that is stopped in the middle of something while another one takes over, and goes on while that one has output
+//! decided and not committed.
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::{Options, Version};
 use e2e::stage::SLOW;
-use onceward::child::Said;
+use onceward::child::{Child, Said};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::stage::{Cluster, Shape, Stage};
 
-/// Where it could initialise, produce, commit or abort.
-const PLACES: [&str; 6] = [
-    "kafka.before_init",
-    "kafka.initialised",
-    "kafka.flushed",
-    "coordinator.decided",
-    "kafka.before_end",
-    "kafka.ended",
+/// Where it could initialise, produce, commit or abort, and the how-manieth time.
+const PLACES: [(&str, u64); 7] = [
+    ("kafka.before_init", 3),
+    ("kafka.initialised", 3),
+    ("kafka.flushed", 3),
+    ("coordinator.decided", 3),
+    ("kafka.before_end", 3),
+    ("kafka.ended", 3),
+    ("kafka.before_fence", 1),
 ];
+
+/// Runs until it is there, and is stopped; it would stay there for the pause.
+fn stopped(stage: &Stage<'_>, place: &str, nth: u64) -> Result<(Child, Pid)> {
+    let mut child = stage.start(&format!("{place}:{nth}=pause:2s,{SLOW}"), &[])?;
+    let there = Said::Line(format!("crashpoint {place} {nth}"));
+    child.wait_for(|said| *said == there).with_context(|| place.to_owned())?;
+    let id = Pid::from_raw(child.id().cast_signed()).context("a process id")?;
+    kill_process(id, Signal::STOP)?;
+    Ok((child, id))
+}
 
 #[test]
 fn a_zombie_aborts_nothing_that_is_decided_and_commits_nothing_that_is_not() -> Result<()> {
     let cluster = Cluster::new(Version::Newest, &Options::default())?;
-    for place in PLACES {
+    for (place, nth) in PLACES {
         let topic = format!("zombie-{}", place.replace(['.', '_'], "-"));
         let stage = Stage::new(&cluster, Shape::struck(&topic))?;
-        // Long enough that only the signal can end it.
-        let mut zombie = stage.start(&format!("{place}:3=pause:2s,{SLOW}"), &[])?;
-        let there = Said::Line(format!("crashpoint {place} 3"));
-        zombie.wait_for(|said| *said == there)?;
-        let id = Pid::from_raw(zombie.id().cast_signed()).context("a process id")?;
-        kill_process(id, Signal::STOP)?;
-        stage.run_out(&[]).with_context(|| place.to_owned())?;
-        kill_process(id, Signal::CONT)?;
+        if place == "kafka.before_fence" {
+            // Something to fence.
+            stage.crash_at("kafka.described", 3, &[])?;
+        }
+        let (zombie, its) = stopped(&stage, place, nth)?;
+        // Its successor has decided, and has not committed: that is what must not be aborted.
+        let (successor, others) = stopped(&stage, "kafka.before_end", 2)?;
+        kill_process(its, Signal::CONT)?;
         let ended = zombie.finish()?;
+        kill_process(others, Signal::CONT)?;
         ensure!(ended.code() == Some(3), "{place}: a fenced run leaves with 3: {}", ended.describe());
-        // It may have opened another transaction before it learned; that one may stay open until it expires.
-        stage.assert_rows().with_context(|| place.to_owned())?;
+        let ended = successor.finish()?;
+        ensure!(ended.code() == Some(0), "{place}: {}", ended.describe());
+        // Whatever the zombie has opened before it learned is ended by the end of its successor.
+        stage.assert_exact().with_context(|| place.to_owned())?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::token::Signer;
 use controller::cluster::{self, Lease, Options, Reports};
@@ -11,6 +12,9 @@ use runtime::clock::{Random as _, SystemRandom};
 use super::signals::Signals;
 use super::{DONE, Error, io};
 use crate::cli::ControllerArgs;
+
+/// To the API server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until it is told to stop.
 ///
@@ -28,6 +32,8 @@ async fn control(args: &ControllerArgs) -> Result<u8, Error> {
     let mut config = kube::Config::infer().await.map_err(|error| unreachable(kube::Error::InferConfig(error)))?;
     // Repetitions inside of the client would turn "unknown" into a wrong "somebody else has done it".
     config.default_retry = false;
+    // Half a minute by default: for as long nobody would see that it is back.
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
     let client = kube::Client::try_from(config).map_err(unreachable)?;
     let version = client.apiserver_version().await.map_err(unreachable)?;
     tracing::info!(server = %version.git_version, "looking after Pipelines");

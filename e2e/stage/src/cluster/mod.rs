@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 pub use self::layout::{Layout, PLANE, node_name};
 pub use self::node::Node;
 pub use self::plane::{Component, Plane};
+pub use self::system::Process;
 use crate::cache;
 use crate::kubernetes;
 
@@ -43,6 +44,8 @@ const MOST_LOOKS: u32 = 1_000;
 /// Of those that wait themselves, for [`WAIT`] each.
 const MOST_WAITS: u32 = 15;
 const WAIT: &str = "--timeout=20s";
+/// Until nobody is left in a network that is taken down.
+const MOST_ROUNDS: u32 = 100;
 
 /// A cluster that is up.
 pub struct Cluster {
@@ -118,6 +121,19 @@ impl Cluster {
     /// A program in the control plane's network: pods and their services' pods are reached from there by address.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         system::within(&self.layout.namespace(), program)
+    }
+
+    /// A process in the control plane's network that outlives this one, and goes with the cluster. What it says is in
+    /// `<name>.log` of the cluster's folder.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_beside(&self, command: &Command, name: &str) -> Result<Process> {
+        let mut within = self.command(command.get_program());
+        within.args(command.get_args());
+        within.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let folder = self.layout.folder();
+        Process::start(within, &folder.join(format!("{name}.process")), &folder.join(format!("{name}.log")))
     }
 
     /// `kubectl` of the same version, as the administrator.
@@ -295,12 +311,20 @@ fn remove(layout: &Layout, program: &Path) -> Result<()> {
 /// What a test has started in a cluster's network, and could not end.
 fn end_those_within(namespace: &str) -> Result<()> {
     let own = std::process::id().to_string();
-    for pid in system::ip(&format!("netns pids {namespace}"))?.split_whitespace().filter(|pid| *pid != own) {
-        if let Some(process) = system::Process::of(pid.parse()?) {
-            process.kill()?;
+    // Whoever is killed may just have started another one.
+    for _ in 0..MOST_ROUNDS {
+        let there = system::ip(&format!("netns pids {namespace}"))?;
+        let others: Vec<_> = there.split_whitespace().filter(|pid| *pid != own).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        for pid in others {
+            if let Some(process) = system::Process::of(pid.parse()?) {
+                process.kill()?;
+            }
         }
     }
-    Ok(())
+    bail!("processes in {namespace} come again and again")
 }
 
 fn settings() -> PathBuf {

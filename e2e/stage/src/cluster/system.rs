@@ -51,7 +51,7 @@ pub(super) fn within(namespace: &str, program: impl AsRef<OsStr>) -> Command {
 
 /// A process that was started here or by somebody before: its id and when it began, since ids come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Process {
+pub struct Process {
     pid: i32,
     /// In ticks since the machine was started.
     begun: u64,
@@ -96,7 +96,7 @@ impl Process {
     }
 
     /// Whether it runs, or is not done dying: one that is dead but for other threads still holds its sockets.
-    pub(super) fn is_alive(self) -> bool {
+    pub fn is_alive(self) -> bool {
         let Some((state, threads, begun)) = stat(self.pid) else { return false };
         begun == self.begun && (threads > 1 || !matches!(state, 'Z' | 'X'))
     }

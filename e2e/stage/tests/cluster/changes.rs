@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::installed::SHARED_CLAIM;
 use crate::orders::Orders;
-use crate::stand::{NAMESPACE, PIPELINES, Stand, epoch};
+use crate::stand::{NAMESPACE, PIPELINES, Stand, epoch, kill};
 
 fn orders(name: &'static str, rows: u64) -> Orders {
     Orders { name, rows, rows_per_second: 1_000, claim: SHARED_CLAIM, storage: None }
@@ -49,30 +49,50 @@ pub(crate) fn a_pipeline_is_suspended_scaled_and_changed(stand: &Stand) -> Resul
     stand.forget("changed")
 }
 
-/// The first one is stopped behind its savepoint; the second one has its output and goes on where that ends.
+/// The first one dies behind its savepoint and is given up, the second one begins there; suspended, it leaves a last
+/// checkpoint, where the third one begins. All of them have the same output.
 pub(crate) fn a_savepoint_is_gone_on_from_by_another_pipeline(stand: &Stand) -> Result<()> {
     let orders = orders("saved", 40_000);
-    stand.create(PIPELINES, &orders.manifest())?;
-    stand.status("saved", "it has checkpoints", |status| epoch(status) >= 2)?;
+    let mut manifest = orders.manifest();
+    // Nothing is decided behind the savepoint, and nobody begins anew by itself.
+    manifest["spec"]["checkpoint"]["interval"] = "10m".into();
+    manifest["spec"]["restartPolicy"] = json!({ "fixedDelay": { "attempts": 9, "delay": "10m" } });
+    stand.create(PIPELINES, &manifest)?;
+    stand.phase("saved", "Running")?;
     let asked = json!({ "onceward.dev/savepoint-requested-at": "2026-01-02T00:00:00Z" });
     change(stand, "saved", &json!({ "metadata": { "annotations": asked } }))?;
     let handle = |status: &Value| status.pointer("/actions/savepoint/taken/handle").cloned();
     let taken = stand.status("saved", "a savepoint is taken", |status| handle(status).is_some())?;
-    change(stand, "saved", &json!({ "spec": { "suspend": true } }))?;
-    let stopped = stand.phase("saved", "Suspended")?;
-    stand.forget("saved")?;
+    let savepoint = handle(&taken).context("a savepoint")?;
+    kill(stand.process_of(&stand.worker("saved", 0)?)?)?;
+    stand.status("saved", "its death is counted", |status| status["restarts"]["total"] == 1)?;
+    given_up(stand, "saved")?;
 
-    let mut next = orders.manifest();
-    next["metadata"]["name"] = "saved-next".into();
-    // Of the newest checkpoint: what came after the savepoint is visible already.
-    let newest = stopped.pointer("/checkpoints/lastCompleted/handle").context("a handle")?;
-    next["spec"]["restoreFrom"] = json!({ "handle": newest });
-    stand.create(PIPELINES, &next)?;
-    let done = stand.phase("saved-next", "Finished")?;
+    create_from(stand, &orders, "saved-next", &savepoint)?;
+    stand.status("saved-next", "it goes on", |status| epoch(status) >= epoch(&taken) + 2)?;
+    let stopped = given_up(stand, "saved-next")?;
+
+    let last = stopped.pointer("/checkpoints/lastCompleted/handle").context("a handle")?;
+    ensure!(*last != savepoint, "nothing was decided behind the savepoint");
+    create_from(stand, &orders, "saved-last", last)?;
+    let done = stand.phase("saved-last", "Finished")?;
     ensure!(done.pointer("/checkpoints/restoredFrom").is_some(), "it began anew: {done}");
     orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
-    let state = stand.cluster.layout().shared().join("saved/state");
-    let kept = handle(&taken).and_then(|handle| handle.as_str().map(str::to_owned)).context("a savepoint")?;
-    ensure!(state.is_dir() && kept.contains("/saved/state"), "{kept}");
-    stand.forget("saved-next")
+    stand.forget("saved-last")
+}
+
+/// Another Pipeline of the same manifest, which begins where a checkpoint of one before it ends.
+fn create_from(stand: &Stand, orders: &Orders, name: &str, handle: &Value) -> Result<()> {
+    let mut manifest = orders.manifest();
+    manifest["metadata"]["name"] = name.into();
+    manifest["spec"]["restoreFrom"] = json!({ "handle": handle });
+    stand.create(PIPELINES, &manifest).map(drop)
+}
+
+/// Suspended and deleted; its last status.
+fn given_up(stand: &Stand, name: &str) -> Result<Value> {
+    change(stand, name, &json!({ "spec": { "suspend": true } }))?;
+    let stopped = stand.phase(name, "Suspended")?;
+    stand.forget(name)?;
+    Ok(stopped)
 }

@@ -36,6 +36,10 @@ pub(crate) fn install(stand: &Stand) -> Result<()> {
     crate::readme::install(stand)?;
     let ready = stand.get(DEPLOYMENT)?["status"]["readyReplicas"].as_u64();
     ensure!(ready == Some(2), "{ready:?} controllers are ready");
+    // As the chart's notes say.
+    let test = ["test", "onceward", "--namespace", "onceward-system", "--timeout", "3m"];
+    let said = Helm::new()?.run_on(&stand.cluster, &test)?;
+    ensure!(said.contains("Succeeded"), "{said}");
     Ok(())
 }
 

@@ -130,7 +130,7 @@ const SCENARIOS: [(&str, Scenario); 27] = [
         Long(upgrades::a_release_that_is_upgraded_and_rolled_back_leaves_pipelines_alone),
     ),
     ("a_deletion_waits_for_commits_and_not_for_ever", Long(deletions::a_deletion_waits_for_commits_and_not_for_ever)),
-    ("a_worker_that_dies_at_a_named_step_is_replaced", Long(steps::a_worker_that_dies_at_a_named_step_is_replaced)),
+    ("a_worker_that_dies_at_a_named_step_is_replaced", Beside(steps::a_worker_that_dies_at_a_named_step_is_replaced)),
     ("chaos_loses_and_doubles_nothing", Installed(chaos::chaos_loses_and_doubles_nothing)),
     (
         "a_release_that_is_removed_leaves_pipelines_and_checkpoints",

@@ -27,7 +27,8 @@ pub(crate) fn run_out_of_memory(stand: &Stand, name: &str) -> Result<Value> {
         if counted(&status) > *before.get_or_insert(counted(&status)) {
             return Ok(Some(status));
         }
-        let worker = stand.worker(name, 0)?;
+        // The newest one; none: the next is about to be made.
+        let Some(worker) = stand.workers(name)?.into_iter().next() else { return Ok(None) };
         if *doomed.get_or_insert(serial(&worker)) != serial(&worker) {
             vain += 1;
             if vain % VAIN_LOOKS == 0 {

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 use stage::cache;
 use stage::helm::Helm;
 
@@ -36,12 +37,13 @@ fn commands() -> Result<Vec<(String, String)>> {
     Ok(commands)
 }
 
-fn typed(stand: &Stand, is_wanted: impl Fn(&str) -> bool) -> Result<usize> {
+/// Types commands; each of them with what it has printed.
+fn typed(stand: &Stand, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>> {
     let (helm, home) = (Helm::new()?, tempfile::tempdir()?);
     let programs = helm.program().parent().context("a folder")?.to_owned();
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{}:{path}", stand.cluster.tools()?.display(), programs.display());
-    let mut count = 0;
+    let mut typed = vec![];
     for (command, says) in commands()?.into_iter().filter(|(command, _)| is_wanted(command)) {
         let mut shell = stand.cluster.command("bash");
         shell.args(["-c", &command]).current_dir(root());
@@ -49,21 +51,38 @@ fn typed(stand: &Stand, is_wanted: impl Fn(&str) -> bool) -> Result<usize> {
         let printed = cache::run(&mut shell, "see the README").with_context(|| command.clone())?;
         say(&format!("$ {command}\n{}", printed.trim_end()));
         ensure!(says.is_empty() || printed.trim() == says.trim(), "the README says `{says}`, and it is `{printed}`");
-        count += 1;
+        typed.push((command, printed));
     }
-    Ok(count)
+    Ok(typed)
+}
+
+/// What a table of one row says in a column.
+fn cell<'a>(table: &'a str, column: &str) -> Result<&'a str> {
+    let mut lines = table.lines();
+    let (head, row) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let begin = head.find(column).with_context(|| format!("no {column} in {table}"))?;
+    Ok(row.get(begin..).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default())
 }
 
 /// The chart, as the README installs it.
 pub(crate) fn install(stand: &Stand) -> Result<()> {
-    let count = typed(stand, |command| command.starts_with("helm install"))?;
-    ensure!(count == 1, "{count} commands install");
+    let installed = typed(stand, |command| command.starts_with("helm install"))?.len();
+    ensure!(installed == 1, "{installed} commands install");
     Ok(())
 }
 
 pub(crate) fn ten_minutes_with_a_cluster_end_as_the_readme_says(stand: &Stand) -> Result<()> {
-    let count = typed(stand, |command| !command.starts_with("helm install"))?;
-    ensure!(count >= 9, "only {count} commands were found");
+    let typed = typed(stand, |command| !command.starts_with("helm install"))?;
+    ensure!(typed.len() >= 11, "only {} commands were found", typed.len());
+    let of = |begin: &str| -> Vec<&str> {
+        typed.iter().filter(|(command, _)| command.starts_with(begin)).map(|(_, printed)| printed.as_str()).collect()
+    };
+    let [early, restored, late] = of("kubectl get pipelines.onceward.dev")[..] else { bail!("not as here: {typed:?}") };
+    let epoch = |table| -> Result<u64> { Ok(cell(table, "EPOCH")?.parse()?) };
+    ensure!(epoch(early)? < epoch(late)?, "epochs do not advance: {early}{late}");
+    ensure!(cell(late, "PENDING-COMMITS")? == "0", "{late}");
+    let restored: Value = serde_json::from_str(restored)?;
+    ensure!(restored["epoch"].as_u64().is_some_and(|epoch| epoch > 0), "not restored: {restored}");
     let judged = commands()?.iter().any(|(_, says)| says.contains("missing 0, doubled 0"));
     ensure!(judged, "the README's reader judges nothing");
     for file in ["examples/data/10-reader.yaml", "examples/10-on-a-cluster.yaml"] {

@@ -21,8 +21,8 @@ const KILLS: usize = 10;
 const LOOK: Duration = Duration::from_millis(5);
 /// A minute, and the time that looking takes.
 const MOST_LOOKS: u32 = 12_000;
-const PARTS: [&str; 6] =
-    ["detect and make the pod", "start it", "claim", "commit and restore", "first epoch", "make it visible"];
+const PARTS: [&str; 7] =
+    ["detect and make the pod", "start it", "claim", "commit", "restore", "first epoch", "make it visible"];
 
 pub(crate) fn recovery_is_measured(stand: &Stand) -> Result<()> {
     let kills = std::env::var("KILLS").ok().map_or(Ok(KILLS), |kills| kills.parse())?;
@@ -33,7 +33,7 @@ pub(crate) fn recovery_is_measured(stand: &Stand) -> Result<()> {
         json!([{ "name": "ONCEWARD_LOG", "value": "warn,onceward=debug" }]);
     stand.create(PIPELINES, &manifest)?;
     let output = stand.cluster.layout().shared().join(NAME).join("rows");
-    let mut times: Vec<[u64; 7]> = vec![];
+    let mut times: Vec<[u64; 8]> = vec![];
     let mut than = 0;
     for _ in 0..kills {
         let worker = stand.worker(NAME, than)?;
@@ -50,7 +50,7 @@ pub(crate) fn recovery_is_measured(stand: &Stand) -> Result<()> {
 }
 
 /// Milliseconds of each part, and of all of them.
-fn one(stand: &Stand, worker: &Value, output: &Path) -> Result<[u64; 7]> {
+fn one(stand: &Stand, worker: &Value, output: &Path) -> Result<[u64; 8]> {
     let name = worker["metadata"]["name"].as_str().context("a name")?;
     let before = visible(output)?;
     let begin = now_ms()?;
@@ -68,19 +68,23 @@ fn one(stand: &Stand, worker: &Value, output: &Path) -> Result<[u64; 7]> {
     })??;
     let next = next["metadata"]["name"].as_str().context("a name")?;
     let said = stand.cluster.told(&["logs", "--namespace", NAMESPACE, next])?;
-    let moment = |event: &str| {
-        let line = said.lines().find(|line| line.contains(&format!("\\\"event\\\":\\\"{event}\\\"")));
-        let line: Value = serde_json::from_str(line.with_context(|| format!("no {event}: {said}"))?)?;
-        line["timestampMs"].as_u64().context("a time")
+    let times = |event: &str| -> Vec<u64> {
+        let is_it = |line: &&str| line.contains(&format!("\\\"event\\\":\\\"{event}\\\""));
+        let lines = said.lines().filter(is_it).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter_map(|line| line["timestampMs"].as_u64()).collect()
     };
+    let moment = |event: &str| times(event).first().copied().with_context(|| format!("no {event}: {said}"));
     let started = next_start(&said)?;
+    let claimed = moment("claimed")?;
+    // Where nothing is owed nothing is asked.
+    let committed = times("recovery.ended").last().copied().unwrap_or(claimed);
     let moments =
-        [begin, made, started, moment("claimed")?, moment("restored")?, moment("checkpoint.completed")?, seen];
-    let mut parts = [0; 7];
+        [begin, made, started, claimed, committed, moment("restored")?, moment("checkpoint.completed")?, seen];
+    let mut parts = [0; 8];
     for (part, pair) in parts.iter_mut().zip(moments.windows(2)) {
         *part = pair[1].saturating_sub(pair[0]);
     }
-    parts[6] = seen.saturating_sub(begin);
+    parts[7] = seen.saturating_sub(begin);
     Ok(parts)
 }
 
@@ -116,7 +120,7 @@ fn now_ms() -> Result<u64> {
     Ok(u64::try_from(Timestamp::now().as_millisecond())?)
 }
 
-fn table(times: &[[u64; 7]]) -> String {
+fn table(times: &[[u64; 8]]) -> String {
     let mut text = String::from("| part | p50 | p99 | max |\n|---|---|---|---|\n");
     for (number, part) in PARTS.into_iter().chain(["all"]).enumerate() {
         let mut sorted: Vec<u64> = times.iter().filter_map(|parts| parts.get(number).copied()).collect();

@@ -1,4 +1,5 @@
-//! Workers that die at named steps of the protocol, as pods: they stop there, say so, and are killed.
+//! Workers that die at named steps of the protocol, as pods: they stop there, say so, and are killed, or their pods are
+//! deleted by force.
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -34,9 +35,13 @@ pub(crate) fn a_worker_that_dies_at_a_named_step_is_replaced(stand: &Stand) -> R
             let worker = stand.worker(name, than)?;
             than = serial(&worker);
             until(&format!("{name} is at {step}"), || Ok(is_at(stand, &worker, step, nth)?.then_some(())))?;
-            kill(stand.process_of(&worker)?)?;
+            if death == DEATHS {
+                stand.delete(&path_of(&worker)?, true)?;
+            } else {
+                kill(stand.process_of(&worker)?)?;
+            }
             // Or it would be taken for one that had to go for the change below.
-            stand.status(name, "its death is counted", |status| status["restarts"]["reasons"]["Error"] == death)?;
+            stand.status(name, "its death is counted", |status| status["restarts"]["total"] == death)?;
         }
         // The next one is spared.
         let spared = json!({ "spec": { "podTemplate": { "spec": { "containers": [{
@@ -46,7 +51,8 @@ pub(crate) fn a_worker_that_dies_at_a_named_step_is_replaced(stand: &Stand) -> R
     }
     for orders in &orders {
         let done = stand.phase(orders.name, "Finished")?;
-        ensure!(done["restarts"]["reasons"]["Error"] == DEATHS, "{}", done["restarts"]);
+        let reasons = &done["restarts"]["reasons"];
+        ensure!(reasons["Error"] == 1 && reasons["Disrupted"] == 1, "{}", done["restarts"]);
         orders.assert_exact_and_tidy(&stand.cluster.layout().shared())?;
         stand.forget(orders.name)?;
     }

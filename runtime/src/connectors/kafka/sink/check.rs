@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{KafkaSinkSpec, Target};
-use crate::connectors::kafka::client::{Backoff, Class, Client, Error, Resource, TopicRights};
+use crate::connectors::kafka::client::{Backoff, Class, Client, Code, Error, Resource, TopicRights};
 use crate::connectors::{Retry, SinkError};
 
 /// A lost pipeline must not hold a topic's readers back for weeks.
@@ -54,6 +54,16 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<(Limi
     };
     let most = most.map(Duration::from_millis);
     let limits = timeouts(spec, most).map_err(|message| target.remote(message, Retry::Never))?;
+    if spec.is_transactional
+        && let Some(right) = missing_of_ids(spec, client).await.map_err(told)?
+    {
+        let message = format!(
+            "this user has no right to {right} transactional ids that begin with `{0}/`; give it (kafka-acls.sh --add \
+             --operation {right} --transactional-id {0}/ --resource-pattern-type prefixed)",
+            spec.prefix
+        );
+        return Err(target.remote(message, Retry::Never));
+    }
     let record_bytes = record_bytes(target).await;
     let in_sync = number(client, Resource::Topic(&spec.topic), "min.insync.replicas").await;
     let copies = topic.partitions.iter().map(|partition| partition.replicas).min().unwrap_or(0);
@@ -67,6 +77,24 @@ pub(super) async fn check(spec: &KafkaSinkSpec, target: &Target) -> Result<(Limi
         );
     }
     Ok((limits, record_bytes))
+}
+
+/// Nobody's, so that asking for it touches nothing: no transaction is ever begun under it.
+const PROBE: &str = "rights";
+const PROBE_TIMEOUT_MS: i32 = 10_000;
+
+/// What this user may not do with the sink's transactional ids, of what it takes. Only trying tells.
+async fn missing_of_ids(spec: &KafkaSinkSpec, client: &Client) -> Result<Option<&'static str>, Error> {
+    let probe = format!("{}/{PROBE}/{}", spec.prefix, spec.name);
+    let denied = |error: &Error| error.code() == Some(Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    match client.retried(&Backoff::SHORT, || client.describe_transaction(&probe)).await {
+        Err(error) if denied(&error) => return Ok(Some("DESCRIBE")),
+        answer => drop(answer?),
+    }
+    match client.retried(&Backoff::SHORT, || client.init_producer(&probe, PROBE_TIMEOUT_MS)).await {
+        Err(error) if denied(&error) => Ok(Some("WRITE")),
+        answer => answer.map(|_| None),
+    }
 }
 
 const RECORD_BYTES: &str = "max.message.bytes";

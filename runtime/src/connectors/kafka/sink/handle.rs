@@ -64,9 +64,8 @@ impl Handle {
             Failed::new(message, retry_of(error.rdkafka_error_code()))
         };
         let producer: BaseProducer<Reports> = config.create_with_context(Reports::default()).map_err(|error| {
-            let is_for_good = matches!(error, KafkaError::ClientConfig(..));
-            let failed = failed(&error);
-            if is_for_good { Failed { retry: Retry::Never, ..failed } } else { failed }
+            let retry = if is_of_a_setting(&error) { Retry::Never } else { failed(&error).retry };
+            Failed { retry, ..failed(&error) }
         })?;
         // An initialisation that finds no broker connected looks again after half a second only. The first answer makes
         // librdkafka leave the bootstrap address for a broker that it names; with the second that one is connected.
@@ -162,6 +161,15 @@ impl Handle {
     }
 }
 
+/// One that librdkafka does not take, or not together with another one; and not that there are no threads left.
+fn is_of_a_setting(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::ClientConfig(..) => true,
+        KafkaError::ClientCreation(why) => !why.contains("thread"),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -212,7 +220,13 @@ mod tests {
     #[test]
     fn a_setting_that_librdkafka_refuses_is_not_tried_again() {
         let (_stopper, stop) = stop_signal();
-        let failed = Handle::start(config().set("message.max.bytes", "5"), "out", "id".to_owned(), 0, &stop);
-        assert_eq!(failed.err().map(|failed| failed.retry), Some(Retry::Never));
+        let mut apart = config();
+        apart.set("transaction.timeout.ms", "5000").set("socket.timeout.ms", "60000");
+        for (config, named) in
+            [(config().set("message.max.bytes", "5"), "message.max.bytes"), (&mut apart, "timeout.ms")]
+        {
+            let failed = Handle::start(config, "out", "id".to_owned(), 0, &stop).err().expect("it is refused");
+            assert!(failed.retry == Retry::Never && failed.message.contains(named), "{failed}");
+        }
     }
 }

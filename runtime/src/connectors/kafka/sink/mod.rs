@@ -13,6 +13,7 @@ mod plain;
 mod reports;
 mod rows;
 mod seal;
+mod settings;
 mod slots;
 mod urge;
 mod warm;
@@ -32,6 +33,7 @@ use self::handle::{Failed, Handle};
 use self::limit::{BATCH_HEAD_BYTES, RecordLimit};
 use self::plain::PlainWriter;
 use self::rows::{Records, RowEncoder};
+use self::settings::{lower, set_default, set_timeouts};
 use self::slots::{Slots, slots_needed};
 use self::warm::Warm;
 use self::writer::KafkaWriter;
@@ -210,17 +212,11 @@ impl KafkaSink {
         let limits = self.target.limits();
         let config = base_config(&self.settings, &self.spec.properties);
         let mut config = config.map_err(|error| self.target.remote(error.to_string(), Retry::Never))?;
-        let timeout = limits.transaction_timeout.as_millis().to_string();
-        config.set("transaction.timeout.ms", &timeout);
-        // Both would follow the transaction's timeout, and a dead broker would go unnoticed for as long.
-        config.set("message.timeout.ms", &timeout);
-        set_default(&mut config, "socket.timeout.ms", "10000");
+        set_timeouts(&mut config, limits.transaction_timeout.as_millis() as u64, self.spec.is_transactional);
         // Half of it passes between two connections of a new client, of which each transaction needs three.
         set_default(&mut config, "reconnect.backoff.ms", "20");
         // As the Java client's.
         config.set("partitioner", "murmur2_random");
-        // Nothing is visible before the end of its transaction, and a barrier urges what waits.
-        set_default(&mut config, "linger.ms", if self.spec.is_transactional { "1000" } else { "5" });
         set_default(&mut config, "batch.num.messages", "100000");
         set_default(&mut config, "queue.buffering.max.messages", "200000");
         set_default(&mut config, "queue.buffering.max.kbytes", "32768");
@@ -246,18 +242,6 @@ const FLUSH_PIECE: Duration = Duration::from_millis(1);
 const REPORT_PIECES: u32 = 200;
 /// Pieces without an acknowledgement until what is left is urged again.
 const IDLE_PIECES: u32 = 4;
-
-fn set_default(config: &mut rdkafka::ClientConfig, name: &str, value: &str) {
-    if config.get(name).is_none() {
-        config.set(name, value);
-    }
-}
-
-/// Unless the manifest has less.
-fn lower(config: &mut rdkafka::ClientConfig, name: &str, most: u32) {
-    let own = config.get(name).and_then(|own| own.parse().ok()).unwrap_or(u32::MAX);
-    config.set(name, own.min(most).to_string());
-}
 
 impl SinkConnector for KafkaSink {
     fn check(&self) -> Result<(), SinkError> {
