@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::http::{free_port, get};
-use e2e::kafka::broker::Listener;
 use e2e::kafka::judge::{Record, Transaction};
 use e2e::kafka::proxy::PRODUCE;
-use e2e::kafka::{Options, Proxy, Version};
+use e2e::kafka::{Options, Version};
 use e2e::stage::SLOW;
 use onceward::child::Said;
 use serde_json::Value;
@@ -119,10 +118,7 @@ fn an_outage_within_the_timeout_loses_nothing() -> Result<()> {
 /// Each transaction has a producer of its own. One that waits for an answer is overtaken by the next, unless that waits, too.
 #[test]
 fn records_of_a_checkpoint_do_not_overtake_those_of_the_one_before() -> Result<()> {
-    let proxy = Proxy::start()?;
-    let options = Options { proxy: Some(proxy.port()), ..Options::default() };
-    let mut cluster = Cluster::new(Version::Newest, &options)?;
-    proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
+    let (proxy, cluster) = Cluster::proxied()?;
     let connection = ", properties: {socket.timeout.ms: 6000}".to_owned();
     let shape = Shape { rows: 40_000, partitions: 1, connection, ..Shape::new("overtaken") };
     let stage = Stage::with_bootstrap(&cluster, shape, &proxy.address())?;

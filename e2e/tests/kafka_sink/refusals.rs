@@ -2,9 +2,8 @@
 
 use anyhow::{Result, ensure};
 use e2e::http::{free_port, get};
-use e2e::kafka::broker::Listener;
 use e2e::kafka::proxy::END_TXN;
-use e2e::kafka::{Options, Proxy, Version};
+use e2e::kafka::{Options, Version};
 use e2e::stage::SLOW;
 use onceward::child::Said;
 
@@ -32,10 +31,7 @@ fn a_record_that_is_too_large_is_told_with_sink_source_and_row_and_not_tried_aga
 /// The policy allows no restart at all: an attempt that ends because its commits wait is not counted.
 #[test]
 fn commits_that_wait_for_longer_than_their_budget_cost_no_restart_and_lose_nothing() -> Result<()> {
-    let proxy = Proxy::start()?;
-    let options = Options { proxy: Some(proxy.port()), ..Options::default() };
-    let mut cluster = Cluster::new(Version::Newest, &options)?;
-    proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
+    let (proxy, cluster) = Cluster::proxied()?;
     // Seven seconds until an attempt ends for it, and twenty more until the broker throws anything away.
     let sink = ", transactionTimeout: 27s, commitBudget: 20s".to_owned();
     let stage = Stage::with_bootstrap(&cluster, Shape { sink, ..Shape::struck("blocked") }, &proxy.address())?;
@@ -67,10 +63,7 @@ fn commits_that_wait_for_longer_than_their_budget_cost_no_restart_and_lose_nothi
 /// The broker has committed, and the run does not know: it asks again and is told so.
 #[test]
 fn commits_whose_answers_are_lost_are_not_done_twice() -> Result<()> {
-    let proxy = Proxy::start()?;
-    let options = Options { proxy: Some(proxy.port()), ..Options::default() };
-    let mut cluster = Cluster::new(Version::Newest, &options)?;
-    proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
+    let (proxy, cluster) = Cluster::proxied()?;
     let shape = Shape { rows: 5_000, sinks: 2, ..Shape::struck("unheard") };
     let stage = Stage::with_bootstrap(&cluster, shape, &proxy.address())?;
     let mut child = stage.start(&format!("coordinator.decided:2=pause:1s,{SLOW}"), &[])?;

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use anyhow::{Context as _, Result, ensure};
 use e2e::kafka::broker::Listener;
 use e2e::kafka::judge::Record;
-use e2e::kafka::{Broker, Judge, Options, Version};
+use e2e::kafka::{Broker, Judge, Options, Proxy, Version};
 use e2e::stage::Site;
 use onceward::child::Ended;
 use serde_json::Value;
@@ -27,6 +27,15 @@ impl Cluster {
         let nodes = Broker::cluster(version, options, nodes)?;
         let judge = Judge::start(&bootstrap(&nodes))?;
         Ok(Self { nodes, judge })
+    }
+
+    /// Of one broker, which is reached through a proxy.
+    pub(crate) fn proxied() -> Result<(Proxy, Self)> {
+        let proxy = Proxy::start()?;
+        let options = Options { proxy: Some(proxy.port()), ..Options::default() };
+        let mut cluster = Self::new(Version::Newest, &options)?;
+        proxy.forward_to(cluster.broker()?.address_of(Listener::Proxied)?);
+        Ok((proxy, cluster))
     }
 
     /// The only broker.
