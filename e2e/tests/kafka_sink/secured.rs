@@ -36,8 +36,10 @@ fn stage<'c>(cluster: &'c mut Cluster, shape: Shape, user: &str) -> Result<Stage
     Ok(stage)
 }
 
+/// Of everything that the Secret holds.
 fn has_canary(bytes: &[u8]) -> bool {
-    bytes.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes())
+    let has = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
+    has(PASSWORD) || has(USER)
 }
 
 /// Files below a folder, but for the secrets themselves; how many, and those that hold the canary.
@@ -68,7 +70,8 @@ fn no_secret_is_in_anything_that_a_run_says_or_keeps() -> Result<()> {
         Ok(Child::start(&mut command)?)
     };
     let clean = |ended: &Ended| {
-        ensure!(!has_canary(ended.describe().as_bytes()), "the password is told");
+        let told: Vec<_> = ended.lines().filter(|line| has_canary(line.as_bytes())).collect();
+        ensure!(told.is_empty() && !has_canary(ended.describe().as_bytes()), "what the Secret holds is told: {told:?}");
         Ok(())
     };
     let panicked = talkative(&format!("kafka.flushed:2=panic,kafka.described:4=kill,{SLOW}"), &[])?.finish()?;

@@ -1,5 +1,7 @@
 //! librdkafka's configuration, its log, and its errors in our words.
 
+use std::borrow::Cow;
+
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -55,10 +57,19 @@ pub(super) fn base_config(settings: &Settings, properties: &[(String, String)]) 
     Ok(config)
 }
 
-/// Sends librdkafka's log to ours; it never holds credentials or rows. A dead broker is met again and again: it is told
-/// where it matters, by whoever waits for it.
+/// Sends librdkafka's log to ours, without credentials; it never holds rows. A dead broker is met again and again: it is
+/// told where it matters, by whoever waits for it.
 pub(super) fn log(facility: &str, message: &str) {
-    tracing::debug!(target: LOG_TARGET, facility, "{message}");
+    tracing::debug!(target: LOG_TARGET, facility, "{}", without_user(message));
+}
+
+/// Whoever has logged in is named in a Secret.
+fn without_user(message: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "Authenticated as ";
+    let Some((before, rest)) = message.split_once(BEGIN) else { return message.into() };
+    // A name may have any words in it; the mechanism's has none.
+    let after = rest.rfind(" using ").and_then(|at| rest.get(at..)).unwrap_or_default();
+    format!("{before}{BEGIN}…{after}").into()
 }
 
 /// Whether waiting helps. A right that is missing is given by a person, so waiting for it loses nothing.
@@ -78,5 +89,18 @@ pub(super) fn retry_of(code: Option<RDKafkaErrorCode>) -> Retry {
             | Code::InvalidTransactionTimeout,
         ) => Retry::Never,
         _ => Retry::Backoff,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_logged_in_is_not_told() {
+        let message = "TxnCoordinator/1: Authenticated as me using it using SCRAM-SHA-512";
+        assert_eq!(without_user(message), "TxnCoordinator/1: Authenticated as … using SCRAM-SHA-512");
+        assert_eq!(without_user("Authenticated as me"), "Authenticated as …");
+        assert_eq!(without_user("connected"), "connected");
     }
 }
