@@ -63,10 +63,10 @@ pub fn keep(cluster: &Cluster) -> Result<()> {
     cluster.apply(&secret.to_string())?;
     let monitored = Monitored::start(&rendered()?)?;
     // It listens a moment after its start.
-    for _ in 0..MOST_LOOKS {
-        if monitored.prometheus.alerts()?.is_some() {
-            break;
-        }
+    let mut looks = 0;
+    while monitored.prometheus.alerts()?.is_none() {
+        looks += 1;
+        ensure!(looks < MOST_LOOKS, "Prometheus does not listen: {}", monitored.prometheus.said());
         std::thread::sleep(LOOK);
     }
     let addresses = [
